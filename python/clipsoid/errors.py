@@ -1,0 +1,51 @@
+"""The exceptions of clipsoid.
+
+Every one derives from :class:`ClipsoidError` and, where a built-in exception says the same thing,
+from that one too, so ``except ValueError`` keeps working. The message names the argument or the
+file, the row where there is one, what was found and what was wanted.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClipsoidError",
+    "DTypeError",
+    "InvalidRowError",
+    "MismatchError",
+    "OutputError",
+    "ShapeError",
+    "StoreError",
+    "UnavailableError",
+]
+
+
+class ClipsoidError(Exception):
+    """Base class of every error that clipsoid raises on purpose."""
+
+
+class ShapeError(ClipsoidError, ValueError):
+    """An array, tensor or column is not ``(n, d)``, or has too few rows."""
+
+
+class DTypeError(ClipsoidError, TypeError):
+    """The elements are not float16, bfloat16, float32 or float64."""
+
+
+class InvalidRowError(ClipsoidError, ValueError):
+    """A row is not finite, has zero norm or is missing, and the policy is ``"error"``."""
+
+
+class MismatchError(ClipsoidError, ValueError):
+    """Two things that must fit do not: dimensions, encoders, or what an ellipsoid was fitted on."""
+
+
+class UnavailableError(ClipsoidError, ValueError):
+    """A statistic was asked for that this ellipsoid does not hold, or no longer holds."""
+
+
+class StoreError(ClipsoidError, ValueError):
+    """An embedding set on disk cannot be read: missing, truncated, changed or of another format."""
+
+
+class OutputError(ClipsoidError, OSError):
+    """An output could not be written; nothing partial was left in its place."""
