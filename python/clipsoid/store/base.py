@@ -1,0 +1,266 @@
+"""Shard and Store: an embedding set as an ordered list of files, read in batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipsoid._batch import CARRIERS, Batch
+from clipsoid.errors import DTypeError, MismatchError, StoreError
+from clipsoid.store.files import Stamp
+from clipsoid.store.fingerprint import fingerprint
+from clipsoid.store.paths import AnyPath, find_files
+from clipsoid.store.readahead import read_ahead
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Bytes of one batch. Up to four batches live at one time (`read_ahead`), so this bounds the
+#: anonymous memory of a read that cannot be mapped; larger ones are no faster.
+BATCH_BYTES = 16 << 20
+
+#: Formats, by the suffix of the file.
+SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Shard(ABC):
+    """One embedding matrix in one file: its header is known, its rows are not read yet.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    name : str
+        Path relative to the common root of the set, posix style; unique in a store.
+    count, dim : int
+        Rows and features.
+    dtype : str
+        ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``, as stored.
+    stamp : Stamp
+        Size, time and inode of the file when it was opened.
+    part : str
+        Key of the array or column inside the file; ``""`` where a file holds one array.
+    """
+
+    path: Path
+    name: str
+    count: int
+    dim: int
+    dtype: str
+    stamp: Stamp
+    part: str
+
+    @abstractmethod
+    def batches(self, max_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+        """Rows in order, in batches of at most `max_bytes` (and of at least one row)."""
+
+    def columns(self, names: Sequence[str]) -> pl.DataFrame:
+        """Columns that lie beside the embeddings, such as ids: one value per row.
+
+        Raises
+        ------
+        StoreError
+            If the file has no such column; the columns that exist are named.
+        """
+        raise StoreError(
+            f"{self.path}: a {self.path.suffix} file has no columns; wanted {', '.join(names)}"
+        )
+
+    def fingerprint(self) -> str:
+        """Digest of the content, whatever the path and the time (`fingerprint`)."""
+        return fingerprint(self.path, self.part)
+
+    def rows_per_batch(self, max_bytes: int) -> int:
+        """Rows that fit into `max_bytes`, one at least."""
+        if max_bytes < 1:
+            raise StoreError(f"max_bytes is {max_bytes}; wanted 1 or more")
+        return max(1, max_bytes // (self.dim * CARRIERS[self.dtype].itemsize))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.count} x {self.dim} {self.dtype})"
+
+
+@dataclass(frozen=True, repr=False)
+class Store:
+    """An embedding set: shards in order, all of one dimension.
+
+    Attributes
+    ----------
+    shards : tuple of Shard
+        In the order in which rows are numbered.
+    dim : int
+        Features of every row.
+    """
+
+    shards: tuple[Shard, ...]
+    dim: int
+
+    @property
+    def count(self) -> int:
+        """Rows of all shards."""
+        return sum(shard.count for shard in self.shards)
+
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """Element types that occur; shards need not agree, no row is converted."""
+        return frozenset(shard.dtype for shard in self.shards)
+
+    def batches(self, max_bytes: int = BATCH_BYTES) -> Generator[Batch, None, None]:
+        """Rows of all shards in order, read ahead by a thread.
+
+        Parameters
+        ----------
+        max_bytes : int, default=16 MiB
+            Upper limit of one batch; a batch holds one row at least, and rows of one shard only.
+
+        Yields
+        ------
+        Batch
+            At most four exist at one time, if the consumer holds one.
+
+        Raises
+        ------
+        StoreError
+            If a shard is truncated or changed in the meantime, or its rows are not as its header
+            says.
+        """
+        for _, _, batch in self.located_batches(max_bytes):
+            yield batch
+            del batch
+
+    def located_batches(
+        self, max_bytes: int = BATCH_BYTES
+    ) -> Generator[tuple[Shard, int, Batch], None, None]:
+        """As `batches`, each with its shard and the number of its first row in that shard."""
+
+        def read() -> Iterator[tuple[Shard, int, Batch]]:
+            for shard in self.shards:
+                start = 0
+                for batch in shard.batches(max_bytes):
+                    length = len(batch)
+                    yield shard, start, batch
+                    # Without this, the loop would hold a batch while it waits for the next one.
+                    del batch
+                    start += length
+                if start != shard.count:
+                    raise StoreError(
+                        f"{shard.path}: found {start} rows, wanted the {shard.count} of its header"
+                    )
+
+        return read_ahead(read())
+
+    def select(self, i: int, n: int) -> Store:
+        """Every `n`-th shard from shard `i` on: part `i` of `n` parts, counted from 0.
+
+        A part is empty where there are fewer shards than parts; the parts make up the whole.
+        """
+        if n < 1 or not 0 <= i < n:
+            raise StoreError(f"part {i} of {n} does not exist; wanted 0 <= i < n")
+        return replace(self, shards=self.shards[i::n])
+
+    def __repr__(self) -> str:
+        dtypes = "+".join(sorted(self.dtypes)) or "empty"
+        return f"Store({len(self.shards)} shards, {self.count} x {self.dim}, {dtypes})"
+
+
+def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = None) -> Store:
+    """Open an embedding set: every header is read and checked, no row is.
+
+    Parameters
+    ----------
+    path : str, Path, or list or tuple of these
+        A file (``.npy``, ``.npz``, ``.parquet``, ``.safetensors``); a folder, read recursively
+        and sorted by name; a brace pattern such as ``img_emb_{00000..00041}.npy``; a glob
+        pattern; or several of these.
+    key : str, optional
+        The member (``.npz``), tensor (``.safetensors``) or column (``.parquet``) that holds the
+        embeddings; needed where a file has several.
+    dtype : str, optional
+        Element type that every shard must have. ``"bfloat16"`` also says that the 2-byte void or
+        uint16 elements of an ``.npy`` or ``.npz`` file are bfloat16, which numpy cannot express.
+
+    Returns
+    -------
+    Store
+        The set.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing, truncated, of another format, or lacks `key`.
+    DTypeError
+        If the elements are of another type; nothing is ever converted.
+    ShapeError
+        If an array is not ``(n, d)``.
+    MismatchError
+        If two shards differ in dimension.
+    """
+    if dtype is not None and dtype not in CARRIERS:
+        raise DTypeError(f"dtype is {dtype!r}; wanted one of {', '.join(CARRIERS)}")
+    shards = [
+        _open_shard(file, name, key=key, dtype=dtype) for file, name in find_files(path, SUFFIXES)
+    ]
+    if not any(shard.count for shard in shards):
+        where = shards[0].path if len(shards) == 1 else f"{shards[0].path} and the files after it"
+        raise StoreError(f"{where}: found 0 rows, wanted one or more")
+    # Without any row or embedding, a parquet list column cannot tell its dimension: dim is 0.
+    known = next((shard for shard in shards if shard.dim), None)
+    if known is None:
+        raise StoreError(f"{shards[0].path}: every embedding is null; wanted one or more")
+    for shard in shards:
+        if shard.dim not in (0, known.dim):
+            raise MismatchError(
+                f"{shard.path}: rows have {shard.dim} features, but those of {known.path} "
+                f"have {known.dim}; wanted one dimension"
+            )
+    return Store(tuple(replace(shard, dim=known.dim) for shard in shards), known.dim)
+
+
+def _open_shard(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+    # Each reader is imported when a file of its kind is met: parquet brings polars with it.
+    match path.suffix.lower():
+        case ".npy":
+            from clipsoid.store.npy import open_npy
+
+            return open_npy(path, name, key=key, dtype=dtype)
+        case ".npz":
+            from clipsoid.store.npz import open_npz
+
+            return open_npz(path, name, key=key, dtype=dtype)
+        case ".parquet":
+            from clipsoid.store.parquet import open_parquet
+
+            return open_parquet(path, name, key=key, dtype=dtype)
+        case ".safetensors":
+            from clipsoid.store.safetensors import open_safetensors
+
+            return open_safetensors(path, name, key=key, dtype=dtype)
+        case suffix:
+            raise StoreError(
+                f"{path}: the suffix is {suffix or 'missing'!r}; wanted {', '.join(SUFFIXES)}"
+            )
+
+
+def wanted_key(path: Path, key: str | None, found: Sequence[str], kind: str) -> str:
+    """Choose the array of a file that holds several: `key`, or the only one there is."""
+    listed = ", ".join(found) if found else "none"
+    if key is None:
+        if len(found) == 1:
+            return found[0]
+        problem = f"holds {len(found)} {kind}s ({listed}); wanted one, or key= with its name"
+    elif key in found:
+        return key
+    else:
+        problem = f"has no {kind} {key!r}; found {listed}"
+    raise StoreError(f"{path}: {problem}")
+
+
+def check_dtype(label: str, found: str, wanted: str | None) -> str:
+    """Return `found`, a name in ``CARRIERS``, if it is what the caller asked for."""
+    if wanted is not None and found != wanted:
+        raise DTypeError(f"{label}: elements are {found}; wanted {wanted}, as dtype= says")
+    return found

@@ -1,0 +1,113 @@
+"""What every reader does with a file: open it, read exactly, and notice when it changes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from clipsoid.errors import StoreError
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+
+class Readable(Protocol):
+    """A binary stream: a file, or a member of a zip archive that is being unpacked."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill `buffer` as far as one read goes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Size, time and inode of a file when its header was read.
+
+    A shard is read more than once (fit, then score), so every batch is checked against the stamp
+    taken at opening: rows of two different files never enter one result.
+    """
+
+    size: int
+    modified: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """Take the stamp from ``os.stat`` or ``os.fstat``."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def check(self, path: Path, file: FileIO) -> None:
+        """Raise StoreError unless the open file, and the file now at `path`, are still this one."""
+        try:
+            # The open file shows a write in place; the path shows another file renamed over it.
+            for status in (os.fstat(file.fileno()), os.stat(path)):
+                found = Stamp.of(status)
+                if found != self:
+                    raise self._difference(path, found)
+        except FileNotFoundError:
+            raise StoreError(f"{path}: was removed while it was being read") from None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+    def _difference(self, path: Path, found: Stamp) -> StoreError:
+        if found.size < self.size:
+            what = f"truncated while it was being read: found {found.size} bytes"
+        elif found.size > self.size:
+            what = f"changed while it was being read: found {found.size} bytes"
+        else:
+            return StoreError(
+                f"{path}: was changed while it was being read: its size is the same, but its "
+                "modification time or inode is not"
+            )
+        return StoreError(f"{path}: was {what}, wanted the {self.size} it had when it was opened")
+
+
+def open_file(path: Path) -> tuple[FileIO, Stamp]:
+    """Open `path` for unbuffered reading, and take its stamp."""
+    try:
+        file = open(path, "rb", buffering=0)
+        return file, Stamp.of(os.fstat(file.fileno()))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from None
+
+
+def fill(stream: Readable, buffer: memoryview, path: Path | str) -> None:
+    """Read until `buffer` (bytes, contiguous) is full; StoreError where the file ends before."""
+    wanted, done = len(buffer), 0
+    while done < wanted:
+        try:
+            count = stream.readinto(buffer[done:])
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
+        if not count:
+            raise StoreError(
+                f"{path}: was truncated while it was being read: "
+                f"found {done} bytes, wanted {wanted} at this place"
+            )
+        done += count
+
+
+def fill_at(file: FileIO, offset: int, buffer: memoryview, path: Path | str) -> None:
+    """Read `buffer` from `offset` of `file`."""
+    file.seek(offset)
+    fill(file, buffer, path)
+
+
+def read_at(file: FileIO, offset: int, length: int, path: Path | str) -> bytes:
+    """Read `length` bytes from `offset` of `file`; StoreError where the file ends before."""
+    parts: list[bytes] = []
+    done = 0
+    try:
+        file.seek(offset)
+        while done < length and (part := file.read(length - done)):
+            parts.append(part)
+            done += len(part)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if done < length:
+        raise StoreError(
+            f"{path}: is truncated: found {done} bytes at {offset}, wanted {length}"
+        )
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,200 @@
+"""The shared reader of a plain array that lies inside a file: .npy, stored .npz, safetensors.
+
+Rows in C order, native-endian and aligned, are handed out as views of a read-only mapping of just
+that batch; the mapping goes away with the last reference to the batch. Before a batch is handed
+out, its pages are populated and the file is checked again, so a file that was cut shows as an
+error here rather than as a SIGBUS in whoever computes on it. (A file cut *after* that, while the
+batch is in use, cannot be caught; ``CLIPSOID_READ=pread`` copies and has no such window.)
+
+Everything else (Fortran order, big-endian, unaligned) is read into memory one batch at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipsoid._batch import CARRIERS, Batch
+from clipsoid.errors import ShapeError, StoreError
+from clipsoid.store.base import BATCH_BYTES, Shard
+from clipsoid.store.files import fill_at, open_file
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+#: Environment variable that forces one way of reading: ``pread`` or ``mapped``.
+READ_VARIABLE = "CLIPSOID_READ"
+
+#: Bytes in which the columns of a Fortran-ordered batch are collected before they are transposed.
+COLUMN_BYTES = 1 << 20
+
+#: The answers of a kernel or a filesystem that cannot populate a mapping, or cannot map at all.
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP)
+
+Matrix = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """CRC-32 of a zip member: of what precedes the array, and of all of it."""
+
+    before: int
+    whole: int
+
+
+@dataclass(frozen=True, repr=False)
+class MappedShard(Shard):
+    """A matrix stored plainly from `offset` on.
+
+    Attributes
+    ----------
+    offset : int
+        Position of the first element.
+    disk : numpy dtype
+        Elements as they lie in the file: the carrier of `dtype`, in the byte order of the file.
+    fortran : bool
+        Columns, not rows, are contiguous.
+    checksum : Checksum, optional
+        Verified as the rows go by, if they go by in the order of the file (not `fortran`).
+    """
+
+    offset: int
+    disk: np.dtype[Any]
+    fortran: bool = False
+    checksum: Checksum | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether rows can be handed out as views of a mapping."""
+        return (
+            not self.fortran and self.disk.isnative and self.offset % self.disk.itemsize == 0
+        )
+
+    def batches(self, max_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+        """Rows in order; views of a mapping where `in_place`."""
+        step = self.rows_per_batch(max_bytes)
+        forced = _forced_way()
+        mapped = self.in_place and forced != "pread"
+        crc = self.checksum.before if self.checksum else 0
+        file, _ = open_file(self.path)
+        with file:
+            self.stamp.check(self.path, file)
+            for start in range(0, self.count, step):
+                stop = min(start + step, self.count)
+                rows = self._map(file, start, stop) if mapped else None
+                if rows is None:
+                    if mapped and forced == "mapped":
+                        raise StoreError(
+                            f"{self.path}: cannot be mapped and populated on this system; "
+                            f"wanted, as {READ_VARIABLE}=mapped says"
+                        )
+                    mapped = False
+                    rows = self._read(file, start, stop)
+                # After the bytes are in memory, so that what was read is what was checked.
+                self.stamp.check(self.path, file)
+                if self.checksum and not self.fortran:
+                    crc = zlib.crc32(rows.data, crc)
+                    if stop == self.count and crc != self.checksum.whole:
+                        raise StoreError(
+                            f"{self.path}: member {self.part!r} is damaged: found CRC-32 "
+                            f"{crc:08x}, wanted {self.checksum.whole:08x}"
+                        )
+                batch = Batch(self._native(rows), self.dtype)
+                del rows
+                yield batch
+                # A batch must be free (unmapped) as soon as its consumer drops it.
+                del batch
+
+    def _map(self, file: FileIO, start: int, stop: int) -> Matrix | None:
+        """Map and populate rows `start` to `stop`; None where the system cannot do that."""
+        from clipsoid._native import populate
+
+        row_bytes = self.dim * self.disk.itemsize
+        first = self.offset + start * row_bytes
+        window = first - first % mmap.ALLOCATIONGRANULARITY
+        length = first - window + (stop - start) * row_bytes
+        try:
+            view = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=window)
+        except ValueError:
+            # How mmap says that the file ends before the window does.
+            self.stamp.check(self.path, file)
+            raise StoreError(f"{self.path}: {length} bytes at {window} cannot be mapped") from None
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return None
+            raise StoreError(f"{self.path}: cannot be mapped: {error.strerror}") from None
+        pages = np.frombuffer(view, np.uint8)
+        try:
+            populate(pages.ctypes.data, length)
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return None
+            self.stamp.check(self.path, file)
+            raise StoreError(
+                f"{self.path}: {length} bytes at {window} cannot be read: {error.strerror}"
+            ) from None
+        return pages[first - window :].view(self.disk).reshape(stop - start, self.dim)
+
+    def _read(self, file: FileIO, start: int, stop: int) -> Matrix:
+        """Read rows `start` to `stop` into memory, in the byte order of the file, in C order."""
+        rows = np.empty((stop - start, self.dim), self.disk)
+        if not self.fortran:
+            offset = self.offset + start * self.dim * self.disk.itemsize
+            fill_at(file, offset, _bytes(rows), self.path)
+            return rows
+        # A batch is a short run out of every column; some columns at a time are transposed.
+        width = max(1, min(self.dim, COLUMN_BYTES // (len(rows) * self.disk.itemsize)))
+        columns = np.empty((width, len(rows)), self.disk)
+        for left in range(0, self.dim, width):
+            right = min(left + width, self.dim)
+            for i in range(left, right):
+                offset = self.offset + (i * self.count + start) * self.disk.itemsize
+                fill_at(file, offset, _bytes(columns[i - left]), self.path)
+            rows[:, left:right] = columns[: right - left].T
+        return rows
+
+    def _native(self, rows: Matrix) -> Matrix:
+        if not self.disk.isnative:
+            # Swapped in place: bits, not values, so that every NaN keeps its payload.
+            rows = rows.byteswap(inplace=True).view(CARRIERS[self.dtype])
+        return rows
+
+
+def _bytes(array: Matrix) -> memoryview:
+    return memoryview(array.view(np.uint8).reshape(-1))
+
+
+def _forced_way() -> str | None:
+    way = os.environ.get(READ_VARIABLE) or None
+    if way not in (None, "pread", "mapped"):
+        raise StoreError(f"{READ_VARIABLE} is {way!r}; wanted 'pread' or 'mapped'")
+    return way
+
+
+def check_shape(label: str, shape: tuple[int, ...]) -> None:
+    """Raise ShapeError unless `shape` is ``(n, d)`` with a feature in every row."""
+    if len(shape) != 2:
+        raise ShapeError(f"{label}: the array has shape {shape}; wanted (n, d)")
+    if shape[1] < 1 and shape[0] > 0:
+        raise ShapeError(f"{label}: the array has shape {shape}; wanted one feature or more")
+
+
+def check_extent(path: Path, found: int, wanted: int, what: str = "header and rows") -> None:
+    """Raise StoreError unless a file is as long as its header says."""
+    if found < wanted:
+        raise StoreError(
+            f"{path}: is truncated: found {found} bytes, wanted {wanted} for its {what}"
+        )
+    if found > wanted:
+        raise StoreError(
+            f"{path}: is longer than its header says: found {found} bytes, wanted {wanted} "
+            f"for its {what}"
+        )

@@ -1,0 +1,159 @@
+"""Reader of .npz files: a stored member is mapped where it lies, a compressed one is streamed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipsoid._batch import CARRIERS, Batch
+from clipsoid.errors import StoreError
+from clipsoid.store.base import BATCH_BYTES, Shard, wanted_key
+from clipsoid.store.files import fill, open_file, read_at
+from clipsoid.store.mapped import Checksum, MappedShard, check_extent
+from clipsoid.store.npy import ArrayHeader, read_header
+
+if TYPE_CHECKING:
+    from io import FileIO
+    from zipfile import ZipFile, ZipInfo
+
+#: Fixed part of a zip member's local header, and where the lengths of the rest stand in it.
+LOCAL_HEADER_BYTES = 30
+ENCRYPTED = 0x1
+
+
+@dataclass(frozen=True, repr=False)
+class StreamedShard(Shard):
+    """A compressed member, unpacked as it is read.
+
+    Memory is bounded by one batch, except in Fortran order: a row of such an array is spread over
+    the whole member, which is then unpacked whole.
+
+    Attributes
+    ----------
+    header : ArrayHeader
+        Of the member.
+    """
+
+    header: ArrayHeader
+
+    def batches(self, max_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+        """Rows in order, each batch in memory of its own."""
+        step = self.rows_per_batch(max_bytes)
+        file, _ = open_file(self.path)
+        label = f"{self.path}: member {self.part!r}"
+        with file:
+            self.stamp.check(self.path, file)
+            with _zip_errors(self.path), _archive(file) as archive:
+                with archive.open(f"{self.part}.npy") as stream:
+                    fill(stream, memoryview(bytearray(len(self.header.raw))), label)
+                    whole = None
+                    if self.header.fortran:
+                        whole = np.empty((self.dim, self.count), self.header.disk)
+                        fill(stream, memoryview(whole.view(np.uint8).reshape(-1)), label)
+                    for start in range(0, self.count, step):
+                        stop = min(start + step, self.count)
+                        if whole is None:
+                            rows = np.empty((stop - start, self.dim), self.header.disk)
+                            fill(stream, memoryview(rows.view(np.uint8).reshape(-1)), label)
+                        else:
+                            rows = np.ascontiguousarray(whole[:, start:stop].T)
+                        if stop == self.count:
+                            # The checksum is verified when the end is met.
+                            stream.read(1)
+                        self.stamp.check(self.path, file)
+                        batch = Batch(_native(rows, self.dtype), self.dtype)
+                        del rows
+                        yield batch
+                        del batch
+
+
+def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+    """Open one member of an .npz file; see `open_store`."""
+    import zipfile
+
+    file, stamp = open_file(path)
+    with file, _zip_errors(path), _archive(file) as archive:
+        members = {
+            info.filename.removesuffix(".npy"): info
+            for info in archive.infolist()
+            if info.filename.endswith(".npy")
+        }
+        key = wanted_key(path, key, list(members), "member")
+        info = members[key]
+        label = f"{path}: member {key!r}"
+        if info.flag_bits & ENCRYPTED:
+            raise StoreError(f"{label} is encrypted; wanted a plain one")
+        stored = info.compress_type == zipfile.ZIP_STORED
+        if stored:
+            start = _data_start(file, info, label)
+            file.seek(start)
+            header = read_header(file, label, dtype)
+        else:
+            with archive.open(info) as stream:
+                header = read_header(stream, label, dtype)
+        if stored:
+            check_extent(path, max(stamp.size, start + info.file_size), stamp.size)
+    extent = len(header.raw) + header.array_bytes
+    if info.file_size != extent:
+        raise StoreError(f"{label} has {info.file_size} bytes; wanted {extent}, as its header says")
+    count, dim = header.shape
+    if not stored:
+        return StreamedShard(path, name, count, dim, header.dtype, stamp, key, header)
+    return MappedShard(
+        path=path,
+        name=name,
+        count=count,
+        dim=dim,
+        dtype=header.dtype,
+        stamp=stamp,
+        part=key,
+        offset=start + len(header.raw),
+        disk=header.disk,
+        fortran=header.fortran,
+        checksum=Checksum(before=zlib.crc32(header.raw), whole=info.CRC),
+    )
+
+
+def _data_start(file: FileIO, info: ZipInfo, label: str) -> int:
+    """Where the bytes of a member begin: behind its local header, which has a name of its own."""
+    local = read_at(file, info.header_offset, LOCAL_HEADER_BYTES, label)
+    if local[:4] != b"PK\x03\x04":
+        raise StoreError(f"{label}: the local header is damaged: it begins with {local[:4]!r}")
+    lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+    return info.header_offset + LOCAL_HEADER_BYTES + lengths
+
+
+def _archive(file: FileIO) -> ZipFile:
+    from zipfile import ZipFile
+
+    return ZipFile(file)
+
+
+@contextmanager
+def _zip_errors(path: Path) -> Generator[None, None, None]:
+    """Turn what zipfile raises on a damaged, truncated or unsupported archive into StoreError."""
+    import lzma
+    import zipfile
+
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise StoreError(
+            f"{path}: is damaged or truncated, or no .npz (zip) file: {error}"
+        ) from None
+    except EOFError:
+        raise StoreError(f"{path}: is truncated: a member ends before its header says") from None
+    except NotImplementedError as error:
+        raise StoreError(f"{path}: cannot be unpacked: {error}") from None
+
+
+def _native(rows: np.ndarray[Any, np.dtype[Any]], dtype: str) -> np.ndarray[Any, np.dtype[Any]]:
+    if rows.dtype.isnative:
+        return rows
+    return rows.byteswap(inplace=True).view(CARRIERS[dtype])

@@ -1,0 +1,257 @@
+"""Reader of parquet files: an embedding column of lists, and the columns beside it.
+
+polars unpacks the pages; see `parquet_pages` for how that stays within a few batches of memory
+whatever the size of the row groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipsoid._batch import CARRIERS, Batch
+from clipsoid.errors import DTypeError, StoreError
+from clipsoid.store.base import BATCH_BYTES, Shard, check_dtype
+from clipsoid.store.files import open_file
+from clipsoid.store.parquet_pages import MAGIC, ColumnPages, Cut, footer_bytes, read_footer
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+    import polars as pl
+
+WANTED = "a list or array of float16, float32 or float64"
+
+
+@dataclass(frozen=True, repr=False)
+class ParquetShard(Shard):
+    """A column of equally long lists; `part` is its name."""
+
+    def batches(self, max_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+        """Rows in order; a null instead of a list is a NaN row that `Batch.missing` marks."""
+        step = self.rows_per_batch(max_bytes)
+        file, _ = open_file(self.path)
+        with file:
+            self.stamp.check(self.path, file)
+            for first, series in self._series(file, max_bytes):
+                self.stamp.check(self.path, file)
+                rows, missing = self._matrix(series, first)
+                del series
+                for start in range(0, len(rows), step):
+                    stop = start + step
+                    marks = None if missing is None else missing[start:stop]
+                    yield Batch(rows[start:stop], self.dtype, marks)
+                del rows, missing
+
+    def columns(self, names: Sequence[str]) -> pl.DataFrame:
+        """Columns beside the embeddings, read whole."""
+        import polars as pl
+
+        file, _ = open_file(self.path)
+        with file:
+            self.stamp.check(self.path, file)
+            found = _schema(file, self.path, self.stamp.size)
+            absent = [name for name in names if name not in found]
+            if absent:
+                raise StoreError(
+                    f"{self.path}: has no column {', '.join(map(repr, absent))}; "
+                    f"found {', '.join(found)}"
+                )
+            try:
+                frame = (
+                    pl.scan_parquet(self.path, glob=False, hive_partitioning=False, cache=False)
+                    .select(names)
+                    .collect()
+                )
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+                self.stamp.check(self.path, file)
+                raise StoreError(f"{self.path}: columns cannot be read: {error}") from None
+            self.stamp.check(self.path, file)
+        if names and len(frame) != self.count:
+            raise StoreError(f"{self.path}: found {len(frame)} rows of ids, wanted {self.count}")
+        return frame
+
+    def _series(self, file: FileIO, max_bytes: int) -> Iterator[tuple[int, pl.Series]]:
+        """Unpack the column run by run, each with the number of its first row."""
+        pages = ColumnPages(file, self.path, self.stamp.size, self.part)
+        first = 0
+        for run in pages.runs(max_bytes):
+            whole = Cut(run)
+            done = 0
+            for cut in pages.cuts(run, max_bytes):
+                series = self._assumed(pages, cut) if cut.assumed else self._unpack(pages, cut)
+                if series is None:
+                    # Lists are not all of one length, or some are null: only the whole row group
+                    # tells which. What was checked and handed out before stands.
+                    series = self._unpack(pages, whole).slice(done)
+                yield first + done, series
+                done += len(series)
+                del series
+                if done >= whole.rows:
+                    break
+            first += whole.rows
+
+    def _unpack(self, pages: ColumnPages, cut: Cut) -> pl.Series:
+        import polars as pl
+
+        try:
+            series = _column(pages.build(cut), self.part)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise StoreError(
+                f"{self.path}: column {self.part!r} is damaged or cannot be unpacked: {error}"
+            ) from None
+        if len(series) != cut.rows:
+            raise StoreError(
+                f"{self.path}: column {self.part!r}: found {len(series)} rows where the footer "
+                f"wants {cut.rows}"
+            )
+        return series
+
+    def _assumed(self, pages: ColumnPages, cut: Cut) -> pl.Series | None:
+        """Unpack a cut of which the rows were inferred; None if the inference was wrong."""
+        try:
+            series = self._unpack(pages, cut)
+        except StoreError:
+            # A file that was cut or changed says so; all else is judged on the whole row group.
+            self.stamp.check(self.path, pages.file)
+            return None
+        if series.null_count() or not (_lengths(series) == self.dim).all():
+            return None
+        return series
+
+    def _matrix(
+        self, series: pl.Series, first: int
+    ) -> tuple[np.ndarray[Any, np.dtype[Any]], np.ndarray[Any, np.dtype[np.bool_]] | None]:
+        """Rows of a series, and which of them are null; `first` is the number of its first row."""
+        missing = series.is_null().to_numpy() if series.null_count() else None
+        valid = series if missing is None else series.drop_nulls()
+        # Numbers, within the file, of the rows in `valid`.
+        numbers = first + (np.arange(len(series)) if missing is None else np.flatnonzero(~missing))
+        self._check_lengths(_lengths(valid).to_numpy(), numbers)
+        carrier = CARRIERS[self.dtype]
+        if not len(valid):
+            return np.full((len(series), self.dim), np.nan, carrier), missing
+        flat = valid.explode()
+        if flat.null_count():
+            at = int(flat.is_null().arg_max() or 0)
+            raise StoreError(
+                f"{self.path}: column {self.part!r}, row {numbers[at // self.dim]}: element "
+                f"{at % self.dim} is null; wanted a number, or a null in place of the whole list"
+            )
+        rows = flat.to_numpy().reshape(-1, self.dim)
+        if missing is None:
+            return rows, None
+        spread = np.full((len(series), self.dim), np.nan, carrier)
+        spread[~missing] = rows
+        return spread, missing
+
+    def _check_lengths(
+        self, lengths: np.ndarray[Any, np.dtype[Any]], numbers: np.ndarray[Any, np.dtype[Any]]
+    ) -> None:
+        if (lengths == self.dim).all():
+            return
+        label = f"{self.path}: column {self.part!r}"
+        other = np.flatnonzero(lengths != lengths[0])
+        if len(other):
+            raise StoreError(
+                f"{label}: the list of row {numbers[other[0]]} has {lengths[other[0]]} elements, "
+                f"that of row {numbers[0]} has {lengths[0]}; wanted one length"
+            )
+        raise StoreError(
+            f"{label}: the list of row {numbers[0]} has {lengths[0]} elements; "
+            f"wanted {self.dim}, as in the rest of the set"
+        )
+
+
+def open_parquet(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+    """Open the embedding column of a parquet file; see `open_store`."""
+    import polars as pl
+
+    file, stamp = open_file(path)
+    with file:
+        schema = _schema(file, path, stamp.size)
+        candidates = {column: name for column, kind in schema.items() if (name := _element(kind))}
+        key = _choose(path, key, schema, list(candidates))
+        element = check_dtype(f"{path}: column {key!r}", candidates[key], dtype)
+        pages = ColumnPages(file, path, stamp.size, key, groups=1)
+        kind = schema[key]
+        dim = kind.size if isinstance(kind, pl.Array) else pages.regular_length()
+        shard = ParquetShard(path, name, pages.count, dim or 0, element, stamp, key)
+        if dim is None:
+            dim = _first_length(shard, file)
+        if dim == 0 and isinstance(kind, pl.Array):
+            raise StoreError(f"{path}: column {key!r} holds arrays of 0 elements; wanted some")
+        stamp.check(path, file)
+    return ParquetShard(path, name, pages.count, dim, element, stamp, key)
+
+
+def _first_length(shard: ParquetShard, file: FileIO) -> int:
+    """Length of the first list, or 0 where every row is null."""
+    for _, series in shard._series(file, BATCH_BYTES):
+        lengths = _lengths(series.drop_nulls())
+        if len(lengths):
+            if not lengths[0]:
+                raise StoreError(f"{shard.path}: the first list of column {shard.part!r} is empty")
+            return int(lengths[0])
+    return 0
+
+
+def _schema(file: FileIO, path: Path, size: int) -> dict[str, pl.DataType]:
+    """Names and types of the columns; polars sees the footer alone."""
+    import polars as pl
+
+    footer = read_footer(file, path, size)
+    try:
+        return dict(pl.read_parquet_schema(BytesIO(MAGIC + footer_bytes(footer))))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise StoreError(f"{path}: the parquet footer cannot be parsed: {error}") from None
+
+
+def _choose(path: Path, key: str | None, schema: dict[str, pl.DataType], fit: list[str]) -> str:
+    listed = ", ".join(f"{name} ({kind})" for name, kind in schema.items())
+    if key is None:
+        if len(fit) == 1:
+            return fit[0]
+        if not fit:
+            raise StoreError(f"{path}: no column is {WANTED}; found {listed or 'no columns'}")
+        raise StoreError(
+            f"{path}: {len(fit)} columns are {WANTED}: {', '.join(fit)}; wanted key= with one"
+        )
+    if key not in schema:
+        raise StoreError(f"{path}: has no column {key!r}; found {listed or 'no columns'}")
+    if key not in fit:
+        raise DTypeError(f"{path}: column {key!r} is {schema[key]}; wanted {WANTED}")
+    return key
+
+
+def _element(kind: pl.DataType) -> str | None:
+    """Name of the element type, if a column of this type holds embeddings."""
+    import polars as pl
+
+    if isinstance(kind, pl.List) or (isinstance(kind, pl.Array) and len(kind.shape) == 1):
+        names = {pl.Float16(): "float16", pl.Float32(): "float32", pl.Float64(): "float64"}
+        inner = kind.inner
+        return next((name for known, name in names.items() if inner == known), None)
+    return None
+
+
+def _column(data: bytes, column: str) -> pl.Series:
+    import polars as pl
+
+    return (
+        pl.scan_parquet(data, use_statistics=False, cache=False, glob=False)
+        .select(column)
+        .collect()
+        .to_series()
+    )
+
+
+def _lengths(series: pl.Series) -> pl.Series:
+    import polars as pl
+
+    return series.list.len() if series.dtype == pl.List else series.arr.len()

@@ -1,0 +1,166 @@
+"""From what a user writes (file, folder, brace pattern, glob, list) to an ordered list of files."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from clipsoid.errors import StoreError
+
+AnyPath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+#: An innermost brace group, the only kind that can be expanded in one step.
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
+    """Files of a set in order, each with its name.
+
+    Parameters
+    ----------
+    path : str, Path, or list or tuple of these
+        See `open_store`.
+    suffixes : sequence of str
+        The formats that can be read. Files of other kinds are passed over in a folder and in
+        what a glob pattern matches.
+
+    Returns
+    -------
+    list of (Path, str)
+        The name is the path relative to the common root (the folder itself, the part of a pattern
+        before its first special character, or what several of these have in common), posix style.
+
+    Raises
+    ------
+    StoreError
+        If a file or a member of a pattern is missing, if a folder or a glob pattern holds no
+        embeddings or several formats of them, or if a file is listed twice.
+    """
+    entries = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    if not entries:
+        raise StoreError("the list of paths is empty; wanted one path or more")
+    roots: list[str] = []
+    files: list[str] = []
+    for entry in entries:
+        text = os.fspath(entry)
+        if not isinstance(text, str) or not text:
+            raise StoreError(f"a path is {text!r}; wanted text")
+        if "://" in text:
+            raise StoreError(f"{text}: is a URL; wanted a local path")
+        root, found = _resolve(os.path.expanduser(text), suffixes)
+        roots.append(os.path.abspath(root))
+        files.extend(found)
+    root = os.path.commonpath(roots)
+    named: dict[str, Path] = {}
+    for file in files:
+        name = Path(os.path.relpath(os.path.abspath(file), root)).as_posix()
+        if name in named:
+            raise StoreError(f"{file}: is listed twice; wanted every file once")
+        named[name] = Path(file)
+    return [(file, name) for name, file in named.items()]
+
+
+def _resolve(text: str, suffixes: Sequence[str]) -> tuple[str, list[str]]:
+    """Root and files of one entry. What exists under exactly this name is never a pattern."""
+    if os.path.isdir(text):
+        return text, _one_format(text, _walk(text), suffixes, "holds")
+    if os.path.exists(text):
+        return os.path.dirname(text), [text]
+    if _is_pattern(text):
+        special = min(at for at in map(text.find, "{*?[") if at >= 0)
+        root = os.path.dirname(text[:special])
+        files: list[str] = []
+        for member in expand_braces(text):
+            files.extend(_resolve(member, suffixes)[1] if member != text else _glob(text, suffixes))
+        return root, files
+    raise StoreError(f"{text}: found no such file or folder")
+
+
+def _is_pattern(text: str) -> bool:
+    return glob.has_magic(text) or next(expand_braces(text)) != text
+
+
+def _glob(pattern: str, suffixes: Sequence[str]) -> list[str]:
+    if not glob.has_magic(pattern):
+        raise StoreError(f"{pattern}: found no such file or folder")
+    matched = sorted(
+        (Path(file).as_posix(), file)
+        for file in set(glob.iglob(pattern, recursive=True))
+        if os.path.isfile(file)
+    )
+    return _one_format(pattern, [file for _, file in matched], suffixes, "matches")
+
+
+def expand_braces(pattern: str) -> Iterator[str]:
+    """Expand ``{a,b}`` and ``{00..41}`` from left to right, as a shell does.
+
+    A range keeps its zero padding. A group that is neither a list nor a range is left as it is.
+    """
+    for group in _BRACES.finditer(pattern):
+        body = group[1]
+        span = _RANGE.fullmatch(body)
+        parts: Iterator[str]
+        if span:
+            parts = _count(span[1], span[2])
+        elif "," in body:
+            parts = iter(body.split(","))
+        else:
+            continue
+        for part in parts:
+            yield from expand_braces(pattern[: group.start()] + part + pattern[group.end() :])
+        return
+    yield pattern
+
+
+def _count(first: str, last: str) -> Iterator[str]:
+    padded = any(len(end) > 1 and end.startswith("0") for end in (first, last))
+    width = max(len(first), len(last)) if padded else 0
+    step = 1 if int(first) <= int(last) else -1
+    for number in range(int(first), int(last) + step, step):
+        yield f"{number:0{width}d}" if width else str(number)
+
+
+def _walk(folder: str) -> list[str]:
+    """All files below `folder` that are not hidden, sorted by their path in it."""
+    found: list[tuple[str, str]] = []
+    # Folders behind links are read too (a set may be spread over disks), but each once only.
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
+        if os.path.realpath(here) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(here))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith("."):
+                file = os.path.join(here, name)
+                found.append((Path(os.path.relpath(file, folder)).as_posix(), file))
+    return [file for _, file in sorted(found)]
+
+
+def _raise(error: OSError) -> None:
+    raise StoreError(f"{error.filename}: cannot be listed: {error.strerror}") from None
+
+
+def _one_format(
+    where: str, files: Sequence[str], suffixes: Sequence[str], verb: str
+) -> list[str]:
+    """Those of `files` that are embeddings, if they are of one format."""
+    kinds = Counter(os.path.splitext(file)[1].lower() for file in files)
+    found = ", ".join(f"{n} {kind or 'without suffix'}" for kind, n in sorted(kinds.items()))
+    formats = [kind for kind in kinds if kind in suffixes]
+    if not formats:
+        raise StoreError(
+            f"{where}: {verb} {found or 'no files'}; wanted {', '.join(suffixes)} files"
+        )
+    if len(formats) > 1:
+        raise StoreError(
+            f"{where}: {verb} several formats ({found}); wanted one: "
+            f"a pattern such as '**/*{formats[0]}' chooses"
+        )
+    return [file for file in files if os.path.splitext(file)[1].lower() == formats[0]]

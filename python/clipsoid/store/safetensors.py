@@ -1,0 +1,61 @@
+"""Reader of .safetensors files: one tensor, mapped where it lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from clipsoid.errors import DTypeError, StoreError
+from clipsoid.store.base import Shard, check_dtype, wanted_key
+from clipsoid.store.files import open_file, read_at
+from clipsoid.store.mapped import MappedShard, check_shape
+
+#: Element types of the format, with the name that users see; the format is little-endian.
+DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+
+_DISK = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
+
+#: Bytes of the number that gives the length of the header.
+PREFIX_BYTES = 8
+
+
+def open_safetensors(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+    """Open one tensor of a .safetensors file; see `open_store`."""
+    from safetensors import SafetensorError, safe_open
+
+    file, stamp = open_file(path)
+    with file:
+        try:
+            # The library validates the header: lengths, overlaps, and the size of the file.
+            with safe_open(path, framework="np") as tensors:
+                key = wanted_key(path, key, sorted(tensors.keys()), "tensor")
+                tensor = tensors.get_slice(key)
+                element, shape = str(tensor.get_dtype()), tuple(tensor.get_shape())
+        except SafetensorError as error:
+            raise StoreError(
+                f"{path}: found {stamp.size} bytes that are no complete .safetensors file: {error}"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from None
+        # It does not tell where a tensor lies; the header, now known to be valid, does.
+        prefix = read_at(file, 0, PREFIX_BYTES, path)
+        text = read_at(file, PREFIX_BYTES, int.from_bytes(prefix, "little"), path)
+        stamp.check(path, file)
+    label = f"{path}: tensor {key!r}"
+    if element not in DTYPES:
+        raise DTypeError(f"{label}: elements are {element}; wanted {', '.join(DTYPES)}")
+    check_dtype(label, DTYPES[element], dtype)
+    check_shape(label, shape)
+    return MappedShard(
+        path=path,
+        name=name,
+        count=shape[0],
+        dim=shape[1],
+        dtype=DTYPES[element],
+        stamp=stamp,
+        part=key,
+        offset=PREFIX_BYTES + len(text) + int(json.loads(text)[key]["data_offsets"][0]),
+        disk=np.dtype(_DISK[element]),
+    )

@@ -1,0 +1,201 @@
+//! The four element types: how each widens, and what it is multiplied in.
+
+use crate::simd::Isa;
+use half::{bf16, f16};
+use std::ops::{AddAssign, Mul};
+
+/// A stored element: float16, bfloat16, float32 or float64.
+///
+/// The 16-bit types are storage only. Linear statistics widen every type to float64; tile products
+/// widen the 16-bit types to float32 and multiply in [`Element::Real`].
+pub trait Element: Copy + Default + Send + Sync + 'static {
+    /// What tile products are computed in: float32, or float64 for float64.
+    type Real: Real;
+    /// The name that users see.
+    const NAME: &'static str;
+    /// Exact.
+    fn to_f64(self) -> f64;
+    /// Exact.
+    fn to_real(self) -> Self::Real;
+    /// The element with its bytes reversed, for data of the other endianness.
+    fn swap_bytes(self) -> Self;
+    /// Reads a register's worth, widened to float64.
+    /// # Safety
+    /// `p` is readable for `I::LANES_F64` elements, at any alignment, and the caller runs under `I`.
+    unsafe fn load_f64<I: Isa>(isa: I, p: *const Self) -> I::F64;
+    /// Reads a register's worth, widened to [`Element::Real`].
+    /// # Safety
+    /// `p` is readable for as many elements as a register of `Real` holds, and the caller runs
+    /// under `I`.
+    unsafe fn load_real<I: Isa>(isa: I, p: *const Self) -> <Self::Real as Real>::Register<I>;
+}
+
+/// A type that the machine multiplies: float32 or float64.
+#[allow(clippy::missing_safety_doc)] // Each method's contract is that of its namesake in `Isa`.
+pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self> {
+    /// A register of this type.
+    type Register<I: Isa>: Copy;
+    /// Number of lanes of a register.
+    fn lanes<I: Isa>() -> usize;
+    /// Rows and columns of the register tile of the product.
+    fn micro_shape<I: Isa>() -> (usize, usize);
+    /// Rounds.
+    fn from_f64(x: f64) -> Self;
+    /// All lanes zero.
+    fn zero<I: Isa>(isa: I) -> Self::Register<I>;
+    /// All lanes `x`.
+    fn splat<I: Isa>(isa: I, x: Self) -> Self::Register<I>;
+    /// Writes `LANES_F64` elements, rounded to this type.
+    unsafe fn store_f64<I: Isa>(isa: I, p: *mut Self, x: I::F64);
+    /// Writes a register.
+    unsafe fn store<I: Isa>(isa: I, p: *mut Self, x: Self::Register<I>);
+    /// `a * b + c`.
+    fn mul_add<I: Isa>(
+        isa: I,
+        a: Self::Register<I>,
+        b: Self::Register<I>,
+        c: Self::Register<I>,
+    ) -> Self::Register<I>;
+    /// The register tile of the product; see [`crate::math::product::micro`].
+    unsafe fn micro<I: Isa>(isa: I, depth: usize, a: *const Self, b: *const Self, c: *mut Self, ldc: usize);
+}
+
+macro_rules! element {
+    ($type:ty, $name:literal, $real:ty, $to_real:expr, $swap:expr, $load_f64:ident, $load_real:ident) => {
+        impl Element for $type {
+            type Real = $real;
+            const NAME: &'static str = $name;
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn to_real(self) -> $real {
+                $to_real(self)
+            }
+            #[inline(always)]
+            fn swap_bytes(self) -> Self {
+                $swap(self)
+            }
+            #[inline(always)]
+            unsafe fn load_f64<I: Isa>(isa: I, p: *const Self) -> I::F64 {
+                // SAFETY: the contract is the same.
+                unsafe { isa.$load_f64(p) }
+            }
+            #[inline(always)]
+            unsafe fn load_real<I: Isa>(isa: I, p: *const Self) -> <$real as Real>::Register<I> {
+                // SAFETY: the contract is the same.
+                unsafe { isa.$load_real(p) }
+            }
+        }
+    };
+}
+
+macro_rules! real {
+    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $mul_add:ident, $micro:ident) => {
+        impl Real for $type {
+            type Register<I: Isa> = I::$register;
+            #[inline(always)]
+            fn lanes<I: Isa>() -> usize {
+                I::$lanes
+            }
+            #[inline(always)]
+            fn micro_shape<I: Isa>() -> (usize, usize) {
+                I::$shape
+            }
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $type
+            }
+            #[inline(always)]
+            fn zero<I: Isa>(isa: I) -> I::$register {
+                isa.$zero()
+            }
+            #[inline(always)]
+            fn splat<I: Isa>(isa: I, x: Self) -> I::$register {
+                isa.$splat(x)
+            }
+            #[inline(always)]
+            unsafe fn store_f64<I: Isa>(isa: I, p: *mut Self, x: I::F64) {
+                // SAFETY: the contract is the same.
+                unsafe { isa.$store_f64(p, x) }
+            }
+            #[inline(always)]
+            unsafe fn store<I: Isa>(isa: I, p: *mut Self, x: I::$register) {
+                // SAFETY: the contract is the same.
+                unsafe { isa.$store(p, x) }
+            }
+            #[inline(always)]
+            fn mul_add<I: Isa>(isa: I, a: I::$register, b: I::$register, c: I::$register) -> I::$register {
+                isa.$mul_add(a, b, c)
+            }
+            #[inline(always)]
+            unsafe fn micro<I: Isa>(
+                isa: I,
+                depth: usize,
+                a: *const Self,
+                b: *const Self,
+                c: *mut Self,
+                ldc: usize,
+            ) {
+                // SAFETY: the contract is the same.
+                unsafe { isa.$micro(depth, a, b, c, ldc) }
+            }
+        }
+    };
+}
+
+#[inline(always)]
+fn identity<T>(x: T) -> T {
+    x
+}
+
+element!(
+    f16,
+    "float16",
+    f32,
+    f32::from,
+    |x: f16| f16::from_bits(x.to_bits().swap_bytes()),
+    f16_to_f64,
+    f16_to_f32
+);
+element!(
+    bf16,
+    "bfloat16",
+    f32,
+    f32::from,
+    |x: bf16| bf16::from_bits(x.to_bits().swap_bytes()),
+    bf16_to_f64,
+    bf16_to_f32
+);
+element!(
+    f32,
+    "float32",
+    f32,
+    identity,
+    |x: f32| f32::from_bits(x.to_bits().swap_bytes()),
+    f32_to_f64,
+    load_f32
+);
+element!(
+    f64,
+    "float64",
+    f64,
+    identity,
+    |x: f64| f64::from_bits(x.to_bits().swap_bytes()),
+    load_f64,
+    load_f64
+);
+real!(
+    f32,
+    F32,
+    LANES_F32,
+    MICRO_F32,
+    zero_f32,
+    splat_f32,
+    store_f32,
+    store_f64_as_f32,
+    mul_add_f32,
+    micro_f32
+);
+real!(f64, F64, LANES_F64, MICRO_F64, zero_f64, splat_f64, store_f64, store_f64, mul_add_f64, micro_f64);

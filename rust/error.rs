@@ -1,0 +1,70 @@
+//! The errors of the core. Messages are lower-case sentences that carry the numbers.
+
+use thiserror::Error;
+
+/// Why a row cannot be scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// The row is finite and has a norm.
+    Ok = 0,
+    /// An element is NaN or infinite, or the norm exceeds the largest float64.
+    NonFinite = 1,
+    /// Every element is zero.
+    ZeroNorm = 2,
+}
+
+impl Status {
+    /// What is wrong, as a phrase that follows "row 7".
+    pub fn describe(self) -> &'static str {
+        match self {
+            Status::Ok => "is valid",
+            Status::NonFinite => "holds a value that is not finite (NaN or infinity)",
+            Status::ZeroNorm => "has zero norm",
+        }
+    }
+}
+
+/// Everything that the core refuses.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum Error {
+    /// A row is invalid and the policy is to stop at it.
+    #[error("row {row} {}", status.describe())]
+    InvalidRow {
+        /// Row number, counted from the first row ever seen by the accumulator.
+        row: u64,
+        /// What is wrong with it.
+        status: Status,
+    },
+    /// Two lengths that must agree do not.
+    #[error("{what}: found {found} features, expected {expected}")]
+    Dimension {
+        /// The argument or object.
+        what: &'static str,
+        /// Its number of features.
+        found: usize,
+        /// The number that was expected.
+        expected: usize,
+    },
+    /// Too few rows for the statistic.
+    #[error("{what} needs at least {needed} valid rows, found {found}")]
+    TooFewRows {
+        /// The statistic.
+        what: &'static str,
+        /// How many valid rows there are.
+        found: u64,
+        /// How many it takes.
+        needed: u64,
+    },
+    /// The SIMD level asked for cannot run here.
+    #[error("SIMD level '{asked}' is not available on this CPU; available: {available}")]
+    SimdLevel {
+        /// The level asked for.
+        asked: String,
+        /// The levels that would work.
+        available: String,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}

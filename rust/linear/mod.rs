@@ -1,0 +1,12 @@
+//! What passes over rows give, at `O(d)` or `O(d^2)` memory: moments, conformity, shell, regression.
+//!
+//! Everything fitted here has a `merge`, so that shards can be fitted apart.
+
+pub mod covariance;
+pub mod dominance;
+pub mod moments;
+pub mod norms;
+pub mod regression;
+pub mod score;
+pub mod shell;
+pub mod stats;

@@ -1,0 +1,88 @@
+//! Count, mean, variance, minimum and maximum of a stream of numbers.
+
+/// Statistics of one variable, by Welford's update and Chan's merge.
+///
+/// `push` is sequential: the result depends on the numbers and their order alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stats {
+    /// How many numbers.
+    pub count: u64,
+    /// Their mean; 0 when there are none.
+    pub mean: f64,
+    /// The sum of their squared deviations from the mean.
+    pub squares: f64,
+    /// The least; infinity when there are none.
+    pub min: f64,
+    /// The greatest; minus infinity when there are none.
+    pub max: f64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Stats { count: 0, mean: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }
+    }
+}
+
+impl Stats {
+    /// Adds a number.
+    pub fn push(&mut self, x: f64) {
+        self.count += 1;
+        let delta = x - self.mean;
+        self.mean += delta / self.count as f64;
+        self.squares += delta * (x - self.mean);
+        self.min = self.min.min(x);
+        self.max = self.max.max(x);
+    }
+
+    /// Adds the numbers of another stream.
+    pub fn merge(&mut self, other: &Stats) {
+        if other.count == 0 {
+            return;
+        }
+        let (n, k) = (self.count as f64, other.count as f64);
+        let delta = other.mean - self.mean;
+        self.count += other.count;
+        self.mean += delta * (k / (n + k));
+        self.squares += other.squares + delta * delta * (n * k / (n + k));
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
+    /// Variance with ddof 0; NaN when there are no numbers.
+    pub fn variance(&self) -> f64 {
+        self.squares / self.count as f64
+    }
+}
+
+impl FromIterator<f64> for Stats {
+    fn from_iter<T: IntoIterator<Item = f64>>(numbers: T) -> Self {
+        let mut stats = Stats::default();
+        numbers.into_iter().for_each(|x| stats.push(x));
+        stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn equals_the_definition_and_merges(x in prop::collection::vec(-1e3f64..1e3, 1..200), cut in 0usize..200) {
+            let cut = cut.min(x.len());
+            let n = x.len() as f64;
+            let mean = x.iter().sum::<f64>() / n;
+            let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+            let mut halves: Stats = x[..cut].iter().copied().collect();
+            halves.merge(&x[cut..].iter().copied().collect());
+            for stats in [x.iter().copied().collect(), halves] {
+                prop_assert_eq!(stats.count, x.len() as u64);
+                prop_assert!((stats.mean - mean).abs() <= 1e-12 * 1e3);
+                prop_assert!((stats.variance() - variance).abs() <= 1e-12 * 1e6);
+                prop_assert_eq!(stats.min, x.iter().copied().fold(f64::INFINITY, f64::min));
+                prop_assert_eq!(stats.max, x.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `clipsoid._native`: the only files that name pyo3.
+//!
+//! A binding extracts, checks shapes, releases the GIL, calls the core and converts. Arrays must not
+//! be written to by another thread during a call: the values would be undefined (never the memory
+//! safety: see [`crate::rows`]).
+
+mod array;
+mod errors;
+mod memory;
+mod moments;
+mod rows;
+mod run;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<moments::Moments>()?;
+    module.add_class::<rows::Shell>()?;
+    module.add_class::<rows::Regression>()?;
+    module.add_function(wrap_pyfunction!(rows::score, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::pairwise_conformity, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::off_diagonal_dominance, module)?)?;
+    module.add_function(wrap_pyfunction!(run::simd_level, module)?)?;
+    module.add_function(wrap_pyfunction!(run::simd_levels, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::populate, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! `Moments`: the accumulator behind `Ellipsoid`.
+
+use super::array::rows;
+use super::errors::to_python;
+use super::run::run;
+use crate::linear::covariance::{Precision, Scatter};
+use crate::linear::moments::{self, Invalid, OnInvalid, Sums};
+use crate::linear::stats::Stats;
+use numpy::{IntoPyArray, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// Moments of rows, in one pass. See `linear::moments` in the Rust sources.
+#[pyclass(module = "clipsoid._native")]
+pub struct Moments(moments::Moments);
+
+fn precision(float64: bool) -> Precision {
+    if float64 { Precision::Float64 } else { Precision::Auto }
+}
+
+#[pymethods]
+impl Moments {
+    #[new]
+    fn new(dim: usize, covariance: bool, float64: bool) -> Self {
+        Moments(moments::Moments::new(dim.max(1), covariance, precision(float64)))
+    }
+
+    #[getter]
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    #[getter]
+    fn seen(&self) -> u64 {
+        self.0.seen()
+    }
+
+    #[pyo3(signature = (array, dtype, skip_invalid, n_threads))]
+    fn update(
+        &mut self,
+        py: Python<'_>,
+        array: &Bound<'_, PyUntypedArray>,
+        dtype: &str,
+        skip_invalid: bool,
+        n_threads: Option<usize>,
+    ) -> PyResult<()> {
+        // SAFETY: `array` is borrowed for the whole call.
+        let rows = unsafe { rows(array, dtype)? };
+        let on_invalid = if skip_invalid { OnInvalid::Skip } else { OnInvalid::Error };
+        let moments = &mut self.0;
+        run(py, n_threads, array.len(), |context| moments.update(rows, on_invalid, context))
+    }
+
+    #[pyo3(signature = (other, n_threads))]
+    fn merge(&mut self, py: Python<'_>, other: &Moments, n_threads: Option<usize>) -> PyResult<()> {
+        let moments = &mut self.0;
+        run(py, n_threads, 0, |context| moments.merge(&other.0, context))
+    }
+
+    fn copy(&self) -> Moments {
+        Moments(self.0.clone())
+    }
+
+    /// Everything, as numbers and arrays; see `from_state`.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (sums, scatter) = run(py, Some(1), 0, |context| self.0.finish(context))?;
+        let state = PyDict::new(py);
+        state.set_item("count", sums.count)?;
+        state.set_item("seen", self.0.seen())?;
+        state.set_item("non_finite", sums.invalid.non_finite)?;
+        state.set_item("zero_norm", sums.invalid.zero_norm)?;
+        state.set_item("float64", self.0.precision() == Precision::Float64)?;
+        state.set_item("norm_mean", sums.norms.mean)?;
+        state.set_item("norm_squares", sums.norms.squares)?;
+        state.set_item("norm_min", sums.norms.min)?;
+        state.set_item("norm_max", sums.norms.max)?;
+        state.set_item("mean", sums.mean.into_pyarray(py))?;
+        state.set_item("squares", sums.squares.into_pyarray(py))?;
+        state.set_item("unit_sum", sums.unit_sum.into_pyarray(py))?;
+        state.set_item("scatter", scatter.map(|scatter| scatter.matrix().into_pyarray(py)))?;
+        Ok(state)
+    }
+
+    /// From what `state` gave.
+    #[staticmethod]
+    fn from_state(py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<Moments> {
+        let item = |name: &str| -> PyResult<Bound<'_, PyAny>> {
+            state.get_item(name)?.ok_or_else(|| super::errors::internal(format!("no {name}")))
+        };
+        let vector = |name: &str| -> PyResult<Vec<f64>> {
+            let array: PyReadonlyArray1<f64> = item(name)?.extract()?;
+            Ok(array.as_array().to_vec())
+        };
+        let count = item("count")?.extract()?;
+        let sums = Sums {
+            count,
+            mean: vector("mean")?,
+            squares: vector("squares")?,
+            unit_sum: vector("unit_sum")?,
+            norms: Stats {
+                count,
+                mean: item("norm_mean")?.extract()?,
+                squares: item("norm_squares")?.extract()?,
+                min: item("norm_min")?.extract()?,
+                max: item("norm_max")?.extract()?,
+            },
+            invalid: Invalid {
+                non_finite: item("non_finite")?.extract()?,
+                zero_norm: item("zero_norm")?.extract()?,
+            },
+        };
+        let dim = sums.mean.len();
+        let scatter = match item("scatter")?.is_none() {
+            true => None,
+            false => Some(vector("scatter")?),
+        };
+        let expected = dim * dim;
+        for (what, found, expected) in [
+            ("squares", sums.squares.len(), dim),
+            ("unit_sum", sums.unit_sum.len(), dim),
+            ("scatter", scatter.as_ref().map_or(expected, Vec::len), expected),
+        ] {
+            if found != expected || dim == 0 {
+                return Err(to_python(py, crate::Error::Dimension { what, found, expected }));
+            }
+        }
+        let scatter = scatter.map(|matrix| Scatter::from_matrix(dim, matrix));
+        let precision = precision(item("float64")?.extract()?);
+        Ok(Moments(moments::Moments::from_parts(sums, scatter, precision, item("seen")?.extract()?)))
+    }
+}

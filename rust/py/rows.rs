@@ -1,0 +1,144 @@
+//! What is computed for each row against a fitted set.
+
+use super::array::rows;
+use super::errors::to_python;
+use super::run::run;
+use crate::error::{Error, Status};
+use crate::linear::score::Reference;
+use crate::linear::stats::Stats;
+use crate::linear::{dominance, regression, score as scoring, shell};
+use crate::quadratic::conformity;
+use numpy::{
+    IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+
+type Vector<'py> = Bound<'py, PyArray1<f64>>;
+type Codes<'py> = Bound<'py, PyArray1<u8>>;
+
+fn codes<'py>(py: Python<'py>, status: Vec<Status>) -> Codes<'py> {
+    status.into_iter().map(|status| status as u8).collect::<Vec<_>>().into_pyarray(py)
+}
+
+/// `(conformity, cosine_to_mean, norm, status)` of each row.
+#[pyfunction]
+#[pyo3(signature = (array, dtype, count, mean, unit_mean, member, n_threads))]
+#[allow(clippy::too_many_arguments)]
+pub fn score<'py>(
+    py: Python<'py>,
+    array: &Bound<'py, PyUntypedArray>,
+    dtype: &str,
+    count: u64,
+    mean: PyReadonlyArray1<'py, f64>,
+    unit_mean: PyReadonlyArray1<'py, f64>,
+    member: bool,
+    n_threads: Option<usize>,
+) -> PyResult<(Vector<'py>, Vector<'py>, Vector<'py>, Codes<'py>)> {
+    // SAFETY: `array` is borrowed for the whole call.
+    let rows = unsafe { rows(array, dtype)? };
+    let (mean, unit_mean) = (mean.as_array().to_vec(), unit_mean.as_array().to_vec());
+    let reference = Reference { count, mean, unit_mean, member };
+    let scores = run(py, n_threads, array.len(), |context| scoring::score(rows, &reference, context))?;
+    Ok((
+        scores.conformity.into_pyarray(py),
+        scores.cosine_to_mean.into_pyarray(py),
+        scores.norm.into_pyarray(py),
+        codes(py, scores.status),
+    ))
+}
+
+/// `(conformity, status)` of each row, from all pairs.
+#[pyfunction]
+#[pyo3(signature = (array, dtype, n_threads))]
+pub fn pairwise_conformity<'py>(
+    py: Python<'py>,
+    array: &Bound<'py, PyUntypedArray>,
+    dtype: &str,
+    n_threads: Option<usize>,
+) -> PyResult<(Vector<'py>, Codes<'py>)> {
+    // SAFETY: `array` is borrowed for the whole call.
+    let rows = unsafe { rows(array, dtype)? };
+    let cost = array.len().saturating_mul(rows.count());
+    let (values, status) =
+        run(py, n_threads, cost, |context| conformity::pairwise_conformity(rows, context))?;
+    Ok((values.into_pyarray(py), codes(py, status)))
+}
+
+/// `(dominance, null)` of each feature.
+#[pyfunction]
+pub fn off_diagonal_dominance<'py>(
+    py: Python<'py>,
+    covariance: PyReadonlyArray2<'py, f64>,
+    count: u64,
+) -> PyResult<(Vector<'py>, Vector<'py>)> {
+    let covariance = covariance.as_array();
+    let (found, dim) = covariance.dim();
+    if found != dim {
+        return Err(to_python(py, Error::Dimension { what: "covariance", found, expected: dim }));
+    }
+    let elements: Vec<f64> = covariance.iter().copied().collect();
+    let (odd, null) = dominance::off_diagonal_dominance(&elements, dim, count);
+    Ok((odd.into_pyarray(py), null.into_pyarray(py)))
+}
+
+/// Distances of rows from a mean.
+#[pyclass(module = "clipsoid._native")]
+pub struct Shell {
+    mean: Vec<f64>,
+    stats: Stats,
+}
+
+#[pymethods]
+impl Shell {
+    #[new]
+    fn new(mean: PyReadonlyArray1<'_, f64>) -> Self {
+        Shell { mean: mean.as_array().to_vec(), stats: Stats::default() }
+    }
+
+    #[pyo3(signature = (array, dtype, n_threads))]
+    fn update(
+        &mut self,
+        py: Python<'_>,
+        array: &Bound<'_, PyUntypedArray>,
+        dtype: &str,
+        n_threads: Option<usize>,
+    ) -> PyResult<()> {
+        // SAFETY: `array` is borrowed for the whole call.
+        let rows = unsafe { rows(array, dtype)? };
+        let Shell { mean, stats } = self;
+        run(py, n_threads, array.len(), |context| shell::add_distances(stats, rows, mean, context))
+    }
+
+    /// `(count, mean, variance, min, max)`.
+    fn result(&self) -> (u64, f64, f64, f64, f64) {
+        let stats = &self.stats;
+        (stats.count, stats.mean, stats.variance(), stats.min, stats.max)
+    }
+}
+
+/// Least squares in both directions. Pairs with a NaN are passed over.
+#[pyclass(module = "clipsoid._native")]
+pub struct Regression(regression::Regression);
+
+#[pymethods]
+impl Regression {
+    #[new]
+    fn new() -> Self {
+        Regression(regression::Regression::default())
+    }
+
+    fn update(&mut self, x: PyReadonlyArray1<'_, f64>, y: PyReadonlyArray1<'_, f64>) {
+        for (&x, &y) in x.as_array().iter().zip(y.as_array()) {
+            if !x.is_nan() && !y.is_nan() {
+                self.0.push(x, y);
+            }
+        }
+    }
+
+    /// `(count, slope, intercept, inverse_slope, inverse_intercept, pearson)`.
+    fn result(&self) -> (u64, f64, f64, f64, f64, f64) {
+        let line = self.0.line();
+        let (slope, intercept) = (line.slope, line.intercept);
+        (self.0.count, slope, intercept, line.inverse_slope, line.inverse_intercept, line.pearson)
+    }
+}

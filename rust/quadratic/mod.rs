@@ -1,0 +1,6 @@
+//! What is made of Gram tiles: everything that needs all pairs of rows.
+//!
+//! A statistic here is a *reduction*: a function of one tile, and a merge of its results in tile
+//! order. The tiles themselves, and the rows in them, are [`crate::tiles`]' business.
+
+pub mod conformity;

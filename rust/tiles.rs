@@ -1,0 +1,232 @@
+//! The loop over Gram tiles: row block x column block -> one tile -> a reduction.
+//!
+//! Rows are scaled (to unit length, say), widened and packed tile by tile, so that extra memory is
+//! that of the tiles, whatever the number of rows. A job is a strip of row blocks against a run of
+//! column blocks: the strip is packed once, each column block once per strip, and a tile is still in
+//! L2 when its reduction reads it.
+//!
+//! Reductions are merged in tile order, one tile at a time. For any one block of rows the other
+//! blocks come in ascending order, however tiles are grouped into jobs: neither the number of threads
+//! nor the size of a job shows in a result.
+
+use crate::element::{Element, Real};
+use crate::error::Error;
+use crate::math::product::{Panels, Product, micro_shape};
+use crate::rows::Rows;
+use crate::schedule::{Context, ordered};
+use crate::simd::{Isa, Kernel};
+use std::ops::Range;
+
+/// Rows of a tile's side: a float32 tile is 256 KB, an eighth of a server core's L2.
+pub const SIDE: usize = 256;
+
+/// Row blocks packed together: each column block that is packed then serves this many tiles.
+const STRIP: usize = 4;
+
+/// Column blocks of one job.
+const RUN: usize = 16;
+
+/// Rows with a factor for each; a factor of zero takes a row out, whatever it holds.
+#[derive(Clone, Copy)]
+pub struct ScaledRows<'a, E> {
+    /// The rows.
+    pub rows: Rows<'a, E>,
+    /// One factor per row.
+    pub scale: &'a [f64],
+}
+
+/// The products of a block of left rows with a block of right rows.
+pub struct Tile<'a, T> {
+    /// Numbers of the left rows.
+    pub left: Range<usize>,
+    /// Numbers of the right rows.
+    pub right: Range<usize>,
+    products: &'a mut [T],
+    stride: usize,
+}
+
+impl<T: Real> Tile<'_, T> {
+    /// The products of right row `right.start + j` with every left row.
+    #[inline(always)]
+    pub fn column(&self, j: usize) -> &[T] {
+        &self.products[j * self.stride..][..self.left.len()]
+    }
+
+    /// As [`Tile::column`].
+    #[inline(always)]
+    pub fn column_mut(&mut self, j: usize) -> &mut [T] {
+        &mut self.products[j * self.stride..][..self.left.len()]
+    }
+}
+
+/// Where a tile lies: block numbers on either side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Block of left rows.
+    pub left: usize,
+    /// Block of right rows.
+    pub right: usize,
+}
+
+/// Runs `reduce` on each tile of `left x right`, and `merge` on its results in tile order.
+///
+/// With `symmetric`, left and right are the same rows, and only tiles on and above the diagonal
+/// (`place.left <= place.right`) are made.
+pub fn for_each_tile<E: Element, P: Send>(
+    left: ScaledRows<E>,
+    right: ScaledRows<E>,
+    symmetric: bool,
+    context: &Context,
+    reduce: impl Fn(Place, &mut Tile<E::Real>) -> P + Sync,
+    mut merge: impl FnMut(Place, P) + Send,
+) -> Result<(), Error> {
+    let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
+    let (height, width) = (blocks(left.rows), blocks(right.rows));
+    let mut jobs = Vec::new();
+    for top in (0..height).step_by(STRIP) {
+        let strip = top..height.min(top + STRIP);
+        for start in (if symmetric { top } else { 0 }..width).step_by(RUN) {
+            jobs.push((strip.clone(), start..width.min(start + RUN)));
+        }
+    }
+    let map = |buffers: &mut Buffers<E::Real>, job: usize| {
+        let (strip, run) = &jobs[job];
+        let mut parts = Vec::new();
+        let (mr, nr) = micro_shape::<E::Real>(context.level);
+        context.level.dispatch(Pack {
+            source: left,
+            blocks: strip.clone(),
+            width: mr,
+            into: &mut buffers.left,
+            row: &mut buffers.row,
+        });
+        for column in run.clone() {
+            context.control.check()?;
+            context.level.dispatch(Pack {
+                source: right,
+                blocks: column..column + 1,
+                width: nr,
+                into: &mut buffers.right,
+                row: &mut buffers.row,
+            });
+            for block in strip.clone().filter(|&block| !symmetric || block <= column) {
+                // SIDE is a multiple of every register tile's height, so blocks are whole panels.
+                let first = (block - strip.start) * SIDE / mr;
+                let panels = (SIDE / mr).min(buffers.left.count() - first);
+                let (left_panels, right_panels, tile) = (&buffers.left, &buffers.right, &mut buffers.tile);
+                context.level.dispatch(Product {
+                    left: left_panels,
+                    first,
+                    panels,
+                    right: right_panels,
+                    tile,
+                });
+                let range = |block: usize, count: usize| block * SIDE..count.min((block + 1) * SIDE);
+                let mut tile = Tile {
+                    left: range(block, left.rows.count()),
+                    right: range(column, right.rows.count()),
+                    products: tile,
+                    stride: panels * mr,
+                };
+                let place = Place { left: block, right: column };
+                parts.push((place, reduce(place, &mut tile)));
+            }
+        }
+        Ok(parts)
+    };
+    ordered(jobs.len(), context, Buffers::default, map, |parts| {
+        parts.into_iter().for_each(|(place, part)| merge(place, part));
+        Ok(())
+    })
+}
+
+#[derive(Default)]
+struct Buffers<T> {
+    left: Panels<T>,
+    right: Panels<T>,
+    tile: Vec<T>,
+    /// One panel's rows, widened and scaled, before they are interleaved.
+    row: Vec<T>,
+}
+
+/// Widens, scales and packs blocks of rows.
+struct Pack<'a, E: Element> {
+    source: ScaledRows<'a, E>,
+    blocks: Range<usize>,
+    width: usize,
+    into: &'a mut Panels<E::Real>,
+    row: &'a mut Vec<E::Real>,
+}
+
+/// Factors in this range are applied in the arithmetic of the product; others in float64.
+const PLAIN_SCALE: Range<f64> = 1e-30..1e30;
+
+impl<E: Element> Kernel for Pack<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Pack { source: ScaledRows { rows, scale }, blocks, width, into, row } = self;
+        let dim = rows.dim();
+        let range = blocks.start * SIDE..rows.count().min(blocks.end * SIDE);
+        into.reshape(range.len(), dim, width);
+        row.clear();
+        row.resize(width * dim, E::Real::default());
+        let mut scratch = rows.scratch(1);
+        for p in 0..into.count() {
+            for r in 0..width {
+                let i = range.start + p * width + r;
+                let wide = &mut row[r * dim..(r + 1) * dim];
+                if i >= range.end || scale[i] == 0.0 {
+                    wide.fill(E::Real::default());
+                } else {
+                    // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+                    unsafe { widen_scaled::<I, E>(isa, rows.row(i, &mut scratch), scale[i], wide) };
+                }
+            }
+            let panel = &mut into.elements[p * width * dim..(p + 1) * width * dim];
+            interleave(row, panel, width, dim);
+        }
+    }
+}
+
+/// # Safety
+/// `row` is readable for as many elements as `wide` has, and the caller runs under `I`.
+#[inline(always)]
+unsafe fn widen_scaled<I: Isa, E: Element>(isa: I, row: *const E, scale: f64, wide: &mut [E::Real]) {
+    let (dim, lanes) = (wide.len(), E::Real::lanes::<I>());
+    let body = if PLAIN_SCALE.contains(&scale) { dim - dim % lanes } else { 0 };
+    let (factor, zero) = (E::Real::splat(isa, E::Real::from_f64(scale)), E::Real::zero(isa));
+    let mut k = 0;
+    while k < body {
+        // SAFETY: k + lanes <= dim.
+        unsafe {
+            let x = E::Real::mul_add(isa, E::load_real(isa, row.add(k)), factor, zero);
+            E::Real::store(isa, wide[k..].as_mut_ptr(), x);
+        }
+        k += lanes;
+    }
+    for (k, slot) in wide.iter_mut().enumerate().skip(body) {
+        // SAFETY: k < dim.
+        let x = unsafe { row.add(k).read_unaligned() };
+        *slot = if body > 0 || PLAIN_SCALE.contains(&scale) {
+            x.to_real() * E::Real::from_f64(scale)
+        } else {
+            E::Real::from_f64(x.to_f64() * scale)
+        };
+    }
+}
+
+/// `panel[k * width + r] = rows[r * dim + k]`, in squares that stay in L1.
+#[inline(always)]
+fn interleave<T: Real>(rows: &[T], panel: &mut [T], width: usize, dim: usize) {
+    const SQUARE: usize = 16;
+    for start in (0..dim).step_by(SQUARE) {
+        let end = dim.min(start + SQUARE);
+        for (r, row) in rows.chunks_exact(dim).enumerate() {
+            for k in start..end {
+                panel[k * width + r] = row[k];
+            }
+        }
+    }
+}
