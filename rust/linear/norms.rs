@@ -72,7 +72,7 @@ fn measure<I: Isa, E: Element, const R: usize>(
 ) {
     let group = rows.group::<R>(first, scratch);
     // SAFETY: rows have `dim` elements, and this runs under `I`.
-    let (squares, _) = unsafe { dots::<I, E, R, 0>(isa, group, [], rows.dim()) };
+    let (squares, _) = unsafe { dots::<I, E, R, 0>(isa, group, [], rows.dim(), R) };
     for r in 0..R {
         // SAFETY: as above.
         let norm = Norm::new(squares[r], || unsafe { widened(group[r], rows.dim()) });

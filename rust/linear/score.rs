@@ -137,7 +137,7 @@ impl<E: Element> ScoreBlock<'_, E> {
         let group = self.rows.group::<R>(first, self.scratch);
         let vectors = [self.reference.unit_mean.as_ptr(), self.direction.as_ptr()];
         // SAFETY: rows and vectors have `dim` elements, and this runs under `I`.
-        let (squares, products) = unsafe { dots::<I, E, R, 2>(isa, group, vectors, dim) };
+        let (squares, products) = unsafe { dots::<I, E, R, 2>(isa, group, vectors, dim, R) };
         for r in 0..R {
             // SAFETY: as above.
             let row = || unsafe { widened(group[r], dim) };

@@ -71,7 +71,7 @@ fn measure<I: Isa, E: Element, const R: usize>(
     let group = rows.group::<R>(first, scratch);
     // SAFETY: rows and mean have `dim` elements, and this runs under `I`.
     let (squares, gaps) = unsafe {
-        let (squares, _) = dots::<I, E, R, 0>(isa, group, [], rows.dim());
+        let (squares, _) = dots::<I, E, R, 0>(isa, group, [], rows.dim(), R);
         (squares, squared_distances::<I, E, R>(isa, group, mean.as_ptr(), rows.dim()))
     };
     for r in 0..R {

@@ -10,7 +10,16 @@
 use crate::element::Element;
 use crate::simd::Isa;
 
-/// `|x|^2` of `R` rows and the dot products with `Q` vectors: `(squares[r], products[r][q])`.
+/// Asks for the cache line `distance` elements after element `k` of a row, once per line.
+#[inline(always)]
+pub fn ahead<I: Isa, E: Element>(isa: I, row: *const E, k: usize, distance: usize) {
+    if k.is_multiple_of((64 / size_of::<E>()).max(I::LANES_F64)) {
+        isa.prefetch(row.wrapping_add(k + distance).cast());
+    }
+}
+
+/// `|x|^2` of `R` rows and the dot products with `Q` vectors: `(squares[r], products[r][q])`. The first
+/// `prefetch` rows of the group that follows in memory are asked for meanwhile.
 ///
 /// # Safety
 /// Every row is readable for `dim` elements, every vector for `dim` float64, and the caller runs
@@ -21,6 +30,7 @@ pub unsafe fn dots<I: Isa, E: Element, const R: usize, const Q: usize>(
     rows: [*const E; R],
     vectors: [*const f64; Q],
     dim: usize,
+    prefetch: usize,
 ) -> ([f64; R], [[f64; Q]; R]) {
     let mut square_lanes = [isa.zero_f64(); R];
     let mut product_lanes = [[isa.zero_f64(); Q]; R];
@@ -33,6 +43,9 @@ pub unsafe fn dots<I: Isa, E: Element, const R: usize, const Q: usize>(
             y[q] = unsafe { isa.load_f64(vectors[q].add(k)) };
         }
         for r in 0..R {
+            if r < prefetch {
+                ahead::<I, E>(isa, rows[r], k, R * dim);
+            }
             // SAFETY: as above.
             let x = unsafe { E::load_f64(isa, rows[r].add(k)) };
             square_lanes[r] = isa.mul_add_f64(x, x, square_lanes[r]);
@@ -128,9 +141,9 @@ mod tests {
             let (x, y, dim) = (self.x.as_ptr(), self.y.as_ptr(), self.x.len());
             // SAFETY: both slices have `dim` elements.
             unsafe {
-                let (one, dot) = dots(isa, [x], [y], dim);
+                let (one, dot) = dots(isa, [x], [y], dim, 0);
                 let [gap] = squared_distances(isa, [x], y, dim);
-                let (ones, all) = dots(isa, [x; 3], [y], dim);
+                let (ones, all) = dots(isa, [x; 3], [y], dim, 1);
                 let gaps = squared_distances(isa, [x; 3], y, dim);
                 ([one[0], dot[0][0], gap], [ones[2], all[2][0], gaps[2]])
             }

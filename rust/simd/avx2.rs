@@ -20,6 +20,10 @@ impl Isa for Avx2 {
     const MICRO_F64: (usize, usize) = (8, 6);
 
     #[inline(always)]
+    fn prefetch(self, p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     fn zero_f32(self) -> __m256 {
         unsafe { _mm256_setzero_ps() }
     }

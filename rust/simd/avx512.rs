@@ -20,6 +20,10 @@ impl Isa for Avx512 {
     const MICRO_F64: (usize, usize) = (16, 12);
 
     #[inline(always)]
+    fn prefetch(self, p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     fn zero_f32(self) -> __m512 {
         unsafe { _mm512_setzero_ps() }
     }

@@ -38,6 +38,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Number of `f64` in a register.
     const LANES_F64: usize;
 
+    /// Asks for a cache line that will be read soon; any address will do.
+    fn prefetch(self, p: *const u8);
+
     /// All lanes zero.
     fn zero_f32(self) -> Self::F32;
     /// All lanes `x`.

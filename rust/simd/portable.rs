@@ -39,6 +39,8 @@ impl Isa for Portable {
     const MICRO_F64: (usize, usize) = (4, 4);
 
     #[inline(always)]
+    fn prefetch(self, _: *const u8) {}
+    #[inline(always)]
     fn zero_f32(self) -> [f32; 4] {
         [0.0; 4]
     }
