@@ -4,10 +4,11 @@ One Gaussian per modality gives two shifted, tilted ellipsoids but not the paper
 claim, that the contrastive loss is least where the means already lie: that needs frequent
 things, which collect false negatives, to sit near the mean. So a row is drawn as ::
 
-    x = mean + spread * (topic + typicality + (instance + uncertainty * noise) @ axes)
+    x = mean + spread * (topic + typicality * common + (instance + uncertainty * noise) @ axes)
 
-where topic, typicality and instance are shared by the two rows of a pair, and mean, spread,
-uncertainty and noise belong to one modality.
+where topic, typicality (of the topic) and instance are shared by the two rows of a pair; mean,
+spread, uncertainty and noise belong to one modality; and ``common`` is the direction that the two
+means share.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ __all__ = ["DoubleEllipsoid", "double_ellipsoid"]
 # Each pair of numbers is (image, text). |sigma| of the image shell is the paper's; it gives none
 # for text, so text takes the value that puts its norms, too, near 10.
 SPREAD = (7.6007, 7.0)
-# |m| / |sigma|. The paper has 0.94 and 1.03; a hundredth closer together, its regression slopes
-# and its conformity matching come out nearer as well.
+# |m| / |sigma|. The paper has 0.94 and 1.03; a hundredth closer to one another, the conformities of
+# the two modalities overlap more as they do there (KL 0.5 with no move, the paper 0.14).
 CENTER_RATIO = (0.95, 1.02)
 # Shares of the variance |sigma|^2. What is left after these is the modality's own noise. Topic
 # and instance set how well a temperature of 0.01 is calibrated, hence where the loss is least.
@@ -103,13 +104,13 @@ def double_ellipsoid(n: int, *, dim: int = 512, seed: int = 0) -> DoubleEllipsoi
     - *Means*: off-centre by ``|m| / |sigma|`` of 0.95 and 1.02. Nine tag features are high in one
       modality and absent from the other, which makes the modalities linearly separable and a few
       features dominate ``|m_l| / sigma_l``; the rest of the mean is mostly common to both.
-    - *Axes*: radii that fall geometrically along axes a little turned from the features: long-tailed
-      feature variances, off-diagonal covariance, and a shell as thin as the paper's.
+    - *Axes*: radii that fall geometrically along axes a little turned from the features:
+      long-tailed feature variances, off-diagonal covariance, and a shell as thin as the paper's.
     - *Topics*: Zipf frequencies. Topics are centred by frequency, and the more frequent have the
       higher cosine to the mean; rivals crowd there, so false negatives grow with conformity.
     - *Instance and own noise*: the part that tells a pair from its topic, and the part that hides
-      it, in proportions for which a temperature of 0.01 is about right; then the contrastive loss
-      neither gains nor loses, to first order, by moving the centre.
+      it, in proportions for which a temperature of 0.01 is about right. Moving the centre would
+      sharpen or flatten the cosines, so the contrastive loss is least near no move.
     - *Uncertainty*: the noise of each row has a length of its own, drawn for each modality.
     - *Near-duplicates*: one pair in fifty nearly repeats the pair before it, topic included.
 
@@ -125,6 +126,7 @@ def double_ellipsoid(n: int, *, dim: int = 512, seed: int = 0) -> DoubleEllipsoi
     Examples
     --------
     >>> import clipsoid as cs
+    >>> import numpy as np
     >>> pairs = cs.double_ellipsoid(1000, seed=0)
     >>> pairs.image.shape, pairs.text.dtype
     ((1000, 512), dtype('float32'))
@@ -167,19 +169,16 @@ def _draw(
     twin = 1 + np.flatnonzero(rng.random(CHUNK - 1) < TWIN_FRACTION)
     drawn[twin] = drawn[twin - 1]
     topic[:] = drawn[: len(topic)]
-    for out, latent, center, axes in zip(
-        (image, text), _latents(rng, image.shape[1]), population.centers, population.axes, strict=True
-    ):
+    latents = _latents(rng, image.shape[1])
+    for k, (out, latent) in enumerate(zip((image, text), latents, strict=True)):
         jitter = rng.standard_normal((len(twin), latent.shape[1]), dtype=np.float32)
         latent[twin] = latent[twin - 1] + np.float32(TWIN_JITTER) * jitter
-        x = latent @ axes
-        x += center[drawn]
+        x = latent @ population.axes[k]
+        x += population.centers[k][drawn]
         out[:] = x[: len(out)]
 
 
-def _latents(
-    rng: np.random.Generator, dim: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _latents(rng: np.random.Generator, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Instance plus own noise of a chunk of pairs, (CHUNK, dim) for each modality.
 
     Given the two uncertainties of a row, its latents are normal with covariance INSTANCE_SHARE:
@@ -208,6 +207,7 @@ def _noise_variance(rng: np.random.Generator, typicality_share: float) -> NDArra
 
 
 def _population(rng: np.random.Generator, dim: int) -> _Population:
+    """Draw what all rows have in common."""
     axes = _axes(rng, dim)
     means, common = _means(rng, axes)
     frequency, topics, typicality = _topics(rng, axes)

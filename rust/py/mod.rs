@@ -5,6 +5,7 @@
 //! safety: see [`crate::rows`]).
 
 mod array;
+mod arrow;
 mod errors;
 mod memory;
 mod moments;
@@ -25,5 +26,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_levels, module)?)?;
     module.add_function(wrap_pyfunction!(memory::populate, module)?)?;
+    module.add_function(wrap_pyfunction!(arrow::arrow_column, module)?)?;
     Ok(())
 }

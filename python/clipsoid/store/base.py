@@ -81,6 +81,7 @@ class Shard(ABC):
         return max(1, max_bytes // (self.dim * CARRIERS[self.dtype].itemsize))
 
     def __repr__(self) -> str:
+        """Name, shape and element type."""
         return f"{type(self).__name__}({self.name!r}, {self.count} x {self.dim} {self.dtype})"
 
 
@@ -163,6 +164,7 @@ class Store:
         return replace(self, shards=self.shards[i::n])
 
     def __repr__(self) -> str:
+        """Shards, shape and element types."""
         dtypes = "+".join(sorted(self.dtypes)) or "empty"
         return f"Store({len(self.shards)} shards, {self.count} x {self.dim}, {dtypes})"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -42,7 +44,7 @@ class Stamp:
         """Raise StoreError unless the open file, and the file now at `path`, are still this one."""
         try:
             # The open file shows a write in place; the path shows another file renamed over it.
-            for status in (os.fstat(file.fileno()), os.stat(path)):
+            for status in (os.fstat(file.fileno()), path.stat()):
                 found = Stamp.of(status)
                 if found != self:
                     raise self._difference(path, found)
@@ -50,6 +52,16 @@ class Stamp:
             raise StoreError(f"{path}: was removed while it was being read") from None
         except OSError as error:
             raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+    @contextmanager
+    def guarding(self, path: Path, file: FileIO) -> Generator[None, None, None]:
+        """Check the file at first, and again if it cannot be read: a change explains the rest."""
+        self.check(path, file)
+        try:
+            yield
+        except StoreError:
+            self.check(path, file)
+            raise
 
     def _difference(self, path: Path, found: Stamp) -> StoreError:
         if found.size < self.size:
@@ -67,7 +79,7 @@ class Stamp:
 def open_file(path: Path) -> tuple[FileIO, Stamp]:
     """Open `path` for unbuffered reading, and take its stamp."""
     try:
-        file = open(path, "rb", buffering=0)
+        file = path.open("rb", buffering=0)
         return file, Stamp.of(os.fstat(file.fileno()))
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from None
@@ -107,7 +119,5 @@ def read_at(file: FileIO, offset: int, length: int, path: Path | str) -> bytes:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
     if done < length:
-        raise StoreError(
-            f"{path}: is truncated: found {done} bytes at {offset}, wanted {length}"
-        )
+        raise StoreError(f"{path}: is truncated: found {done} bytes at {offset}, wanted {length}")
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -25,7 +25,7 @@ import numpy as np
 from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import ShapeError, StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard
-from clipsoid.store.files import fill_at, open_file
+from clipsoid.store.files import fill_at, open_file, read_at
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -63,7 +63,7 @@ class MappedShard(Shard):
     fortran : bool
         Columns, not rows, are contiguous.
     checksum : Checksum, optional
-        Verified as the rows go by, if they go by in the order of the file (not `fortran`).
+        Verified as the rows go by; by a pass of its own, before, if `fortran`.
     """
 
     offset: int
@@ -74,9 +74,7 @@ class MappedShard(Shard):
     @property
     def in_place(self) -> bool:
         """Whether rows can be handed out as views of a mapping."""
-        return (
-            not self.fortran and self.disk.isnative and self.offset % self.disk.itemsize == 0
-        )
+        return not self.fortran and self.disk.isnative and self.offset % self.disk.itemsize == 0
 
     def batches(self, max_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
         """Rows in order; views of a mapping where `in_place`."""
@@ -85,8 +83,9 @@ class MappedShard(Shard):
         mapped = self.in_place and forced != "pread"
         crc = self.checksum.before if self.checksum else 0
         file, _ = open_file(self.path)
-        with file:
-            self.stamp.check(self.path, file)
+        with file, self.stamp.guarding(self.path, file):
+            if self.fortran:
+                self._verify_columns(file)
             for start in range(0, self.count, step):
                 stop = min(start + step, self.count)
                 rows = self._map(file, start, stop) if mapped else None
@@ -102,16 +101,30 @@ class MappedShard(Shard):
                 self.stamp.check(self.path, file)
                 if self.checksum and not self.fortran:
                     crc = zlib.crc32(rows.data, crc)
-                    if stop == self.count and crc != self.checksum.whole:
-                        raise StoreError(
-                            f"{self.path}: member {self.part!r} is damaged: found CRC-32 "
-                            f"{crc:08x}, wanted {self.checksum.whole:08x}"
-                        )
-                batch = Batch(self._native(rows), self.dtype)
+                    if stop == self.count:
+                        self._verify(crc)
+                batch = Batch(native(rows, self.dtype), self.dtype)
                 del rows
                 yield batch
                 # A batch must be free (unmapped) as soon as its consumer drops it.
                 del batch
+
+    def _verify(self, crc: int) -> None:
+        if self.checksum and crc != self.checksum.whole:
+            raise StoreError(
+                f"{self.path}: member {self.part!r} is damaged: found CRC-32 {crc:08x}, "
+                f"wanted {self.checksum.whole:08x}"
+            )
+
+    def _verify_columns(self, file: FileIO) -> None:
+        """Verify the checksum of an array whose rows are not read in the order of the file."""
+        if self.checksum:
+            crc = self.checksum.before
+            length = self.count * self.dim * self.disk.itemsize
+            for at in range(0, length, COLUMN_BYTES):
+                part = read_at(file, self.offset + at, min(COLUMN_BYTES, length - at), self.path)
+                crc = zlib.crc32(part, crc)
+            self._verify(crc)
 
     def _map(self, file: FileIO, start: int, stop: int) -> Matrix | None:
         """Map and populate rows `start` to `stop`; None where the system cannot do that."""
@@ -125,7 +138,6 @@ class MappedShard(Shard):
             view = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=window)
         except ValueError:
             # How mmap says that the file ends before the window does.
-            self.stamp.check(self.path, file)
             raise StoreError(f"{self.path}: {length} bytes at {window} cannot be mapped") from None
         except OSError as error:
             if error.errno in _UNSUPPORTED:
@@ -137,7 +149,6 @@ class MappedShard(Shard):
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 return None
-            self.stamp.check(self.path, file)
             raise StoreError(
                 f"{self.path}: {length} bytes at {window} cannot be read: {error.strerror}"
             ) from None
@@ -148,7 +159,7 @@ class MappedShard(Shard):
         rows = np.empty((stop - start, self.dim), self.disk)
         if not self.fortran:
             offset = self.offset + start * self.dim * self.disk.itemsize
-            fill_at(file, offset, _bytes(rows), self.path)
+            fill_at(file, offset, as_bytes(rows), self.path)
             return rows
         # A batch is a short run out of every column; some columns at a time are transposed.
         width = max(1, min(self.dim, COLUMN_BYTES // (len(rows) * self.disk.itemsize)))
@@ -157,19 +168,22 @@ class MappedShard(Shard):
             right = min(left + width, self.dim)
             for i in range(left, right):
                 offset = self.offset + (i * self.count + start) * self.disk.itemsize
-                fill_at(file, offset, _bytes(columns[i - left]), self.path)
+                fill_at(file, offset, as_bytes(columns[i - left]), self.path)
             rows[:, left:right] = columns[: right - left].T
         return rows
 
-    def _native(self, rows: Matrix) -> Matrix:
-        if not self.disk.isnative:
-            # Swapped in place: bits, not values, so that every NaN keeps its payload.
-            rows = rows.byteswap(inplace=True).view(CARRIERS[self.dtype])
+
+def as_bytes(array: Matrix) -> memoryview:
+    """View a contiguous array as bytes that can be read into."""
+    return array.view(np.uint8).reshape(-1).data
+
+
+def native(rows: Matrix, dtype: str) -> Matrix:
+    """Swap the bytes of `rows`, in place, if they are in the order of another machine."""
+    if rows.dtype.isnative:
         return rows
-
-
-def _bytes(array: Matrix) -> memoryview:
-    return memoryview(array.view(np.uint8).reshape(-1))
+    # Bits, not values, so that every NaN keeps its payload.
+    return rows.byteswap(inplace=True).view(CARRIERS[dtype])
 
 
 def _forced_way() -> str | None:

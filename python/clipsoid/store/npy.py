@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from clipsoid.store.mapped import MappedShard, check_extent, check_shape
 HEADER_BYTES = 1 << 16
 
 WANTED = "float16, bfloat16, float32 or float64"
+
+#: What numpy's header parser, and Python's below it, raise on text that is no header.
+_UNPARSABLE = (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError)
 
 _DESCR = re.compile(rb"""(['"]descr['"]\s*:\s*)['"]([^'"]*)['"]""")
 _BFLOAT16 = re.compile(r"([<>=|]?)bfloat16")
@@ -128,7 +132,7 @@ def read_header(stream: Readable, label: str, wanted: str | None) -> ArrayHeader
         parse = npy_format.read_array_header_1_0
     try:
         shape, fortran, disk = parse(BytesIO(len(text).to_bytes(width, "little") + text))
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+    except _UNPARSABLE as error:
         raise StoreError(f"{label}: the .npy header cannot be parsed: {error}") from None
     if any(isinstance(n, bool) or n < 0 for n in shape):
         raise StoreError(f"{label}: the header gives shape {shape}; wanted numbers of rows")
@@ -138,7 +142,7 @@ def read_header(stream: Readable, label: str, wanted: str | None) -> ArrayHeader
         element, disk = _element(label, disk, descr, wanted)
     check_dtype(label, element, wanted)
     check_shape(label, shape)
-    return ArrayHeader(shape, fortran, disk, element, raw)
+    return ArrayHeader((shape[0], shape[1]), fortran, disk, element, raw)
 
 
 def _element(

@@ -7,15 +7,15 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from clipsoid._batch import CARRIERS, Batch
+from clipsoid._batch import Batch
 from clipsoid.errors import StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard, wanted_key
-from clipsoid.store.files import fill, open_file, read_at
-from clipsoid.store.mapped import Checksum, MappedShard, check_extent
+from clipsoid.store.files import Readable, fill, open_file, read_at
+from clipsoid.store.mapped import Checksum, MappedShard, as_bytes, check_extent, native
 from clipsoid.store.npy import ArrayHeader, read_header
 
 if TYPE_CHECKING:
@@ -47,30 +47,34 @@ class StreamedShard(Shard):
         step = self.rows_per_batch(max_bytes)
         file, _ = open_file(self.path)
         label = f"{self.path}: member {self.part!r}"
-        with file:
-            self.stamp.check(self.path, file)
-            with _zip_errors(self.path), _archive(file) as archive:
-                with archive.open(f"{self.part}.npy") as stream:
-                    fill(stream, memoryview(bytearray(len(self.header.raw))), label)
-                    whole = None
-                    if self.header.fortran:
-                        whole = np.empty((self.dim, self.count), self.header.disk)
-                        fill(stream, memoryview(whole.view(np.uint8).reshape(-1)), label)
-                    for start in range(0, self.count, step):
-                        stop = min(start + step, self.count)
-                        if whole is None:
-                            rows = np.empty((stop - start, self.dim), self.header.disk)
-                            fill(stream, memoryview(rows.view(np.uint8).reshape(-1)), label)
-                        else:
-                            rows = np.ascontiguousarray(whole[:, start:stop].T)
-                        if stop == self.count:
-                            # The checksum is verified when the end is met.
-                            stream.read(1)
-                        self.stamp.check(self.path, file)
-                        batch = Batch(_native(rows, self.dtype), self.dtype)
-                        del rows
-                        yield batch
-                        del batch
+        with (
+            file,
+            self.stamp.guarding(self.path, file),
+            _zip_errors(self.path),
+            _archive(file) as archive,
+            archive.open(f"{self.part}.npy") as member,
+        ):
+            stream = cast(Readable, member)
+            fill(stream, memoryview(bytearray(len(self.header.raw))), label)
+            whole = None
+            if self.header.fortran:
+                whole = np.empty((self.dim, self.count), self.header.disk)
+                fill(stream, as_bytes(whole), label)
+            for start in range(0, self.count, step):
+                stop = min(start + step, self.count)
+                if whole is None:
+                    rows = np.empty((stop - start, self.dim), self.header.disk)
+                    fill(stream, as_bytes(rows), label)
+                else:
+                    rows = np.ascontiguousarray(whole[:, start:stop].T)
+                if stop == self.count:
+                    # The checksum is verified when the end is met.
+                    member.read(1)
+                self.stamp.check(self.path, file)
+                batch = Batch(native(rows, self.dtype), self.dtype)
+                del rows
+                yield batch
+                del batch
 
 
 def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
@@ -96,7 +100,7 @@ def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Sh
             header = read_header(file, label, dtype)
         else:
             with archive.open(info) as stream:
-                header = read_header(stream, label, dtype)
+                header = read_header(cast(Readable, stream), label, dtype)
         if stored:
             check_extent(path, max(stamp.size, start + info.file_size), stamp.size)
     extent = len(header.raw) + header.array_bytes
@@ -151,9 +155,3 @@ def _zip_errors(path: Path) -> Generator[None, None, None]:
         raise StoreError(f"{path}: is truncated: a member ends before its header says") from None
     except NotImplementedError as error:
         raise StoreError(f"{path}: cannot be unpacked: {error}") from None
-
-
-def _native(rows: np.ndarray[Any, np.dtype[Any]], dtype: str) -> np.ndarray[Any, np.dtype[Any]]:
-    if rows.dtype.isnative:
-        return rows
-    return rows.byteswap(inplace=True).view(CARRIERS[dtype])

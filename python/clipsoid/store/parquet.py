@@ -36,8 +36,7 @@ class ParquetShard(Shard):
         """Rows in order; a null instead of a list is a NaN row that `Batch.missing` marks."""
         step = self.rows_per_batch(max_bytes)
         file, _ = open_file(self.path)
-        with file:
-            self.stamp.check(self.path, file)
+        with file, self.stamp.guarding(self.path, file):
             for first, series in self._series(file, max_bytes):
                 self.stamp.check(self.path, file)
                 rows, missing = self._matrix(series, first)
@@ -53,8 +52,7 @@ class ParquetShard(Shard):
         import polars as pl
 
         file, _ = open_file(self.path)
-        with file:
-            self.stamp.check(self.path, file)
+        with file, self.stamp.guarding(self.path, file):
             found = _schema(file, self.path, self.stamp.size)
             absent = [name for name in names if name not in found]
             if absent:
@@ -69,7 +67,6 @@ class ParquetShard(Shard):
                     .collect()
                 )
             except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-                self.stamp.check(self.path, file)
                 raise StoreError(f"{self.path}: columns cannot be read: {error}") from None
             self.stamp.check(self.path, file)
         if names and len(frame) != self.count:
@@ -175,7 +172,7 @@ def open_parquet(path: Path, name: str, *, key: str | None, dtype: str | None) -
     file, stamp = open_file(path)
     with file:
         schema = _schema(file, path, stamp.size)
-        candidates = {column: name for column, kind in schema.items() if (name := _element(kind))}
+        candidates = {column: found for column, kind in schema.items() if (found := _element(kind))}
         key = _choose(path, key, schema, list(candidates))
         element = check_dtype(f"{path}: column {key!r}", candidates[key], dtype)
         pages = ColumnPages(file, path, stamp.size, key, groups=1)

@@ -15,10 +15,11 @@ which reveals any other case. Where neither helps, a row group stays whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipsoid.errors import StoreError
 from clipsoid.store.files import read_at
@@ -98,7 +99,8 @@ class ColumnPages:
     ) -> None:
         self.file, self.path, self.column = file, path, column.encode()
         data = read_footer(file, path, size)
-        try:
+        self.size = size
+        with self._sound():
             reader = Reader(data)
             self.footer = reader.struct(until=4)
             kind, count = reader.list_head()
@@ -106,18 +108,14 @@ class ColumnPages:
             self.groups = [reader.value(kind) for _ in range(shown)]
             if groups is None:
                 self.footer |= reader.struct(after=4)
-            self.count = int(self.footer[3][1])
-        except DAMAGE as error:
-            raise self._damaged(error) from None
+            self.count = _natural(self.footer[3][1])
 
     def runs(self, target: int) -> Iterator[list[Piece]]:
         """Row groups in order, each as one piece; small ones together, up to `target` bytes."""
         run: list[Piece] = []
         for group in self.groups:
-            try:
+            with self._sound():
                 piece = self._whole(group)
-            except DAMAGE as error:
-                raise self._damaged(error) from None
             if not piece.rows:
                 continue
             if run and sum(p.unpacked for p in run) + piece.unpacked > target:
@@ -132,10 +130,8 @@ class ColumnPages:
         if len(run) > 1 or run[0].unpacked <= target:
             yield Cut(run)
             return
-        try:
+        with self._sound():
             pieces, assumed = self._split(run[0], max(1, target // PARALLEL))
-        except DAMAGE as error:
-            raise self._damaged(error) from None
         held: list[Piece] = []
         for piece in pieces:
             if held and sum(p.unpacked for p in held) + piece.unpacked > target:
@@ -147,7 +143,8 @@ class ColumnPages:
     def regular_length(self) -> int | None:
         """Values per row in the first row group, if that is an integer: the likely list length."""
         for group in self.groups:
-            piece = self._whole(group)
+            with self._sound():
+                piece = self._whole(group)
             if piece.rows:
                 quotient, rest = divmod(piece.values, piece.rows)
                 return quotient if quotient > 1 and not rest else None
@@ -165,11 +162,14 @@ class ColumnPages:
             for start, length in spans:
                 parts.append(read_at(self.file, start, length, self.path))
                 at += length
-            groups.append(self._group(piece, begin, at - begin))
+            with self._sound():
+                groups.append(self._group(piece, begin, at - begin))
         footer = dict(self.footer)
         footer[3] = (I64, cut.rows)
         footer[4] = (LIST, (STRUCT, groups))
-        return b"".join(parts) + footer_bytes(encode(STRUCT, footer))
+        with self._sound():
+            parts.append(footer_bytes(encode(STRUCT, footer)))
+        return b"".join(parts)
 
     def _group(self, piece: Piece, begin: int, length: int) -> Struct:
         """Describe a piece that was moved to `begin` as a row group of its own."""
@@ -206,11 +206,16 @@ class ColumnPages:
 
     def _whole(self, group: Struct) -> Piece:
         _, meta = self._meta(group)
-        start = meta[9][1]
+        start = _natural(meta[9][1])
         # Zero, from some old writers, means that there is no dictionary page.
         if meta.get(11, (I64, 0))[1] > 0:
             start = min(start, meta[11][1])
-        return Piece(group, group[3][1], meta[5][1], start, meta[7][1], meta[6][1])
+        rows, values, unpacked, length = map(
+            _natural, (group[3][1], meta[5][1], meta[6][1], meta[7][1])
+        )
+        if start + length > self.size:
+            raise ValueError(f"pages up to byte {start + length} of {self.size}")
+        return Piece(group, rows, values, start, length, unpacked)
 
     def _split(self, whole: Piece, target: int) -> tuple[list[Piece], bool]:
         pages = list(self._pages(whole))
@@ -229,7 +234,7 @@ class ColumnPages:
                 continue
             stop = whole.rows if last else rows[end]
             start = rows[begin]
-            assert stop is not None and start is not None  # noqa: S101 (see the line above)
+            assert stop is not None and start is not None
             pieces.append(
                 Piece(
                     whole.group,
@@ -244,10 +249,8 @@ class ColumnPages:
             begin = end
         return pieces, assumed
 
-    def _first_rows(
-        self, whole: Piece, data: list[_Page]
-    ) -> tuple[list[int | None] | None, bool]:
-        """Number of the row at which each data page begins, None where it begins inside a row."""
+    def _first_rows(self, whole: Piece, data: list[_Page]) -> tuple[list[int | None] | None, bool]:
+        """Tell at which row each data page begins; None where that is inside a row."""
         if sum(page.values for page in data) != whole.values:
             return None, False
         known: list[int | None] = [0]
@@ -284,10 +287,10 @@ class ColumnPages:
         while at < end:
             reader, header = self._page_header(at, end)
             body: Struct = next((header[n][1] for n in (5, 8, 7) if n in header), {})
-            rows = int(body[3][1]) if 8 in header else None
-            length = reader.at + int(header[3][1])
-            unpacked = reader.at + int(header[2][1])
-            values = int(body[1][1]) if body else 0
+            rows = _natural(body[3][1]) if 8 in header else None
+            length = reader.at + _natural(header[3][1])
+            unpacked = reader.at + _natural(header[2][1])
+            values = _natural(body[1][1]) if body else 0
             yield _Page(int(header[1][1]), at, length, unpacked, values, rows)
             at += length
         if at != end:
@@ -305,8 +308,22 @@ class ColumnPages:
                     raise
                 length *= 8
 
-    def _damaged(self, error: Any) -> StoreError:  # noqa: ANN401
-        return StoreError(f"{self.path}: the parquet metadata is damaged: {error!r}")
+    @contextmanager
+    def _sound(self) -> Generator[None, None, None]:
+        """Say of metadata that makes no sense in which file it is."""
+        try:
+            yield
+        except StoreError:
+            # It is a ValueError too, and says more.
+            raise
+        except DAMAGE as error:
+            raise StoreError(f"{self.path}: the parquet metadata is damaged: {error!r}") from None
+
+
+def _natural(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"found {value!r} for a number or position")
+    return value
 
 
 def read_footer(file: FileIO, path: Path, size: int) -> bytes:

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from clipsoid.errors import StoreError
@@ -44,62 +45,65 @@ def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Path, str]]
     entries = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not entries:
         raise StoreError("the list of paths is empty; wanted one path or more")
-    roots: list[str] = []
-    files: list[str] = []
+    roots: list[Path] = []
+    files: list[Path] = []
     for entry in entries:
         text = os.fspath(entry)
         if not isinstance(text, str) or not text:
             raise StoreError(f"a path is {text!r}; wanted text")
         if "://" in text:
             raise StoreError(f"{text}: is a URL; wanted a local path")
-        root, found = _resolve(os.path.expanduser(text), suffixes)
-        roots.append(os.path.abspath(root))
+        root, found = _resolve(str(Path(text).expanduser()), suffixes)
+        roots.append(_absolute(root))
         files.extend(found)
-    root = os.path.commonpath(roots)
+    root = Path(os.path.commonpath(roots))
     named: dict[str, Path] = {}
     for file in files:
-        name = Path(os.path.relpath(os.path.abspath(file), root)).as_posix()
+        name = _absolute(file).relative_to(root).as_posix()
         if name in named:
             raise StoreError(f"{file}: is listed twice; wanted every file once")
-        named[name] = Path(file)
+        named[name] = file
     return [(file, name) for name, file in named.items()]
 
 
-def _resolve(text: str, suffixes: Sequence[str]) -> tuple[str, list[str]]:
+def _absolute(path: Path) -> Path:
+    # Not Path.resolve: links stay what the user calls them.
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _resolve(text: str, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
     """Root and files of one entry. What exists under exactly this name is never a pattern."""
-    if os.path.isdir(text):
-        return text, _one_format(text, _walk(text), suffixes, "holds")
-    if os.path.exists(text):
-        return os.path.dirname(text), [text]
-    if _is_pattern(text):
-        special = min(at for at in map(text.find, "{*?[") if at >= 0)
-        root = os.path.dirname(text[:special])
-        files: list[str] = []
-        for member in expand_braces(text):
-            files.extend(_resolve(member, suffixes)[1] if member != text else _glob(text, suffixes))
-        return root, files
+    path = Path(text)
+    if path.is_dir():
+        return path, _one_format(text, _walk(path), suffixes, "holds")
+    if path.exists():
+        return path.parent, [path]
+    members = expand_braces(text)
+    first = next(members)
+    if first != text:
+        files: list[Path] = []
+        for member in chain([first], members):
+            files.extend(_resolve(member, suffixes)[1])
+        return _fixed_part(text), files
+    if glob.has_magic(text):
+        # Not Path.glob, which also matches hidden files.
+        matched = (Path(file) for file in glob.iglob(text, recursive=True))  # noqa: PTH207
+        chosen = sorted({file for file in matched if file.is_file()}, key=Path.as_posix)
+        return _fixed_part(text), _one_format(text, chosen, suffixes, "matches")
     raise StoreError(f"{text}: found no such file or folder")
 
 
-def _is_pattern(text: str) -> bool:
-    return glob.has_magic(text) or next(expand_braces(text)) != text
-
-
-def _glob(pattern: str, suffixes: Sequence[str]) -> list[str]:
-    if not glob.has_magic(pattern):
-        raise StoreError(f"{pattern}: found no such file or folder")
-    matched = sorted(
-        (Path(file).as_posix(), file)
-        for file in set(glob.iglob(pattern, recursive=True))
-        if os.path.isfile(file)
-    )
-    return _one_format(pattern, [file for _, file in matched], suffixes, "matches")
+def _fixed_part(pattern: str) -> Path:
+    """Folder of a pattern before its first special character."""
+    special = re.search(r"[{*?[]", pattern)
+    return Path(pattern[: special.start() if special else None] + "x").parent
 
 
 def expand_braces(pattern: str) -> Iterator[str]:
     """Expand ``{a,b}`` and ``{00..41}`` from left to right, as a shell does.
 
-    A range keeps its zero padding. A group that is neither a list nor a range is left as it is.
+    A range keeps its zero padding. A group that is neither a list nor a range is left as it is;
+    groups inside groups are not meant to be used.
     """
     for group in _BRACES.finditer(pattern):
         body = group[1]
@@ -125,22 +129,21 @@ def _count(first: str, last: str) -> Iterator[str]:
         yield f"{number:0{width}d}" if width else str(number)
 
 
-def _walk(folder: str) -> list[str]:
+def _walk(folder: Path) -> list[Path]:
     """All files below `folder` that are not hidden, sorted by their path in it."""
-    found: list[tuple[str, str]] = []
+    found: list[Path] = []
     # Folders behind links are read too (a set may be spread over disks), but each once only.
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        if os.path.realpath(here) in seen:
+        real = os.path.realpath(here)
+        if real in seen:
             folders.clear()
             continue
-        seen.add(os.path.realpath(here))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith("."):
-                file = os.path.join(here, name)
-                found.append((Path(os.path.relpath(file, folder)).as_posix(), file))
-    return [file for _, file in sorted(found)]
+        seen.add(real)
+        # In order, so that of two names of one folder the same is taken everywhere.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found.extend(Path(here, name) for name in files if not name.startswith("."))
+    return sorted(found, key=lambda file: file.relative_to(folder).as_posix())
 
 
 def _raise(error: OSError) -> None:
@@ -148,12 +151,12 @@ def _raise(error: OSError) -> None:
 
 
 def _one_format(
-    where: str, files: Sequence[str], suffixes: Sequence[str], verb: str
-) -> list[str]:
+    where: str, files: Sequence[Path], suffixes: Sequence[str], verb: str
+) -> list[Path]:
     """Those of `files` that are embeddings, if they are of one format."""
-    kinds = Counter(os.path.splitext(file)[1].lower() for file in files)
+    kinds = Counter(file.suffix.lower() for file in files)
     found = ", ".join(f"{n} {kind or 'without suffix'}" for kind, n in sorted(kinds.items()))
-    formats = [kind for kind in kinds if kind in suffixes]
+    formats = sorted(kind for kind in kinds if kind in suffixes)
     if not formats:
         raise StoreError(
             f"{where}: {verb} {found or 'no files'}; wanted {', '.join(suffixes)} files"
@@ -163,4 +166,4 @@ def _one_format(
             f"{where}: {verb} several formats ({found}); wanted one: "
             f"a pattern such as '**/*{formats[0]}' chooses"
         )
-    return [file for file in files if os.path.splitext(file)[1].lower() == formats[0]]
+    return [file for file in files if file.suffix.lower() == formats[0]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from clipsoid.errors import StoreError
@@ -16,8 +16,9 @@ T = TypeVar("T")
 #: elsewhere Ctrl-C is delivered between two waits.
 GLANCE = 0.25
 
-#: Seconds for which closing waits for the read that is in progress.
-PATIENCE = 5.0
+#: Seconds for which closing waits for the read that is in progress, so that Ctrl-C stays prompt;
+#: a thread that takes longer ends by itself after that read.
+PATIENCE = 0.5
 
 
 class _Channel(Generic[T]):
@@ -78,7 +79,7 @@ class _Channel(Generic[T]):
 def _produce(source: Iterable[T], channel: _Channel[T]) -> None:
     """Body of the thread. It knows the channel only, so a forgotten consumer can be collected."""
     error: BaseException | None = None
-    iterator = iter(())  # type: ignore[var-annotated]
+    iterator: Iterator[T] | None = None
     try:
         iterator = iter(source)
         # No name is bound to an item here: a batch must be free once its consumer drops it.

@@ -76,7 +76,7 @@ class Reader:
         count = head >> 4
         return head & 0x0F, self.varint() if count == _LONG_LIST else count
 
-    def value(self, kind: int) -> Any:  # noqa: ANN401 (whatever the wire type says)
+    def value(self, kind: int) -> Any:
         """Read one value of a wire type, as it stands in a list."""
         if kind in (I16, I32, I64):
             return self.integer()
@@ -101,7 +101,7 @@ class Reader:
         return taken
 
 
-def encode(kind: int, value: Any) -> bytes:  # noqa: ANN401
+def encode(kind: int, value: Any) -> bytes:
     """Write one value of a wire type, as `Reader.value` reads it."""
     if kind in (I16, I32, I64):
         return _varint((value << 1) ^ (value >> 63))

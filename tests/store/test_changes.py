@@ -1,0 +1,253 @@
+"""Files that are cut, grown, replaced or removed while they are read, and the memory it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+from clipsoid.errors import StoreError
+from clipsoid.store import open_store
+from store.makers import bits, numbers, run
+
+#: Reads a file batch by batch and cuts it after the first, in a process that SIGBUS would kill.
+#: Without read-ahead, so that it is known what has been read when the file is cut.
+CUT = """
+import os, sys
+from clipsoid.errors import StoreError
+from clipsoid.store import open_store
+path, size, max_bytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+shard = open_store(path).shards[0]
+batches = shard.batches(max_bytes)
+first = next(batches).rows.sum()
+os.truncate(path, size)
+try:
+    for batch in batches:
+        batch.rows.sum()
+except StoreError as error:
+    print(error)
+else:
+    print("nothing was noticed")
+"""
+
+
+def write(folder: Path, kind: str, rows: np.ndarray) -> Path:
+    path = folder / f"a.{kind}"
+    match kind:
+        case "npy":
+            np.save(path, rows)
+        case "npz":
+            np.savez(path, emb=rows)
+        case "safetensors":
+            save_file({"emb": rows}, path)
+        case "parquet":
+            pl.DataFrame({"emb": rows}).write_parquet(path, row_group_size=500)
+    return path
+
+
+KINDS = ["npy", "npz", "safetensors", "parquet"]
+
+#: Formats with the ways of reading that they have; an .npz member may lie unaligned.
+WAYS = [
+    ("npy", "mapped"),
+    ("npy", "pread"),
+    ("safetensors", "mapped"),
+    ("npz", ""),
+    ("parquet", ""),
+]
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.999])
+@pytest.mark.parametrize(("kind", "way"), WAYS)
+def test_truncated_between_batches(tmp_path: Path, way: str, kind: str, kept: float):
+    path = write(tmp_path, kind, numbers(20_000, 16, "float32"))
+    size = path.stat().st_size
+    done = run(CUT, path, int(kept * size), 40_000, way=way)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        f"{path}: was truncated while it was being read: found {int(kept * size)} bytes, "
+        f"wanted the {size} it had when it was opened\n"
+    )
+
+
+#: The file is cut at the worst moment: after the check of a batch, before its pages are touched.
+POPULATE = """
+import os, sys
+import clipsoid._native as native
+from clipsoid.errors import StoreError
+from clipsoid.store import open_store
+path = sys.argv[1]
+populate, calls = native.populate, []
+
+def cut_then_populate(address, length):
+    calls.append(length)
+    if len(calls) == 3:
+        os.truncate(path, 4096)
+    populate(address, length)
+
+native.populate = cut_then_populate
+rows = 0
+try:
+    for batch in open_store(path).shards[0].batches(1 << 16):
+        rows += len(batch)
+        batch.rows.sum()
+except StoreError as error:
+    print(len(calls), rows, error)
+"""
+
+
+def test_truncated_after_a_batch_is_mapped(tmp_path: Path):
+    path = write(tmp_path, "npy", numbers(20_000, 16, "float32"))
+    done = run(POPULATE, path, way="mapped")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        f"3 2048 {path}: was truncated while it was being read: found 4096"
+    )
+
+
+#: The consumer sees a whole prefix, then the error; never a signal, never an end without error.
+SHRINK_WHILE_READING = """
+import os, sys, threading
+from clipsoid.errors import StoreError
+from clipsoid.store import open_store
+path = sys.argv[1]
+store = open_store(path)
+seen = 0
+try:
+    for batch in store.batches(1 << 14):
+        seen += len(batch)
+        if seen > store.count // 4:
+            # Behind what has been handed out and what can have been read ahead.
+            os.truncate(path, os.stat(path).st_size - 4096)
+except StoreError as error:
+    print(seen < store.count, "truncated while" in str(error))
+"""
+
+
+@pytest.mark.parametrize(("kind", "way"), WAYS)
+def test_truncated_with_read_ahead(tmp_path: Path, way: str, kind: str):
+    path = write(tmp_path, kind, numbers(20_000, 16, "float32"))
+    done = run(SHRINK_WHILE_READING, path, way=way)
+    assert (done.stdout, done.returncode) == ("True True\n", 0), done.stderr
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def replace(path: Path) -> None:
+    other = path.with_suffix(".tmp")
+    other.write_bytes(path.read_bytes())
+    status = path.stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.rename(path)
+
+
+def rewrite(path: Path) -> None:
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(0, 0))
+
+
+CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "grown": (grow, "was changed while it was being read: found"),
+    "replaced by an equal file": (replace, "its size is the same"),
+    "written in place": (rewrite, "its size is the same"),
+    "removed": (Path.unlink, "was removed while it was being read"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_changed_between_batches(tmp_path: Path, way: str, kind: str, change: str):
+    path = write(tmp_path, kind, numbers(2000, 16, "float32"))
+    shard = open_store(path).shards[0]
+    batches = shard.batches(4000)
+    next(batches)
+    act, message = CHANGES[change]
+    act(path)
+    with pytest.raises(StoreError, match=rf"a\.{kind}: {message}|a\.{kind}: .*{message}"):
+        for _ in batches:
+            pass
+
+
+def test_changed_between_opening_and_reading(tmp_path: Path, way: str):
+    path = write(tmp_path, "npy", bits(100, 4, "float32"))
+    store = open_store(path)
+    np.save(path, bits(100, 4, "float32", 1))
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(StoreError, match=r"a\.npy: was changed while it was being read"):
+        list(store.batches())
+
+
+MEMORY = """
+import sys, threading, time
+import clipsoid.store, clipsoid._native, numpy, {imports}
+from clipsoid.store import open_store
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) >> 10
+
+before, peak, done = anonymous(), 0, False
+def watch():
+    global peak
+    while not done:
+        peak = max(peak, anonymous())
+        time.sleep(0.001)
+watcher = threading.Thread(target=watch)
+watcher.start()
+rows = 0
+for batch in open_store(sys.argv[1]).batches():
+    rows += len(batch)
+    peak = max(peak, anonymous())
+done = True
+watcher.join()
+print(rows, peak - before)
+"""
+
+#: MiB of a batch, and how many may be alive (see `read_ahead`).
+BATCH, ALIVE = 16, 4
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """300 MB as .npy, as Fortran-ordered .npy, and as parquet of one row group."""
+    folder = tmp_path_factory.mktemp("large")
+    rows = np.arange(150_000 * 500, dtype=np.float32).reshape(150_000, 500)
+    files = {name: folder / f"{name}" for name in ("c.npy", "f.npy", "list.parquet")}
+    np.save(files["c.npy"], rows)
+    np.save(files["f.npy"], np.asfortranarray(rows))
+    array = pl.Series("emb", rows, dtype=pl.Array(pl.Float32, 500)).arr.to_list()
+    del rows
+    pl.DataFrame({"emb": array}).write_parquet(
+        files["list.parquet"], row_group_size=150_000, compression="lz4", statistics=False
+    )
+    return files
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "bound"),
+    [
+        # A mapped read has no anonymous memory but that of the interpreter: 8 MiB for its noise.
+        ("c.npy", "mapped", 8),
+        ("c.npy", "pread", ALIVE * BATCH + 16),
+        ("f.npy", "", ALIVE * BATCH + 16),
+        # On top, a cut has its packed pages, what polars makes of them and the joined rows.
+        ("list.parquet", "", (ALIVE + 4) * BATCH + 32),
+    ],
+)
+def test_anonymous_memory_is_bounded(large: dict[str, Path], name: str, way: str, bound: int):
+    imports = "polars" if name.endswith("parquet") else "zlib"
+    done = run(MEMORY.format(imports=imports), large[name], way=way)
+    assert done.returncode == 0, done.stderr
+    rows, peak = map(int, done.stdout.split())
+    assert rows == 150_000
+    assert peak <= bound
