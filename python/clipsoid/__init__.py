@@ -1,1 +1,45 @@
-"""clipsoid."""
+"""The geometry of CLIP embeddings: exact, in one pass, at any number of rows.
+
+>>> import clipsoid as cs
+>>> image, text, topic = cs.double_ellipsoid(2000, seed=0)
+>>> e = cs.Ellipsoid.fit(image)
+>>> conformity = e.conformity(image, member=True)
+>>> bool(0.9 < e.center_ratio < 1.0)
+True
+"""
+
+from clipsoid._native import __version__
+from clipsoid.conformity import conformity
+from clipsoid.ellipsoid import Ellipsoid
+from clipsoid.errors import (
+    ClipsoidError,
+    DTypeError,
+    InvalidRowError,
+    MismatchError,
+    OutputError,
+    ShapeError,
+    StoreError,
+    UnavailableError,
+)
+from clipsoid.results import Calibration, Invalid, Norms, Shell
+from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
+
+__all__ = [
+    "Calibration",
+    "ClipsoidError",
+    "DTypeError",
+    "DoubleEllipsoid",
+    "Ellipsoid",
+    "Invalid",
+    "InvalidRowError",
+    "MismatchError",
+    "Norms",
+    "OutputError",
+    "ShapeError",
+    "Shell",
+    "StoreError",
+    "UnavailableError",
+    "__version__",
+    "conformity",
+    "double_ellipsoid",
+]

@@ -32,7 +32,18 @@ class DTypeError(ClipsoidError, TypeError):
 
 
 class InvalidRowError(ClipsoidError, ValueError):
-    """A row is not finite, has zero norm or is missing, and the policy is ``"error"``."""
+    """A row is not finite, has zero norm or is missing, and the policy is ``"error"``.
+
+    Attributes
+    ----------
+    row : int
+        Its number in the array or file that the message names.
+    status : str
+        ``"non_finite"``, ``"zero_norm"`` or ``"missing"``.
+    """
+
+    row: int
+    status: str
 
 
 class MismatchError(ClipsoidError, ValueError):

@@ -1,10 +1,12 @@
 //! The thin shell: distances of rows from the mean (Eq. 3, 4 and Figure 4 of Levi & Gilboa).
 
+use super::moments::OnInvalid;
 use super::stats::Stats;
 use crate::blocks::for_each_block;
 use crate::element::Element;
-use crate::error::Error;
-use crate::math::dots::{dots, squared_distances};
+use crate::error::{Error, Status};
+use crate::math::dots::{dots, squared_distances, widened};
+use crate::math::norm::Norm;
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
@@ -13,8 +15,15 @@ use crate::with_rows;
 /// Rows measured side by side.
 const GROUP: usize = 8;
 
-/// `|x_j - m|` of the rows that have a direction; the others are passed over.
-pub fn add_distances(shell: &mut Stats, rows: AnyRows, mean: &[f64], context: &Context) -> Result<(), Error> {
+/// Adds `|x_j - m|` of every row that has a direction. The others are passed over or, if that is asked
+/// for, refused; the statistics are then as they were.
+pub fn add_distances(
+    shell: &mut Stats,
+    rows: AnyRows,
+    mean: &[f64],
+    on_invalid: OnInvalid,
+    context: &Context,
+) -> Result<(), Error> {
     if rows.dim() != mean.len() {
         return Err(Error::Dimension { what: "rows", found: rows.dim(), expected: mean.len() });
     }
@@ -23,16 +32,29 @@ pub fn add_distances(shell: &mut Stats, rows: AnyRows, mean: &[f64], context: &C
         rows,
         context,
         || rows.scratch(GROUP),
-        |scratch, _, rows| Ok(context.level.dispatch(Distances { rows, scratch, mean })),
+        |scratch, start, rows| {
+            let radii = context.level.dispatch(Distances { rows, scratch, mean });
+            let invalid = radii.iter().position(Result::is_err);
+            match (invalid, on_invalid) {
+                (Some(row), OnInvalid::Error) => {
+                    let status = radii[row].err().unwrap_or(Status::Ok);
+                    Err(Error::InvalidRow { row: (start + row) as u64, status })
+                }
+                _ => Ok(radii),
+            }
+        },
         |radii| {
             // One by one, so that the result does not depend on how rows were cut into batches.
-            radii.into_iter().for_each(|radius| total.push(radius));
+            radii.into_iter().flatten().for_each(|radius| total.push(radius));
             Ok(())
         },
     ))?;
     *shell = total;
     Ok(())
 }
+
+/// A distance, or why there is none.
+type Radius = Result<f64, Status>;
 
 struct Distances<'a, E> {
     rows: Rows<'a, E>,
@@ -41,9 +63,9 @@ struct Distances<'a, E> {
 }
 
 impl<E: Element> Kernel for Distances<'_, E> {
-    type Output = Vec<f64>;
+    type Output = Vec<Radius>;
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) -> Vec<f64> {
+    fn run<I: Isa>(self, isa: I) -> Vec<Radius> {
         let Distances { rows, scratch, mean } = self;
         let mut radii = Vec::with_capacity(rows.count());
         let mut i = 0;
@@ -66,7 +88,7 @@ fn measure<I: Isa, E: Element, const R: usize>(
     first: usize,
     scratch: &mut [E],
     mean: &[f64],
-    radii: &mut Vec<f64>,
+    radii: &mut Vec<Radius>,
 ) {
     let group = rows.group::<R>(first, scratch);
     // SAFETY: rows and mean have `dim` elements, and this runs under `I`.
@@ -75,9 +97,8 @@ fn measure<I: Isa, E: Element, const R: usize>(
         (squares, squared_distances::<I, E, R>(isa, group, mean.as_ptr(), rows.dim()))
     };
     for r in 0..R {
-        // A row without a direction is no part of the fitted set, so of no shell either.
-        if squares[r] > 0.0 && gaps[r].is_finite() {
-            radii.push(gaps[r].sqrt());
-        }
+        // SAFETY: as above.
+        let norm = Norm::new(squares[r], || unsafe { widened(group[r], rows.dim()) });
+        radii.push(if norm.status == Status::Ok { Ok(gaps[r].sqrt()) } else { Err(norm.status) });
     }
 }

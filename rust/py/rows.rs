@@ -4,6 +4,7 @@ use super::array::rows;
 use super::errors::to_python;
 use super::run::run;
 use crate::error::{Error, Status};
+use crate::linear::moments::OnInvalid;
 use crate::linear::score::Reference;
 use crate::linear::stats::Stats;
 use crate::linear::{dominance, regression, score as scoring, shell};
@@ -95,18 +96,22 @@ impl Shell {
         Shell { mean: mean.as_array().to_vec(), stats: Stats::default() }
     }
 
-    #[pyo3(signature = (array, dtype, n_threads))]
+    #[pyo3(signature = (array, dtype, skip_invalid, n_threads))]
     fn update(
         &mut self,
         py: Python<'_>,
         array: &Bound<'_, PyUntypedArray>,
         dtype: &str,
+        skip_invalid: bool,
         n_threads: Option<usize>,
     ) -> PyResult<()> {
         // SAFETY: `array` is borrowed for the whole call.
         let rows = unsafe { rows(array, dtype)? };
+        let on_invalid = if skip_invalid { OnInvalid::Skip } else { OnInvalid::Error };
         let Shell { mean, stats } = self;
-        run(py, n_threads, array.len(), |context| shell::add_distances(stats, rows, mean, context))
+        run(py, n_threads, array.len(), |context| {
+            shell::add_distances(stats, rows, mean, on_invalid, context)
+        })
     }
 
     /// `(count, mean, variance, min, max)`.

@@ -1,0 +1,100 @@
+"""Rows in, scores out, batch by batch: the loop under every per-row method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsoid import _native
+from clipsoid._source import MISSING, STATUS, Located, OnInvalid, Progress, Source
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What rows are scored against: a fitted set, and whether the rows are part of it."""
+
+    count: int
+    mean: NDArray[np.float64]
+    unit_mean: NDArray[np.float64]
+    member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of one batch; NaN where `status` is not 0 (an index into ``STATUS``)."""
+
+    label: str
+    row: NDArray[np.int64]
+    conformity: NDArray[np.float64]
+    cosine_to_mean: NDArray[np.float64]
+    norm: NDArray[np.float64]
+    status: NDArray[np.uint8]
+
+
+def refuse_invalid(located: Located, status: NDArray[np.uint8]) -> None:
+    """Raise for the first row whose status is not ok."""
+    if status.any():
+        row = int((status != 0).argmax())
+        located.refuse(row, STATUS[int(status[row])])
+
+
+def mark_missing(located: Located, status: NDArray[np.uint8]) -> None:
+    """Set the status of rows that the source holds a null for."""
+    if located.batch.missing is not None:
+        status[located.batch.missing] = MISSING
+
+
+def score_batches(
+    source: Source,
+    reference: Reference,
+    *,
+    on_invalid: OnInvalid = "error",
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Scores]:
+    """Score every row of `source`; with ``"skip"``, invalid rows are left out."""
+    for located in source.read():
+        batch = located.batch
+        conformity, cosine, norm, status = _native.score(
+            batch.rows,
+            batch.dtype,
+            reference.count,
+            reference.mean,
+            reference.unit_mean,
+            reference.member,
+            n_threads,
+        )
+        done = len(batch)
+        mark_missing(located, status)
+        if on_invalid == "error":
+            refuse_invalid(located, status)
+        row = np.arange(located.start, located.start + done)
+        scores = Scores(located.label, row, conformity, cosine, norm, status)
+        del batch, located
+        yield kept(scores) if on_invalid == "skip" and status.any() else scores
+        if progress is not None:
+            progress(done)
+
+
+def kept(scores: Scores) -> Scores:
+    """Return the rows whose status is ok."""
+    ok = scores.status == STATUS.index("ok")
+    return Scores(
+        scores.label,
+        scores.row[ok],
+        scores.conformity[ok],
+        scores.cosine_to_mean[ok],
+        scores.norm[ok],
+        scores.status[ok],
+    )
+
+
+def gather(parts: Iterator[NDArray[Any]]) -> NDArray[np.float64]:
+    """Concatenate, without a copy where there is one part only."""
+    arrays = list(parts)
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.empty(0)

@@ -1,0 +1,139 @@
+"""What every function accepts as its rows, arrays and stores alike: batches that know their place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from clipsoid._arrays import array_batches
+from clipsoid._batch import Batch
+from clipsoid.errors import InvalidRowError, MismatchError, ShapeError
+
+OnInvalid = Literal["error", "skip", "null"]
+
+#: Called with the number of rows of each batch that is done.
+Progress = Callable[[int], object]
+
+#: Names of a row's status, by code; the core knows the first three.
+STATUS = ("ok", "non_finite", "zero_norm", "missing")
+MISSING = STATUS.index("missing")
+
+_PROBLEMS = {
+    "non_finite": "holds a value that is not finite (NaN or infinity)",
+    "zero_norm": "has zero norm",
+    "missing": "is missing (a null embedding)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A batch and where it lies: row `start` of `label`, an argument or a file."""
+
+    label: str
+    start: int
+    batch: Batch
+
+    def refuse(self, row: int, status: str) -> NoReturn:
+        """Raise for row `row` of the batch."""
+        error = InvalidRowError(
+            f"{self.label}: row {self.start + row} {_PROBLEMS[status]}; "
+            'on_invalid="skip" leaves such rows out, "null" gives them a null score'
+        )
+        error.row, error.status = self.start + row, status
+        raise error from None
+
+    def check_missing(self) -> None:
+        """Refuse a batch with missing rows."""
+        missing = self.batch.missing
+        if missing is not None and missing.any():
+            self.refuse(int(missing.argmax()), "missing")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that can be read more than once.
+
+    Attributes
+    ----------
+    dim, count : int
+        Features and rows.
+    dtypes : frozenset of str
+        Element types as stored.
+    read : callable
+        Gives an iterator over all rows, from the start.
+    inputs : callable
+        Gives the fingerprints of the files; none for arrays.
+    """
+
+    dim: int
+    count: int
+    dtypes: frozenset[str]
+    read: Callable[[], Iterator[Located]]
+    inputs: Callable[[], tuple[str, ...]]
+
+    def expect_dim(self, dim: int, of: str) -> None:
+        """Raise unless the rows have `dim` features."""
+        if self.dim != dim:
+            raise MismatchError(f"the rows have {self.dim} features, {of} has {dim}")
+
+
+def as_source(x: Any, name: str = "x") -> Source:
+    """Rows of an array, a tensor, a column, a path or a store.
+
+    Raises
+    ------
+    DTypeError, ShapeError, StoreError, MismatchError
+        If they cannot be had; the message names the argument or the file.
+    """
+    if isinstance(x, Source):
+        return x
+    if isinstance(x, (str, os.PathLike)) or (
+        isinstance(x, (list, tuple)) and x and all(isinstance(p, (str, os.PathLike)) for p in x)
+    ):
+        from clipsoid.store import open_store
+
+        x = open_store(x)
+    if hasattr(x, "located_batches"):
+        store = x
+
+        def read_store() -> Iterator[Located]:
+            for shard, start, batch in store.located_batches():
+                yield Located(str(shard.path), start, batch)
+                del batch
+
+        def inputs() -> tuple[str, ...]:
+            return tuple(sorted({shard.fingerprint() for shard in store.shards if shard.count}))
+
+        return Source(store.dim, store.count, store.dtypes, read_store, inputs)
+
+    batches = array_batches(x, name)
+    if not batches:
+        raise ShapeError(f"{name}: the column has no chunk; wanted 1 row or more")
+
+    def read_arrays() -> Iterator[Located]:
+        start = 0
+        for batch in batches:
+            yield Located(name, start, batch)
+            start += len(batch)
+
+    return Source(
+        batches[0].dim,
+        sum(len(batch) for batch in batches),
+        frozenset(batch.dtype for batch in batches),
+        read_arrays,
+        tuple,
+    )
+
+
+def check_policy(on_invalid: str) -> None:
+    """Raise unless `on_invalid` names a policy."""
+    if on_invalid not in ("error", "skip", "null"):
+        raise ValueError(f"on_invalid={on_invalid!r}; wanted 'error', 'skip' or 'null'")
+
+
+def check_threads(n_threads: int | None) -> None:
+    """Raise unless `n_threads` is None or a positive integer."""
+    if n_threads is not None and (not isinstance(n_threads, int) or n_threads < 1):
+        raise ValueError(f"n_threads={n_threads!r}; wanted None (all) or an integer of 1 or more")

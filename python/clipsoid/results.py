@@ -1,0 +1,120 @@
+"""What functions return: frozen, with a short repr, as a dictionary on request."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """Statistics of the norms of a set of rows, in the units of the embeddings.
+
+    Attributes
+    ----------
+    mean, min, max : float
+    variance : float
+        With ddof 0, in squared units.
+    """
+
+    mean: float
+    variance: float
+    min: float
+    max: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """Rows that were left out, by reason."""
+
+    non_finite: int = 0
+    zero_norm: int = 0
+    missing: int = 0
+
+    @property
+    def total(self) -> int:
+        """Rows left out for any reason."""
+        return self.non_finite + self.zero_norm + self.missing
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """Distances of rows from the mean, ``r_j = |x_j - m|`` (Eq. 3 and 4).
+
+    Attributes
+    ----------
+    count : int
+        Rows measured.
+    mean, min, max : float
+        In the units of the embeddings.
+    variance : float
+        With ddof 0, in squared units. A thin shell has a standard deviation far below its mean.
+    """
+
+    count: int
+    mean: float
+    variance: float
+    min: float
+    max: float
+
+    @property
+    def rms(self) -> float:
+        """Root of the mean square, ``sqrt(mean r^2)``; for the fitted rows this is ``|sigma|``."""
+        return math.sqrt(self.variance + self.mean**2)
+
+    @property
+    def relative_error(self) -> float:
+        """Error of the mean radius as an estimate of the rms, ``(rms - mean) / rms``."""
+        return (self.rms - self.mean) / self.rms if self.rms > 0 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields and derived figures by name."""
+        return {**asdict(self), "rms": self.rms, "relative_error": self.relative_error}
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Straight lines between conformity `c` and the cosine to the mean (Definition 2, Eq. 11).
+
+    Attributes
+    ----------
+    slope, intercept : float
+        ``c ~ slope * cos(m, x) + intercept``; the slope is about the length of the unit mean.
+    pearson : float
+        Correlation of the two, in [-1, 1].
+    inverse_slope, inverse_intercept : float
+        ``cos(m, x) ~ inverse_slope * c + inverse_intercept``. The slopes that the paper prints
+        (1.461 for images, 1.411 for texts) are of this direction.
+    count : int
+        Rows used.
+    member : bool
+        Whether each row was left out of its own conformity.
+    """
+
+    slope: float
+    intercept: float
+    pearson: float
+    inverse_slope: float
+    inverse_intercept: float
+    count: int
+    member: bool
+
+    def estimate(self, cosine_to_mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Conformity estimated from cosines to the mean, any shape."""
+        return np.asarray(self.slope * cosine_to_mean + self.intercept)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
