@@ -30,7 +30,7 @@ _VECTORS = ("mean", "squares", "unit_sum")
 
 def header(e: Ellipsoid) -> dict[str, Any]:
     """Return how the ellipsoid was made, as it stands in the file."""
-    state = e._state
+    state: dict[str, Any] = dict(e._state)
     calibration = None if e.calibration is None else e.calibration.to_dict()
     return {
         "format": FORMAT,
@@ -54,7 +54,7 @@ def to_bytes(e: Ellipsoid) -> bytes:
     """Return the file's contents."""
     from safetensors.numpy import save
 
-    state = e._state
+    state: dict[str, Any] = dict(e._state)
     tensors = {name: np.ascontiguousarray(state[name]) for name in _VECTORS}
     tensors["norms"] = np.array([state[name] for name in _NORMS])
     if state["scatter"] is not None:
@@ -102,7 +102,7 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
         )
     try:
         scatter = tensors.get("scatter")
-        state = {
+        state: Any = {
             **{name: made[name] for name in _COUNTS},
             **{name: tensors[name] for name in _VECTORS},
             **dict(zip(_NORMS, tensors["norms"].tolist(), strict=True)),

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from clipsoid.errors import OutputError
 
+#: Ends the name of a file that is not complete; the name begins with a dot.
+PART_SUFFIX = ".part"
+
 
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -22,7 +25,7 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         In place of an OSError, naming `path`: no such folder, no permission, disk full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clipsoid import _native
 from clipsoid._source import MISSING, STATUS, Located, OnInvalid, Progress, Source
 
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """What rows are scored against: a fitted set, and whether the rows are part of it."""

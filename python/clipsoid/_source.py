@@ -1,4 +1,4 @@
-"""What every function accepts as its rows, arrays and stores alike: batches that know their place."""
+"""What every function accepts as rows, arrays and stores alike: batches that know their place."""
 
 from __future__ import annotations
 

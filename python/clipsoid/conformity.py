@@ -99,9 +99,7 @@ def conformity(
     return e.conformity(source, member=True, on_invalid=on_invalid, n_threads=n_threads)
 
 
-def _pairwise(
-    source: Source, on_invalid: OnInvalid, n_threads: int | None
-) -> NDArray[np.float64]:
+def _pairwise(source: Source, on_invalid: OnInvalid, n_threads: int | None) -> NDArray[np.float64]:
     located = _whole(source)
     batch = located.batch
     values, status = _native.pairwise_conformity(batch.rows, batch.dtype, n_threads)

@@ -92,7 +92,7 @@ class Ellipsoid:
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature={temperature!r}; wanted a number above 0")
         self._moments = _native.Moments(int(dim), covariance, precision == "float64")
-        self._summary: dict[str, Any] | None = None
+        self._summary: _native._State | None = None
         self._missing = 0
         self._dtypes: frozenset[str] = frozenset()
         self._inputs: frozenset[str] = frozenset()
@@ -255,7 +255,7 @@ class Ellipsoid:
     # ------------------------------------------------------------- properties
 
     @property
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> _native._State:
         if self._summary is None:
             self._summary = self._moments.state()
         return self._summary
@@ -304,7 +304,7 @@ class Ellipsoid:
     def mean(self) -> Array:
         """Raw mean `m`, shape (d,): the centre of the ellipsoid."""
         self._need(1, "the mean")
-        return self._copy("mean")
+        return self._state["mean"].copy()
 
     @property
     def unit_mean(self) -> Array:
@@ -334,15 +334,15 @@ class Ellipsoid:
     def covariance(self) -> Array:
         """Covariance matrix, shape (d, d), ddof 1."""
         self._need(2, "the covariance")
-        if not self.has_covariance:
+        scatter = self._state["scatter"]
+        if scatter is None:
             reason = (
                 "it was dropped by a merge with an ellipsoid that has none"
                 if "covariance" in self._dropped
                 else "it was fitted with covariance=False"
             )
             raise UnavailableError(f"this ellipsoid has no covariance: {reason}")
-        scatter = self._state["scatter"].reshape(self.dim, self.dim)
-        return np.asarray(scatter / (self.count - 1))
+        return np.asarray(scatter.reshape(self.dim, self.dim) / (self.count - 1))
 
     @property
     def center_ratio(self) -> float:
@@ -386,9 +386,6 @@ class Ellipsoid:
         ``sqrt(2 / (pi N)) (sum_k sigma_k - sigma_l) / sigma_l``.
         """
         return _native.off_diagonal_dominance(self.covariance, self.count)[1]
-
-    def _copy(self, name: str) -> Array:
-        return np.array(self._state[name])
 
     # ------------------------------------------------------------ rows against it
 

@@ -1,0 +1,90 @@
+"""The Rust core. Private: the modules above check arguments and name what is wrong."""
+
+from typing import Any, TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Moments",
+    "Regression",
+    "Shell",
+    "__version__",
+    "arrow_column",
+    "off_diagonal_dominance",
+    "pairwise_conformity",
+    "populate",
+    "score",
+    "simd_level",
+    "simd_levels",
+]
+
+__version__: str
+
+_Vector = NDArray[np.float64]
+_Codes = NDArray[np.uint8]
+
+class _State(TypedDict):
+    count: int
+    seen: int
+    non_finite: int
+    zero_norm: int
+    float64: bool
+    norm_mean: float
+    norm_squares: float
+    norm_min: float
+    norm_max: float
+    mean: _Vector
+    squares: _Vector
+    unit_sum: _Vector
+    scatter: _Vector | None
+
+@final
+class Moments:
+    def __new__(cls, dim: int, covariance: bool, float64: bool) -> Moments: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def seen(self) -> int: ...
+    def update(
+        self, array: NDArray[Any], dtype: str, skip_invalid: bool, n_threads: int | None
+    ) -> None: ...
+    def merge(self, other: Moments, n_threads: int | None) -> None: ...
+    def copy(self) -> Moments: ...
+    def state(self) -> _State: ...
+    @staticmethod
+    def from_state(state: _State) -> Moments: ...
+
+@final
+class Shell:
+    def __new__(cls, mean: _Vector) -> Shell: ...
+    def update(
+        self, array: NDArray[Any], dtype: str, skip_invalid: bool, n_threads: int | None
+    ) -> None: ...
+    def result(self) -> tuple[int, float, float, float, float]: ...
+
+@final
+class Regression:
+    def __new__(cls) -> Regression: ...
+    def update(self, x: _Vector, y: _Vector) -> None: ...
+    def result(self) -> tuple[int, float, float, float, float, float]: ...
+
+def score(
+    array: NDArray[Any],
+    dtype: str,
+    count: int,
+    mean: _Vector,
+    unit_mean: _Vector,
+    member: bool,
+    n_threads: int | None,
+) -> tuple[_Vector, _Vector, _Vector, _Codes]: ...
+def pairwise_conformity(
+    array: NDArray[Any], dtype: str, n_threads: int | None
+) -> tuple[_Vector, _Codes]: ...
+def off_diagonal_dominance(covariance: _Vector, count: int) -> tuple[_Vector, _Vector]: ...
+def arrow_column(
+    column: object,
+) -> tuple[str, int, list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.bool_] | None]]]: ...
+def simd_level() -> str: ...
+def simd_levels() -> list[str]: ...
+def populate(address: int, length: int) -> None: ...

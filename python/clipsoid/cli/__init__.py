@@ -1,0 +1,72 @@
+"""The command line: one small file per command; what a command needs is imported inside it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from clipsoid.cli import demo, fit, info, merge, score
+
+COMMANDS = (demo, info, fit, merge, score)
+
+EPILOG = """\
+exit codes:
+  0    done
+  1    a bug in clipsoid (please report it)
+  2    the command line is wrong
+  3    an input is at fault: a file, a row, an ellipsoid that does not fit
+  4    an output cannot be written: foreign contents, no permission, disk full
+  130  interrupted (Ctrl-C); nothing partial is left behind
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="clipsoid",
+        description="The geometry of CLIP embeddings: exact conformity of every row, in one pass.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit code is returned."""
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.version:
+        from clipsoid import __version__
+
+        print(f"clipsoid {__version__}")
+        return 0
+    if options.command is None:
+        top.print_help()
+        return 2
+    from clipsoid.errors import ClipsoidError, OutputError
+
+    try:
+        options.run(options)
+    except OutputError as error:
+        return _fail(4, error.strerror or str(error))
+    except ClipsoidError as error:
+        return _fail(3, str(error))
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted")
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _fail(code: int, message: str) -> int:
+    print(f"clipsoid: {message}", file=sys.stderr)
+    return code

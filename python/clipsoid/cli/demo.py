@@ -1,0 +1,176 @@
+"""``clipsoid demo``: the whole way on built-in data, beside the figures of the paper."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsoid.cli import options as shared
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Printed in Levi & Gilboa, ICML 2025, for ViT-B/32 on MS-COCO val: (image, text).
+PAPER: dict[str, tuple[float | None, float | None]] = {
+    "centre ratio |m| / |sigma|": (0.94, 1.03),
+    "shell: mean |x - m|": (7.5873, None),
+    "shell: variance": (0.1914, None),
+    "shell: rms": (7.6007, None),
+    "shell: error of the mean, %": (0.18, None),
+    "tilt: ODD over untilted, median": (None, None),
+    "conformity: mean": (None, None),
+    "conformity: standard deviation": (None, None),
+    "Pearson, conformity and cosine": (0.9998, 0.9998),
+    "slope, conformity on cosine": (None, None),
+    "slope, cosine on conformity": (1.461, 1.411),
+}
+
+SHARDS = 2
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = shared.command(
+        commands, "demo", run, "make synthetic pairs, fit, score, and compare with the paper"
+    )
+    parser.add_argument("--out", default="demo", metavar="DIR", help="folder (default: demo)")
+    parser.add_argument("--rows", type=int, default=20_000, metavar="N", help="pairs (20000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic data (0)")
+    shared.add_common(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from clipsoid.cli.output import show
+    from clipsoid.store.scores import METADATA_KEY
+    from clipsoid.synthetic import double_ellipsoid
+
+    if options.rows < SHARDS:
+        options.usage(f"--rows: {options.rows} is less than {SHARDS}")
+    out = Path(options.out)
+    _clear(out)
+    start = time.perf_counter()
+    data = double_ellipsoid(options.rows, seed=options.seed)
+    made = time.perf_counter() - start
+    results: dict[str, Any] = {}
+    for modality, rows in (("image", data.image), ("text", data.text)):
+        results[modality] = _one(out, modality, rows, options)
+    result = {"rows": options.rows, "dim": data.image.shape[1], "seed": options.seed}
+    text = _table(result, results, out, made)
+    show(options, {**result, **results, "paper": PAPER, "metadata_key": METADATA_KEY}, text)
+
+
+def _clear(out: Path) -> None:
+    """Make room: only what an earlier demo left is removed."""
+    import shutil
+
+    from clipsoid.errors import OutputError
+
+    ours = {"embeddings", "scores", "image.ellipsoid", "text.ellipsoid"}
+    foreign = sorted({path.name for path in out.iterdir()} - ours) if out.is_dir() else []
+    if foreign:
+        raise OutputError(f"{out}: holds {foreign[0]}, which is not the demo's; try --out DIR")
+    if out.exists():
+        shutil.rmtree(out)
+
+
+def _one(
+    out: Path, modality: str, rows: NDArray[np.float32], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Shards, ellipsoid and scores of one modality."""
+    import numpy as np
+
+    from clipsoid import __version__
+    from clipsoid.ellipsoid import Ellipsoid
+    from clipsoid.store import open_store
+    from clipsoid.store.scores import write_scores
+
+    folder = out / "embeddings" / modality
+    folder.mkdir(parents=True)
+    for i, part in enumerate(np.array_split(rows, SHARDS)):
+        np.save(folder / f"{modality}_{i}.npy", part)
+
+    start = time.perf_counter()
+    store = open_store(folder)
+    e = Ellipsoid.fit(store, n_threads=options.threads)
+    fitted = time.perf_counter()
+    calibration = e.calibrate(store, n_threads=options.threads)
+    shell = e.shell(store, n_threads=options.threads)
+    e.save(out / f"{modality}.ellipsoid")
+    before = time.perf_counter()
+    written = write_scores(
+        store,
+        e.reference(member=True),
+        out / "scores" / modality,
+        made={"clipsoid_version": __version__, "member": True, "ellipsoid_rows": e.count},
+        n_threads=options.threads,
+    )
+    scored = time.perf_counter()
+
+    odd = e.off_diagonal_dominance / e.off_diagonal_dominance_null
+    conformity = e.conformity(rows, member=True, n_threads=options.threads)
+    figures = (
+        e.center_ratio,
+        shell.mean,
+        shell.variance,
+        shell.rms,
+        100 * shell.relative_error,
+        float(np.nanmedian(odd)),
+        e.mean_conformity,
+        float(conformity.std()),
+        calibration.pearson,
+        calibration.slope,
+        calibration.inverse_slope,
+    )
+    return {
+        "figures": dict(zip(PAPER, figures, strict=True)),
+        "histogram": np.histogram(conformity, bins=24, range=(0.2, 0.8))[0].tolist(),
+        "least": int(conformity.argmin()),
+        "most": int(conformity.argmax()),
+        "fit_seconds": fitted - start,
+        "score_seconds": scored - before,
+        "score_files": written.files,
+    }
+
+
+def _table(result: dict[str, Any], results: dict[str, Any], out: Path, made_seconds: float) -> str:
+    image, text = results["image"], results["text"]
+    head = f"{'':<33}{'image':>10}{'paper':>9}{'text':>12}{'paper':>9}"
+    body = [
+        f"{name:<33}{_figure(image['figures'][name]):>10}{_figure(paper[0]):>9}"
+        f"{_figure(text['figures'][name]):>12}{_figure(paper[1]):>9}"
+        for name, paper in PAPER.items()
+    ]
+    rule = "-" * len(head)
+    return "\n".join(
+        [
+            f"{result['rows']:,} synthetic pairs, {result['dim']} features, seed {result['seed']}, "
+            f"made in {made_seconds:.1f} s",
+            rule,
+            head,
+            rule,
+            *body,
+            rule,
+            f"conformity of images  0.2 {_sparkline(image['histogram'])} 0.8",
+            f"conformity of texts   0.2 {_sparkline(text['histogram'])} 0.8",
+            "",
+            f"fitted in {image['fit_seconds'] + text['fit_seconds']:.2f} s with covariance, scored "
+            f"in {image['score_seconds'] + text['score_seconds']:.2f} s",
+            f"{out}/*.ellipsoid, {out}/scores/   (paper: Levi & Gilboa, ICML 2025)",
+        ]
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _sparkline(counts: list[int]) -> str:
+    """Return a histogram in one line."""
+    blocks = " ▁▂▃▄▅▆▇█"
+    top = max(counts) or 1
+    # A bin with a single row shows, too.
+    return "".join(blocks[-(-count * (len(blocks) - 1) // top)] for count in counts)

@@ -1,0 +1,57 @@
+"""``clipsoid fit``: an ellipsoid from embeddings."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from clipsoid.cli import options as shared
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = shared.command(commands, "fit", run, "fit an ellipsoid to embeddings, in one pass")
+    shared.add_rows(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="where the ellipsoid goes")
+    parser.add_argument(
+        "--no-covariance",
+        action="store_true",
+        help="means only: runs at the speed of memory, enough for scores",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float64"),
+        default="auto",
+        help="what covariances are multiplied in: float32 for narrow rows (auto), or float64",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="temperature of the encoder; kept in the file",
+    )
+    shared.add_common(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from clipsoid.cli.info import describe, report
+    from clipsoid.cli.output import show
+    from clipsoid.cli.progress import progress
+    from clipsoid.ellipsoid import Ellipsoid
+
+    store = shared.selected(shared.open_rows(options), options)
+    with progress("fit", store.count, quiet=options.quiet) as tick:
+        e = Ellipsoid.fit(
+            store,
+            covariance=not options.no_covariance,
+            on_invalid=options.on_invalid,
+            precision=options.precision,
+            encoder=options.encoder,
+            temperature=options.temperature,
+            n_threads=options.threads,
+            progress=tick,
+        )
+    e.save(options.out)
+    result = {"out": options.out, **report(e)}
+    show(options, result, describe(e) + f"\nwritten                {options.out}")

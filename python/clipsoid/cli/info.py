@@ -1,0 +1,143 @@
+"""``clipsoid info``: what a file or a set of embeddings is."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsoid.cli import options as shared
+
+if TYPE_CHECKING:
+    from clipsoid.ellipsoid import Ellipsoid
+
+ELLIPSOID_SUFFIX = ".ellipsoid"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = shared.command(
+        commands, "info", run, "say what an ellipsoid file or a set of embeddings holds"
+    )
+    parser.add_argument("path", metavar="PATH", help="an ellipsoid file, or embeddings (see fit)")
+    parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
+    parser.add_argument("--dtype", help=argparse.SUPPRESS)
+    shared.add_common(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from clipsoid.cli.output import lines, show
+
+    path = Path(options.path)
+    if path.is_file() and (path.suffix == ELLIPSOID_SUFFIX or _is_ellipsoid(path)):
+        from clipsoid.ellipsoid import Ellipsoid
+
+        e = Ellipsoid.load(path)
+        show(options, report(e), describe(e))
+        return
+    store = shared.open_rows(options)
+    size = sum(shard.path.stat().st_size for shard in store.shards)
+    result = {
+        "kind": "embeddings",
+        "shards": len(store.shards),
+        "rows": store.count,
+        "dim": store.dim,
+        "dtypes": sorted(store.dtypes),
+        "bytes": size,
+        "files": [
+            {"name": shard.name, "rows": shard.count, "dtype": shard.dtype}
+            for shard in store.shards
+        ],
+    }
+    text = {
+        "embeddings": f"{store.count:,} rows x {store.dim} features",
+        "elements": ", ".join(sorted(store.dtypes)),
+        "shards": f"{len(store.shards)}, {size / 1e6:,.1f} MB",
+        "first": str(store.shards[0].path),
+        "last": str(store.shards[-1].path),
+    }
+    show(options, result, lines(text))
+
+
+def _is_ellipsoid(path: Path) -> bool:
+    """Whether a file of another suffix was written by `Ellipsoid.save`."""
+    from clipsoid._file import FORMAT
+
+    with path.open("rb") as file:
+        return FORMAT.encode() in file.read(4096)
+
+
+def report(e: Ellipsoid) -> dict[str, Any]:
+    """Return everything small that an ellipsoid knows."""
+    from clipsoid._file import header
+
+    result: dict[str, Any] = {"kind": "ellipsoid", **header(e), "covariance": e.has_covariance}
+    result["inputs"] = len(e.inputs)
+    if e.count:
+        result |= {
+            "is_normalized": e.is_normalized,
+            "norms": e.norms.to_dict(),
+            "center_ratio": e.center_ratio,
+            "mean_norm": float((e.mean @ e.mean) ** 0.5),
+            "unit_mean_norm": float((e.unit_mean @ e.unit_mean) ** 0.5),
+        }
+    if e.count > 1:
+        result["mean_conformity"] = e.mean_conformity
+        if e.has_covariance:
+            result |= _tilt(e)
+    return result
+
+
+def _tilt(e: Ellipsoid) -> dict[str, float]:
+    import numpy as np
+
+    odd, null = e.off_diagonal_dominance, e.off_diagonal_dominance_null
+    if np.isnan(odd).all():
+        return {}
+    return {
+        "off_diagonal_dominance_median": float(np.nanmedian(odd)),
+        "off_diagonal_dominance_over_null_median": float(np.nanmedian(odd / null)),
+    }
+
+
+def describe(e: Ellipsoid) -> str:
+    """Return the same for people."""
+    from clipsoid.cli.output import lines, number
+
+    known = report(e)
+    kind = "normalised" if known.get("is_normalized") else "raw"
+    text = {
+        "ellipsoid": f"{e.count:,} rows x {e.dim} features",
+        "elements": ", ".join(sorted(e.dtypes)) + (f", {kind}" if e.count else ""),
+    }
+    if e.invalid.total:
+        left_out = {name: n for name, n in e.invalid.to_dict().items() if n}
+        text["left out"] = ", ".join(f"{n:,} {name}" for name, n in left_out.items())
+    if e.encoder is not None:
+        text["encoder"] = e.encoder
+    if e.count:
+        norms = e.norms
+        text["centre ratio |m|/|s|"] = number(e.center_ratio)
+        text["norms"] = (
+            f"{number(norms.mean)} +- {number(norms.variance**0.5)}, "
+            f"{number(norms.min)} to {number(norms.max)}"
+        )
+    if e.count > 1:
+        text["mean conformity"] = number(e.mean_conformity)
+    if "off_diagonal_dominance_median" in known:
+        text["off-diag. dominance"] = (
+            f"{number(known['off_diagonal_dominance_median'])}, "
+            f"{number(known['off_diagonal_dominance_over_null_median'])} x untilted"
+        )
+    else:
+        text["covariance"] = "yes" if e.has_covariance else "none (means only)"
+    if e.calibration is not None:
+        c = e.calibration
+        text["calibration"] = f"c ~ {c.slope:.4f} cos(m, x) {c.intercept:+.4f}, r = {c.pearson:.6f}"
+    if e.dropped:
+        text["dropped in a merge"] = ", ".join(e.dropped)
+    if e.count and e.is_normalized:
+        text["note"] = "norms are 1: shell, centre ratio and tilt describe the sphere"
+    text["fitted on"] = f"{len(e.inputs)} shards" if e.inputs else "arrays in memory"
+    return lines({f"{name:<21}": value for name, value in text.items()})

@@ -1,0 +1,39 @@
+"""``clipsoid merge``: one ellipsoid from several."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from clipsoid.cli import options as shared
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = shared.command(commands, "merge", run, "merge ellipsoids that were fitted apart")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="ellipsoids of one dimension")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where the merged one goes")
+    shared.add_common(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from clipsoid.cli.info import describe, report
+    from clipsoid.cli.output import show
+    from clipsoid.ellipsoid import Ellipsoid
+    from clipsoid.errors import MismatchError
+
+    first, *others = options.files
+    merged = Ellipsoid.load(first)
+    for file in others:
+        other = Ellipsoid.load(file)
+        twice = merged.inputs & other.inputs
+        if twice:
+            raise MismatchError(f"{file}: was fitted on {len(twice)} of the same shards as before")
+        try:
+            merged = merged.merge(other)
+        except MismatchError as error:
+            raise MismatchError(f"{file}: {error}") from None
+    merged.save(options.out)
+    result = {"out": options.out, "files": options.files, **report(merged)}
+    show(options, result, describe(merged) + f"\nwritten                {options.out}")

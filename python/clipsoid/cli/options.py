@@ -1,0 +1,85 @@
+"""Options that several commands share, and the help texts that go with them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipsoid.store import Store
+
+PATH_HELP = (
+    "embeddings: an .npy, .npz, .parquet or .safetensors file, a folder of them, or a quoted "
+    "pattern such as 'img_emb_{00000..00041}.npy' or 'shards/*.npy'"
+)
+
+
+def command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+    """Add a command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
+    )
+    parser.set_defaults(run=run, usage=parser.error)
+    return parser
+
+
+def add_rows(parser: argparse.ArgumentParser) -> None:
+    """Add what is said about rows to be read."""
+    parser.add_argument("path", metavar="PATH", help=PATH_HELP)
+    parser.add_argument(
+        "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float16", "bfloat16", "float32", "float64"),
+        help="what every shard must hold; 'bfloat16' also reads 2-byte void .npy as bfloat16",
+    )
+    parser.add_argument(
+        "--on-invalid",
+        choices=("error", "skip", "null"),
+        default="error",
+        help="rows that are missing, not finite or zero: stop (default), leave them out, or keep "
+        "their place with a null score",
+    )
+    parser.add_argument("--shards", type=_part, metavar="i/n", help="only every n-th shard, from i")
+    parser.add_argument("--encoder", metavar="NAME", help="the model that made the embeddings")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes."""
+    parser.add_argument("--threads", type=_threads, metavar="N", help="most threads (default: all)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress, and no result but JSON")
+
+
+def open_rows(options: argparse.Namespace) -> Store:
+    """Open the whole set that the options name."""
+    from clipsoid.store import open_store
+
+    return open_store(options.path, key=options.key, dtype=options.dtype)
+
+
+def selected(store: Store, options: argparse.Namespace) -> Store:
+    """Return the part of the set that ``--shards`` names."""
+    from clipsoid.errors import StoreError
+
+    if options.shards is None:
+        return store
+    i, n = options.shards
+    part = store.select(i, n)
+    if not part.shards:
+        raise StoreError(f"--shards {i}/{n}: there are only {len(store.shards)} shards")
+    return part
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
+def _part(text: str) -> tuple[int, int]:
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and int(i) < int(n)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not i/n with 0 <= i < n, such as 0/4")
+    return int(i), int(n)

@@ -1,0 +1,53 @@
+"""Progress: a bar on a terminal, a line now and then on a pipe, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+#: Seconds between two lines on a pipe.
+INTERVAL = 10.0
+
+
+@contextmanager
+def progress(task: str, rows: int, *, quiet: bool) -> Iterator[Callable[[int], object] | None]:
+    """Give a function to be called with the number of rows of each batch that is done."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(
+            total=rows,
+            desc=task,
+            unit=" rows",
+            unit_scale=True,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=False,
+        ) as bar:
+            yield bar.update
+    else:
+        yield _Lines(task, rows)
+
+
+class _Lines:
+    def __init__(self, task: str, rows: int) -> None:
+        self.task, self.rows, self.done = task, rows, 0
+        self.start = self.last = time.monotonic()
+
+    def __call__(self, rows: int) -> None:
+        self.done += rows
+        now = time.monotonic()
+        if now - self.last >= INTERVAL or self.done == self.rows:
+            self.last = now
+            speed = self.done / max(now - self.start, 1e-9)
+            left = (self.rows - self.done) / speed
+            print(
+                f"{self.task}: {self.done:,} of {self.rows:,} rows, {speed:,.0f} rows/s, "
+                f"{left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,158 @@
+"""``clipsoid score``: a score for every row, one parquet file per shard."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from clipsoid.cli import options as shared
+
+if TYPE_CHECKING:
+    from clipsoid.ellipsoid import Ellipsoid
+    from clipsoid.store import Store
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = shared.command(
+        commands,
+        "score",
+        run,
+        "score every row: exact conformity, cosine to the mean, norm",
+    )
+    shared.add_rows(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the score files")
+    parser.add_argument(
+        "--ellipsoid",
+        metavar="FILE",
+        help="score against this one; without it, against the rows of PATH themselves",
+    )
+    membership = parser.add_mutually_exclusive_group()
+    membership.add_argument(
+        "--members",
+        action="store_true",
+        help="the rows belong to the ellipsoid: leave each out of its own mean",
+    )
+    membership.add_argument(
+        "--outsiders", action="store_true", help="the rows do not belong to the ellipsoid"
+    )
+    parser.add_argument(
+        "--id-column",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="parquet column to carry over to the scores; may be repeated",
+    )
+    shared.add_common(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from pathlib import Path
+
+    from clipsoid import __version__
+    from clipsoid.cli.output import lines, show
+    from clipsoid.cli.progress import progress
+    from clipsoid.ellipsoid import Ellipsoid
+    from clipsoid.store.scores import check_targets, write_scores
+
+    if options.outsiders and options.ellipsoid is None:
+        options.usage("--outsiders needs --ellipsoid: rows are members of their own set")
+    store = shared.open_rows(options)
+    part = shared.selected(store, options)
+    folder = Path(options.out)
+    # Before the first pass, so that nobody waits for a fit whose scores have no place.
+    check_targets(part, folder)
+    if options.ellipsoid is None:
+        with progress("fit", store.count, quiet=options.quiet) as tick:
+            e = Ellipsoid.fit(
+                store,
+                covariance=False,
+                on_invalid=options.on_invalid,
+                encoder=options.encoder,
+                n_threads=options.threads,
+                progress=tick,
+            )
+        member = True
+    else:
+        e = Ellipsoid.load(options.ellipsoid)
+        _check_fits(e, part, options)
+        member = is_member(e, part, options)
+    made = {
+        "clipsoid_version": __version__,
+        "member": member,
+        "ellipsoid_rows": e.count,
+        "dim": e.dim,
+        "encoder": e.encoder,
+        "is_normalized": e.is_normalized,
+        "on_invalid": options.on_invalid,
+        "simd": sorted(e.simd_levels),
+        "dtypes": sorted(part.dtypes),
+    }
+    with progress("score", part.count, quiet=options.quiet) as tick:
+        written = write_scores(
+            part,
+            e.reference(member=member),
+            folder,
+            made=made,
+            id_columns=options.id_column,
+            on_invalid=options.on_invalid,
+            n_threads=options.threads,
+            progress=tick,
+        )
+    result = {
+        "out": options.out,
+        **made,
+        "rows": written.rows,
+        "status": written.status,
+        "files": written.files,
+    }
+    text = {
+        "scored": f"{written.rows:,} rows in {len(written.files)} files",
+        "against": f"{e.count:,} rows, each "
+        + ("left out of its own mean" if member else "outside"),
+        "written": f"{folder}/",
+    }
+    invalid = {name: n for name, n in written.status.items() if n and name != "ok"}
+    if invalid:
+        text["invalid"] = ", ".join(f"{n:,} {name}" for name, n in invalid.items())
+    show(options, result, lines(text))
+
+
+def _check_fits(e: Ellipsoid, store: Store, options: argparse.Namespace) -> None:
+    from clipsoid.errors import MismatchError
+
+    if e.dim != store.dim:
+        raise MismatchError(
+            f"{options.ellipsoid}: was fitted on {e.dim} features, {store.shards[0].path} has "
+            f"{store.dim}"
+        )
+    if None not in (e.encoder, options.encoder) and e.encoder != options.encoder:
+        raise MismatchError(
+            f"{options.ellipsoid}: was fitted on embeddings of {e.encoder!r}, these are of "
+            f"{options.encoder!r}"
+        )
+
+
+def is_member(e: Ellipsoid, store: Store, options: argparse.Namespace) -> bool:
+    """Whether the rows of `store` belong to the set that `e` was fitted on.
+
+    Known by a flag, or by the fingerprints of the files; refused when neither tells.
+    """
+    from clipsoid.errors import MismatchError
+
+    if options.members or options.outsiders:
+        return bool(options.members)
+    known = sum(shard.fingerprint() in e.inputs for shard in store.shards if shard.count)
+    total = sum(1 for shard in store.shards if shard.count)
+    if e.inputs and known in (0, total):
+        return known == total
+    found = (
+        f"{known} of {total} shards are among those it was fitted on"
+        if e.inputs
+        else "it was fitted on arrays in memory"
+    )
+    raise MismatchError(
+        f"{options.ellipsoid}: {found}, so it is unclear whether the rows are members of it; "
+        "say --members (each row is left out of its own mean) or --outsiders"
+    )

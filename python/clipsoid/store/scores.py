@@ -1,0 +1,283 @@
+"""Scores on disk: one parquet file per shard, complete or not there, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from clipsoid._output import PART_SUFFIX, written_beside
+from clipsoid._scoring import Reference, Scores, kept, score_batches
+from clipsoid._source import STATUS, OnInvalid, Progress, as_source
+from clipsoid.errors import OutputError, StoreError
+from clipsoid.store.base import Shard, Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Key of the JSON text in a score file's metadata that says how it was made.
+METADATA_KEY = "clipsoid"
+
+#: Rows handed to the writer at a time: frames of a few thousand rows cost more than they hold.
+FRAME_ROWS = 1 << 17
+
+#: Rows of a row group.
+GROUP_ROWS = 1 << 20
+
+#: Columns that every score file has; id columns may not take their names.
+COLUMNS = ("shard", "row", "conformity", "cosine_to_mean", "norm", "status")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        One per shard, in order.
+    rows : int
+        Rows of all files.
+    status : dict of str to int
+        Rows read, by status; under ``"skip"`` only those that are ``"ok"`` are in the files.
+    """
+
+    files: tuple[Path, ...]
+    rows: int
+    status: dict[str, int]
+
+
+def write_scores(
+    store: Store,
+    reference: Reference,
+    folder: Path,
+    *,
+    made: Mapping[str, Any],
+    id_columns: Sequence[str] = (),
+    on_invalid: OnInvalid = "error",
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Written:
+    """Score every shard into a parquet file of the same name in `folder`.
+
+    Parameters
+    ----------
+    store : Store
+        The rows.
+    reference : Reference
+        What they are scored against.
+    folder : Path
+        A new or empty folder, or one that holds nothing but score files of the same shards.
+    made : mapping
+        How the scores were made; goes into the metadata of every file as JSON.
+    id_columns : sequence of str
+        Columns of the shards to carry over.
+    on_invalid : {"error", "skip", "null"}
+        For invalid rows: raise, leave them out, or give them null scores and a status.
+    n_threads, progress
+        As for `Ellipsoid.fit`.
+
+    Returns
+    -------
+    Written
+
+    Raises
+    ------
+    OutputError
+        If the folder holds anything else, or cannot be written.
+    InvalidRowError, StoreError
+        If a row or a file is at fault; the folder is then as it was.
+    """
+    taken = sorted(set(id_columns) & set(COLUMNS))
+    if taken:
+        raise StoreError(f"id column {taken[0]!r} has the name of a score column")
+    targets = check_targets(store, folder)
+    counts = np.zeros(len(STATUS), np.int64)
+    rows = 0
+    # Files get their names when all of them are complete: a run that fails leaves the folder as
+    # it was.
+    with ExitStack() as files, _as_output_errors(folder):
+        for shard, target in zip(store.shards, targets, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            ids = shard.columns(list(id_columns)) if id_columns else None
+            text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
+            parts = score_batches(
+                as_source(replace(store, shards=(shard,))),
+                reference,
+                on_invalid="null" if on_invalid == "skip" else on_invalid,
+                n_threads=n_threads,
+                progress=progress,
+            )
+            temporary = files.enter_context(written_beside(target))
+            with _Sink(temporary, shard.name, ids, text) as sink:
+                for part in parts:
+                    counts += np.bincount(part.status, minlength=len(STATUS))
+                    rows += sink.write(kept(part) if on_invalid == "skip" else part)
+    return Written(tuple(targets), rows, dict(zip(STATUS, counts.tolist(), strict=True)))
+
+
+def check_targets(store: Store, folder: Path) -> list[Path]:
+    """Return the score file of each shard: ``a/b_0.npy`` is scored into ``a/b_0.parquet``.
+
+    A folder with anything in it but score files that would be replaced is refused. What a killed
+    run left half-written is removed.
+    """
+    targets: dict[Path, Shard] = {}
+    for shard in store.shards:
+        target = folder / PurePosixPath(shard.name).with_suffix(".parquet")
+        other = targets.setdefault(target, shard)
+        if other is not shard:
+            raise StoreError(f"{other.path} and {shard.path} would both be scored into {target}")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; wanted a new or empty folder")
+    for path in sorted(folder.rglob("*")) if folder.exists() else []:
+        if path.is_dir():
+            continue
+        if path.name.startswith(".") and path.name.endswith(PART_SUFFIX):
+            path.unlink()
+        elif path not in targets or not _is_score_file(path):
+            raise OutputError(
+                f"{folder}: holds {path.relative_to(folder)}, which is not a score file of these "
+                "shards; wanted a new or empty folder"
+            )
+    return list(targets)
+
+
+def _is_score_file(path: Path) -> bool:
+    import polars as pl
+
+    try:
+        return METADATA_KEY in pl.read_parquet_metadata(path)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+
+
+@contextmanager
+def _as_output_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(error.errno, f"{folder}: cannot be written: {reason}") from None
+
+
+class _Sink:
+    """A parquet file that grows by frames, written by polars in a thread of its own.
+
+    The caller computes the next scores meanwhile; at most two frames wait. An error of the writer
+    is raised by the next `write` or at the end; on an error of the caller the writer is stopped.
+    """
+
+    def __init__(self, path: Path, shard: str, ids: pl.DataFrame | None, made: str) -> None:
+        self.path, self.shard, self.ids, self.made = path, shard, ids, made
+        self._parts: list[Scores] = []
+        self._waiting = 0
+        self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(maxsize=2)
+        self._error: BaseException | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._write, name="clipsoid-scores", daemon=True)
+
+    def write(self, part: Scores) -> int:
+        """Append scores; the number of rows is returned."""
+        self._parts.append(part)
+        self._waiting += len(part.row)
+        if self._waiting >= FRAME_ROWS:
+            self._flush()
+        return len(part.row)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._put(self._frame())
+        self._parts, self._waiting = [], 0
+
+    def _put(self, frame: pl.DataFrame | None) -> None:
+        while self._thread.is_alive():
+            try:
+                return self._frames.put(frame, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def _frame(self) -> pl.DataFrame:
+        import polars as pl
+
+        def joined(name: str) -> Any:
+            arrays = [getattr(part, name) for part in self._parts]
+            return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+        row, status = joined("row"), joined("status")
+        columns: dict[str, Any] = {
+            "shard": pl.repeat(self.shard, len(row), dtype=pl.String, eager=True),
+            "row": row.astype(np.uint32),
+        }
+        if self.ids is not None:
+            columns |= self.ids[row].to_dict()
+        invalid = status != 0
+        for name in ("conformity", "cosine_to_mean", "norm"):
+            values = pl.Series(joined(name).astype(np.float32))
+            # A null, and never a number, where there is no score.
+            columns[name] = values.fill_nan(None) if invalid.any() else values
+        columns["status"] = pl.Series(status).cat.to(pl.Enum(STATUS))
+        return pl.DataFrame(columns)
+
+    def _schema(self) -> dict[str, Any]:
+        import polars as pl
+
+        ids = {} if self.ids is None else dict(self.ids.schema)
+        scores = dict.fromkeys(("conformity", "cosine_to_mean", "norm"), pl.Float32)
+        places = {"shard": pl.String, "row": pl.UInt32}
+        return {**places, **ids, **scores, "status": pl.Enum(STATUS)}
+
+    def _write(self) -> None:
+        import polars as pl
+        from polars.io.plugins import register_io_source
+
+        def frames(*_: Any) -> Iterator[pl.DataFrame]:
+            while (frame := self._frames.get()) is not None:
+                yield frame
+            if self._stopped:
+                raise _Stopped
+
+        try:
+            register_io_source(frames, schema=self._schema()).sink_parquet(
+                self.path,
+                # Scores are noise to a compressor; shard names and row numbers are not.
+                compression="lz4",
+                row_group_size=GROUP_ROWS,
+                metadata={METADATA_KEY: self.made},
+            )
+        except (pl.exceptions.PolarsError, OSError, _Stopped) as error:
+            self._error = error
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._stopped = kind is not None
+        self._put(None)
+        self._thread.join()
+        if kind is None and self._error is not None:
+            number = getattr(self._error, "errno", None)
+            reason = getattr(self._error, "strerror", None) or str(self._error).strip()
+            raise OutputError(number, f"{self.path.parent}: cannot be written: {reason}") from None
+
+
+class _Stopped(Exception):
+    """Ends the writer's input without an end of file."""
