@@ -4,13 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clipsoid.errors import OutputError
 
 #: Ends the name of a file that is not complete; the name begins with a dot.
 PART_SUFFIX = ".part"
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse, before any work is done, a file that could not be written after it."""
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; wanted the name of a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written: no permission in {path.parent}")
+
+
+@contextmanager
+def new_folders(folder: Path) -> Iterator[None]:
+    """On an error, remove again the folders under and above `folder` that were made meanwhile."""
+    kept = {path for path in (folder, *folder.parents, *folder.rglob("*")) if path.is_dir()}
+    try:
+        yield
+    except BaseException:
+        made = {path for path in (folder, *folder.parents, *folder.rglob("*")) if path.is_dir()}
+        for path in sorted(made - kept, reverse=True):
+            with suppress(OSError):  # it holds something that is not ours
+                path.rmdir()
+        raise
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Located:
         """Raise for row `row` of the batch."""
         error = InvalidRowError(
             f"{self.label}: row {self.start + row} {_PROBLEMS[status]}; "
-            'on_invalid="skip" leaves such rows out, "null" gives them a null score'
+            'the policy "skip" leaves invalid rows out, "null" gives them a null score'
         )
         error.row, error.status = self.start + row, status
         raise error from None

@@ -57,6 +57,17 @@ def test_drifting_rows_with_a_large_mean(dtype: str) -> None:
     assert_within(cs.Ellipsoid.fit(x).covariance, want, SINGLE * size, "covariance")
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_features_of_two_values(dtype: str) -> None:
+    # All squares of a feature are equal, so that a float32 chain rounds the same way at each step.
+    rng = np.random.default_rng(6)
+    sign = rng.choice([-1, 1], (1024, 64))
+    x = (sign * rng.uniform(0.5, 2, 64) + rng.uniform(0, 3, 64)).astype(DTYPES[dtype])
+    want = reference.covariance(x)
+    size = np.sqrt(np.outer(np.diag(want), np.diag(want)))
+    assert_within(cs.Ellipsoid.fit(x).covariance, want, SINGLE * size, "covariance")
+
+
 def test_small_eigenvalues_beside_a_large_mean_and_large_eigenvalues() -> None:
     # A spectrum over seven decades, off-centre by ten times the largest radius.
     rng = np.random.default_rng(4)

@@ -35,11 +35,13 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from clipsoid._output import check_writable
     from clipsoid.cli.info import describe, report
     from clipsoid.cli.output import show
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
 
+    check_writable(options.out)
     store = shared.selected(shared.open_rows(options), options)
     with progress("fit", store.count, quiet=options.quiet) as tick:
         e = Ellipsoid.fit(

@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from clipsoid.cli.output import lines, show
+    from clipsoid.cli.output import lines, plural, show
 
     path = Path(options.path)
     if path.is_file() and (path.suffix == ELLIPSOID_SUFFIX or _is_ellipsoid(path)):
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     text = {
         "embeddings": f"{store.count:,} rows x {store.dim} features",
         "elements": ", ".join(sorted(store.dtypes)),
-        "shards": f"{len(store.shards)}, {size / 1e6:,.1f} MB",
+        "files": f"{plural(len(store.shards), 'shard')}, {size / 1e6:,.1f} MB",
         "first": str(store.shards[0].path),
         "last": str(store.shards[-1].path),
     }
@@ -103,7 +103,7 @@ def _tilt(e: Ellipsoid) -> dict[str, float]:
 
 def describe(e: Ellipsoid) -> str:
     """Return the same for people."""
-    from clipsoid.cli.output import lines, number
+    from clipsoid.cli.output import lines, number, plural
 
     known = report(e)
     kind = "normalised" if known.get("is_normalized") else "raw"
@@ -118,7 +118,7 @@ def describe(e: Ellipsoid) -> str:
         text["encoder"] = e.encoder
     if e.count:
         norms = e.norms
-        text["centre ratio |m|/|s|"] = number(e.center_ratio)
+        text["centre ratio"] = number(e.center_ratio)
         text["norms"] = (
             f"{number(norms.mean)} +- {number(norms.variance**0.5)}, "
             f"{number(norms.min)} to {number(norms.max)}"
@@ -139,5 +139,5 @@ def describe(e: Ellipsoid) -> str:
         text["dropped in a merge"] = ", ".join(e.dropped)
     if e.count and e.is_normalized:
         text["note"] = "norms are 1: shell, centre ratio and tilt describe the sphere"
-    text["fitted on"] = f"{len(e.inputs)} shards" if e.inputs else "arrays in memory"
+    text["fitted on"] = plural(len(e.inputs), "shard") if e.inputs else "arrays in memory"
     return lines({f"{name:<21}": value for name, value in text.items()})

@@ -18,11 +18,13 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from clipsoid._output import check_writable
     from clipsoid.cli.info import describe, report
     from clipsoid.cli.output import show
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import MismatchError
 
+    check_writable(options.out)
     first, *others = options.files
     merged = Ellipsoid.load(first)
     for file in others:

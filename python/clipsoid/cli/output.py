@@ -35,6 +35,11 @@ def lines(pairs: Mapping[str, str]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in pairs.items())
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count and its noun."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def number(value: float) -> str:
     """Return a figure at the precision that people compare."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"

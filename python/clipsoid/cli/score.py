@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from clipsoid import __version__
-    from clipsoid.cli.output import lines, show
+    from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.store.scores import check_targets, write_scores
@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> None:
     folder = Path(options.out)
     # Before the first pass, so that nobody waits for a fit whose scores have no place.
     check_targets(part, folder)
+    if options.id_column:
+        part.shards[0].columns(options.id_column)
     if options.ellipsoid is None:
         with progress("fit", store.count, quiet=options.quiet) as tick:
             e = Ellipsoid.fit(
@@ -108,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
         "files": written.files,
     }
     text = {
-        "scored": f"{written.rows:,} rows in {len(written.files)} files",
+        "scored": f"{plural(written.rows, 'row')} in {plural(len(written.files), 'file')}",
         "against": f"{e.count:,} rows, each "
         + ("left out of its own mean" if member else "outside"),
         "written": f"{folder}/",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from clipsoid._output import PART_SUFFIX, written_beside
+from clipsoid._output import PART_SUFFIX, new_folders, written_beside
 from clipsoid._scoring import Reference, Scores, kept, score_batches
 from clipsoid._source import STATUS, OnInvalid, Progress, as_source
 from clipsoid.errors import OutputError, StoreError
@@ -104,7 +104,7 @@ def write_scores(
     rows = 0
     # Files get their names when all of them are complete: a run that fails leaves the folder as
     # it was.
-    with ExitStack() as files, _as_output_errors(folder):
+    with new_folders(folder), ExitStack() as files, _as_output_errors(folder):
         for shard, target in zip(store.shards, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             ids = shard.columns(list(id_columns)) if id_columns else None

@@ -1,0 +1,152 @@
+"""What goes wrong: exit codes, messages, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*")}
+
+
+def test_usage(run, shards):
+    assert run().code == 2
+    assert run("fit", shards).code == 2
+    assert run("score", shards, "--out", "s", "--threads", "0").code == 2
+    outcome = run("score", shards, "--out", "s", "--outsiders")
+    assert outcome.code == 2 and "--ellipsoid" in outcome.err
+    assert run("fit", shards, "--out", "e", "--shards", "3/3").code == 2
+
+
+def test_input_at_fault_leaves_nothing(run, shards, tmp_path):
+    bad = np.load(shards / "img_emb" / "img_emb_2.npy")
+    bad[40, 3] = np.inf
+    np.save(shards / "img_emb" / "img_emb_2.npy", bad)
+    before = files(tmp_path)
+    for arguments in (("fit", shards, "--out", "e.ellipsoid"), ("score", shards, "--out", "a/b")):
+        outcome = run(*arguments)
+        assert outcome.code == 3
+        assert "img_emb_2.npy: row 40" in outcome.err and "not finite" in outcome.err
+        assert files(tmp_path) == before
+
+
+def test_an_invalid_row_met_while_scoring_keeps_earlier_scores(run, shards, tmp_path):
+    run("fit", shards, "--out", "e.ellipsoid")
+    assert run("score", shards, "--out", "s").code == 0
+    kept = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*.parquet")}
+    bad = np.load(shards / "img_emb" / "img_emb_2.npy")
+    bad[99] = 0
+    np.save(shards / "img_emb" / "img_emb_2.npy", bad)
+    outcome = run("score", shards, "--ellipsoid", "e.ellipsoid", "--members", "--out", "s")
+    assert outcome.code == 3 and "row 99 has zero norm" in outcome.err
+    assert {path: path.read_bytes() for path in (tmp_path / "s").rglob("*.parquet")} == kept
+    assert not list((tmp_path / "s").rglob(".*"))
+
+
+def test_ellipsoids_that_do_not_fit(run, shards, tmp_path):
+    np.save(tmp_path / "wide.npy", np.ones((5, 7), np.float32))
+    run("fit", "wide.npy", "--out", "wide.ellipsoid", "--encoder", "A")
+    run("fit", shards, "--out", "e.ellipsoid", "--encoder", "B")
+    for arguments, words in (
+        (("score", shards, "--ellipsoid", "wide.ellipsoid", "--out", "s"), ("7", "24")),
+        (
+            ("score", shards, "--ellipsoid", "e.ellipsoid", "--encoder", "C", "--out", "s"),
+            ("'B'", "'C'"),
+        ),
+        (("merge", "e.ellipsoid", "wide.ellipsoid", "--out", "m"), ("24", "7")),
+        (("merge", "e.ellipsoid", "e.ellipsoid", "--out", "m"), ("3 of the same shards",)),
+        (("info", "nowhere.ellipsoid"), ("nowhere.ellipsoid",)),
+        (("score", shards, "--ellipsoid", "wide.npy", "--out", "s"), ("not an ellipsoid file",)),
+    ):
+        outcome = run(*arguments)
+        assert outcome.code == 3
+        assert all(word in outcome.err for word in words), outcome.err
+    assert not (tmp_path / "s").exists() and not (tmp_path / "m").exists()
+
+
+def test_fewer_than_two_rows(run, tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((1, 4), np.float32))
+    outcome = run("score", "one.npy", "--out", "s")
+    assert outcome.code == 3 and "at least 2 valid rows, found 1" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "img_emb/extra.parquet", "img_emb/img_emb_0.parquet"]
+)
+def test_a_folder_with_foreign_contents(run, shards, tmp_path, name):
+    foreign = tmp_path / "s" / name
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    outcome = run("score", shards, "--out", "s")
+    assert outcome.code == 4 and Path(name).name in outcome.err
+    assert foreign.read_text() == "mine" and len(files(tmp_path / "s")) <= 2
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(run, shards, tmp_path):
+    for out in ("no/such/e.ellipsoid", shards):
+        outcome = run("fit", shards, "--out", out)
+        assert outcome.code == 4 and "rows/s" not in outcome.err
+    (tmp_path / "file").write_text("")
+    assert run("score", shards, "--out", "file").code == 4
+
+
+def limited(bytes_: int) -> None:
+    """Make files end as on a full disk: a write beyond the limit fails."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+
+
+@pytest.mark.parametrize("command", ["fit", "score"])
+def test_a_full_disk(shards, tmp_path, command):
+    out = {"fit": "e.ellipsoid", "score": "s"}[command]
+    done = subprocess.run(
+        [sys.executable, "-m", "clipsoid", command, str(shards), "--out", out],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: limited(1000),
+    )
+    assert done.returncode == 4, done.stderr
+    assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / out).exists() and not list(tmp_path.rglob(".*"))
+
+
+def test_ctrl_c_leaves_nothing(tmp_path):
+    # Enough rows that a run takes seconds: one file, mapped by many names.
+    rows = np.random.default_rng(0).normal(size=(100_000, 256)).astype(np.float32)
+    np.save(tmp_path / "x_0.npy", rows)
+    for i in range(1, 60):
+        os.link(tmp_path / "x_0.npy", tmp_path / f"x_{i}.npy")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clipsoid", "score", "x_{0..59}.npy", "--out", "s"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("s/.*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+    # Ctrl-C works within a second; the rest is for a machine under load.
+    assert time.monotonic() - sent < 5
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_closed_pipe_is_no_error(shards):
+    command = f"{sys.executable} -m clipsoid info {shards} --json | head -c 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
