@@ -21,7 +21,7 @@ test-rust:
 	cargo test --locked
 
 test-python: native-quick
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest
 
 test-long: native-quick  ## Run the long fuzz and kill loops too
 	PROPTEST_CASES=20000 cargo test --locked

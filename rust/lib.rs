@@ -41,6 +41,8 @@ pub mod tiles;
 
 #[cfg(feature = "python")]
 mod py;
+#[cfg(test)]
+mod testing;
 
 pub use element::Element;
 pub use error::{Error, Status};

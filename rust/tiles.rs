@@ -41,7 +41,7 @@ pub struct Tile<'a, T> {
     pub left: Range<usize>,
     /// Numbers of the right rows.
     pub right: Range<usize>,
-    products: &'a mut [T],
+    products: &'a [T],
     stride: usize,
 }
 
@@ -52,10 +52,9 @@ impl<T: Real> Tile<'_, T> {
         &self.products[j * self.stride..][..self.left.len()]
     }
 
-    /// As [`Tile::column`].
-    #[inline(always)]
-    pub fn column_mut(&mut self, j: usize) -> &mut [T] {
-        &mut self.products[j * self.stride..][..self.left.len()]
+    /// The products of left row `left.start + i` with right row `right.start + i`.
+    pub fn diagonal(&self) -> Vec<f64> {
+        (0..self.left.len().min(self.right.len())).map(|i| self.column(i)[i].to_f64()).collect()
     }
 }
 
@@ -77,7 +76,7 @@ pub fn for_each_tile<E: Element, P: Send>(
     right: ScaledRows<E>,
     symmetric: bool,
     context: &Context,
-    reduce: impl Fn(Place, &mut Tile<E::Real>) -> P + Sync,
+    reduce: impl Fn(Place, &Tile<E::Real>) -> P + Sync,
     mut merge: impl FnMut(Place, P) + Send,
 ) -> Result<(), Error> {
     let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
@@ -122,14 +121,14 @@ pub fn for_each_tile<E: Element, P: Send>(
                     tile,
                 });
                 let range = |block: usize, count: usize| block * SIDE..count.min((block + 1) * SIDE);
-                let mut tile = Tile {
+                let tile = Tile {
                     left: range(block, left.rows.count()),
                     right: range(column, right.rows.count()),
                     products: tile,
                     stride: panels * mr,
                 };
                 let place = Place { left: block, right: column };
-                parts.push((place, reduce(place, &mut tile)));
+                parts.push((place, reduce(place, &tile)));
             }
         }
         Ok(parts)

@@ -50,22 +50,22 @@ def eigenvalues(covariance: ArrayLike, entrywise: float) -> float:
     return float(entrywise * np.trace(np.asarray(covariance)))
 
 
-def excess(got: ArrayLike, want: ArrayLike, bound: ArrayLike) -> float:
-    """The largest ``|got - want| / bound``; infinite if shapes differ or only one is NaN."""
+def excess(got: ArrayLike, want: ArrayLike, bound: ArrayLike) -> Array:
+    """``|got - want| / bound`` of each entry; infinite where only one is NaN."""
     got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-    if got.shape != want.shape:
-        return np.inf
     same = (got == want) | (np.isnan(got) & np.isnan(want))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(same, 0.0, np.abs(got - want) / np.asarray(bound, np.float64))
-    ratio = np.where(np.isnan(ratio), np.inf, ratio)
-    return float(ratio.max(initial=0.0))
+    return np.where(np.isnan(ratio), np.inf, ratio)
 
 
 def assert_within(got: ArrayLike, want: ArrayLike, bound: ArrayLike, what: str) -> None:
-    """Fail unless every entry lies within its bound."""
+    """Fail unless every entry lies within its bound; `got` has the shape of `want`."""
+    got, want = np.asarray(got), np.broadcast_to(want, np.shape(got))
     found = excess(got, want, bound)
-    assert found <= 1, f"{what}: {found:.3g} times its bound; got {got}, wanted {want}"
+    at = np.unravel_index(found.argmax(), found.shape)
+    message = f"{what}{list(map(int, at))}: got {got[at]!r}, wanted {want[at]!r}"
+    assert found[at] <= 1, f"{message}, {found[at]:.3g} times the bound off"
 
 
 class Bounds:

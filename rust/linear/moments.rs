@@ -441,3 +441,130 @@ impl Moments {
         Ok((done.sums, done.scatter))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{data, everywhere};
+
+    fn naive(x: &[f64], d: usize) -> Sums {
+        let n = (x.len() / d) as f64;
+        let mut sums = Sums::new(d);
+        for row in x.chunks(d) {
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+            sums.norms.push(norm);
+            for k in 0..d {
+                sums.mean[k] += row[k] / n;
+                sums.unit_sum[k] += row[k] / norm;
+            }
+        }
+        for row in x.chunks(d) {
+            for k in 0..d {
+                sums.squares[k] += (row[k] - sums.mean[k]).powi(2);
+            }
+        }
+        sums
+    }
+
+    fn close(got: &[f64], want: &[f64], scale: f64) {
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() <= 1e-13 * scale, "{got} {want}");
+        }
+    }
+
+    #[test]
+    fn every_tail_of_features_and_rows_at_every_level() {
+        for d in (1..=40).chain([513]) {
+            for n in [2, 3, 4, 5, 9, BLOCK - 1, BLOCK + 1] {
+                if n > 10 && d % 13 != 0 {
+                    continue;
+                }
+                let x = data(n, d);
+                let want = naive(&x, d);
+                everywhere(|context| {
+                    let mut moments = Moments::new(d, false, Precision::Auto);
+                    moments.update(AnyRows::F64(Rows::new(&x, d)), OnInvalid::Error, context).unwrap();
+                    let (got, _) = moments.finish(context).unwrap();
+                    assert_eq!(got.count, n as u64);
+                    close(&got.mean, &want.mean, 1.0);
+                    close(&got.squares, &want.squares, n as f64);
+                    close(&got.unit_sum, &want.unit_sum, n as f64);
+                    close(&[got.norms.mean], &[want.norms.mean], d as f64);
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn batches_and_threads_never_show() {
+        let (n, d) = (3 * BLOCK + 77, 9);
+        let x: Vec<f32> = data(n, d).iter().map(|&x| x as f32).collect();
+        let mut first: Vec<(Sums, Option<Scatter>)> = Vec::new();
+        everywhere(|context| {
+            let fit = |batch: usize| {
+                let mut moments = Moments::new(d, true, Precision::Auto);
+                for part in x.chunks(batch * d) {
+                    moments.update(AnyRows::F32(Rows::new(part, d)), OnInvalid::Error, context).unwrap();
+                }
+                moments.finish(context).unwrap()
+            };
+            let whole = fit(n);
+            for batch in [1, 7, BLOCK, BLOCK + 1] {
+                assert_eq!(fit(batch), whole, "batches of {batch}");
+            }
+            // Two runs in a row are of one level, with one and with three threads.
+            if context.threads == 1 {
+                first.push(whole);
+            } else {
+                assert_eq!(first.last(), Some(&whole), "threads");
+            }
+        });
+    }
+
+    #[test]
+    fn an_invalid_row_is_named_and_leaves_the_accumulator_alone() {
+        let (n, d) = (2 * BLOCK + 50, 5);
+        for bad in [0, 3, BLOCK - 1, BLOCK, 2 * BLOCK + 49] {
+            let mut x = data(n, d);
+            x[bad * d..(bad + 1) * d].fill(0.0);
+            let rows = AnyRows::F64(Rows::new(&x, d));
+            let without: Vec<f64> = x.chunks(d).filter(|row| row[0] != 0.0).flatten().copied().collect();
+            everywhere(|context| {
+                let mut moments = Moments::new(d, false, Precision::Auto);
+                moments.update(slice(&rows, 0..bad.min(100)), OnInvalid::Error, context).unwrap();
+                let before = moments.finish(context).unwrap();
+                let error = moments.update(rows, OnInvalid::Error, context).unwrap_err();
+                let row = (bad + bad.min(100)) as u64;
+                assert_eq!(error, Error::InvalidRow { row, status: Status::ZeroNorm });
+                assert_eq!(moments.finish(context).unwrap(), before);
+
+                let mut moments = Moments::new(d, false, Precision::Auto);
+                moments.update(rows, OnInvalid::Skip, context).unwrap();
+                let (sums, _) = moments.finish(context).unwrap();
+                assert_eq!(sums.invalid, Invalid { non_finite: 0, zero_norm: 1 });
+                close(&sums.mean, &naive(&without, d).mean, 1.0);
+            });
+        }
+    }
+
+    #[test]
+    fn parts_merge_to_the_whole() {
+        let (n, d) = (BLOCK + 300, 6);
+        let x = data(n, d);
+        everywhere(|context| {
+            let fit = |part: &[f64]| {
+                let mut moments = Moments::new(d, true, Precision::Auto);
+                moments.update(AnyRows::F64(Rows::new(part, d)), OnInvalid::Error, context).unwrap();
+                moments
+            };
+            let (whole, whole_scatter) = fit(&x).finish(context).unwrap();
+            let mut merged = fit(&x[..40 * d]);
+            merged.merge(&fit(&x[40 * d..700 * d]), context).unwrap();
+            merged.merge(&fit(&x[700 * d..]), context).unwrap();
+            let (sums, scatter) = merged.finish(context).unwrap();
+            close(&sums.mean, &whole.mean, 1.0);
+            close(&sums.squares, &whole.squares, n as f64);
+            close(&scatter.unwrap().matrix(), &whole_scatter.unwrap().matrix(), n as f64);
+        });
+    }
+}

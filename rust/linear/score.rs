@@ -158,3 +158,66 @@ impl<E: Element> ScoreBlock<'_, E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{data, everywhere};
+
+    #[test]
+    fn equals_the_definition_for_every_tail_at_every_level() {
+        for d in (1..=40).chain([130]) {
+            let n = 11;
+            let x = data(n, d);
+            let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+            let rows: Vec<&[f64]> = x.chunks(d).collect();
+            let average = |f: &dyn Fn(&[f64], usize) -> f64| -> Vec<f64> {
+                (0..d).map(|k| rows.iter().map(|row| f(row, k)).sum::<f64>() / n as f64).collect()
+            };
+            let mean = average(&|row, k| row[k]);
+            let unit_mean = average(&|row, k| row[k] / norm(row));
+            everywhere(|context| {
+                for member in [true, false] {
+                    let reference = Reference {
+                        count: n as u64,
+                        mean: mean.clone(),
+                        unit_mean: unit_mean.clone(),
+                        member,
+                    };
+                    let scores = score(AnyRows::F64(Rows::new(&x, d)), &reference, context).unwrap();
+                    for (j, row) in rows.iter().enumerate() {
+                        let cosine = |k: usize| dot(row, rows[k]) / (norm(row) * norm(rows[k]));
+                        let others = (0..n).filter(|&k| !member || k != j);
+                        let want = others.map(cosine).sum::<f64>() / (n - usize::from(member)) as f64;
+                        assert!((scores.conformity[j] - want).abs() < 1e-14, "{d} {j}");
+                        let want = dot(row, &mean) / (norm(row) * norm(&mean));
+                        assert!((scores.cosine_to_mean[j] - want).abs() < 1e-14);
+                        assert!((scores.norm[j] / norm(row) - 1.0).abs() < 1e-15);
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn extreme_rows_score_as_their_directions_do() {
+        let reference =
+            Reference { count: 3, mean: vec![0.5, 0.25], unit_mean: vec![0.6, 0.2], member: false };
+        let plain = [3.0, 4.0, -1.0, 2.0, 0.0, 0.0, f64::NAN, 1.0];
+        everywhere(|context| {
+            let of = |x: &[f64]| score(AnyRows::F64(Rows::new(x, 2)), &reference, context).unwrap();
+            let want = of(&plain);
+            assert_eq!(want.status, [Status::Ok, Status::Ok, Status::ZeroNorm, Status::NonFinite]);
+            for factor in [1e-200, 1e200] {
+                let got = of(&plain.map(|x| x * factor));
+                assert_eq!(got.status, want.status);
+                for j in 0..2 {
+                    assert!((got.conformity[j] - want.conformity[j]).abs() < 1e-15);
+                    assert!((got.cosine_to_mean[j] - want.cosine_to_mean[j]).abs() < 1e-15);
+                }
+                assert!(got.conformity[2].is_nan() && got.conformity[3].is_nan());
+            }
+        });
+    }
+}

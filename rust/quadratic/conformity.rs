@@ -32,70 +32,174 @@ fn of_rows<E: Element>(rows: Rows<E>, context: &Context) -> Result<(Vec<f64>, Ve
     let invert = |(&norm, &status)| if status == Status::Ok { 1.0 / norm } else { 0.0 };
     let scale: Vec<f64> = norm.iter().zip(&status).map(invert).collect();
     let units = ScaledRows { rows, scale: &scale };
-    let mut sums = vec![0.0; rows.count()];
+    let (mut sums, mut own) = (vec![0.0; rows.count()], vec![0.0; rows.count()]);
     for_each_tile(
         units,
         units,
         true,
         context,
-        |place, tile| context.level.dispatch(SumTile { tile, diagonal: place.left == place.right }),
-        |place, (left, right)| {
-            let mut add = |block: usize, part: Vec<f64>| {
+        |place, tile| {
+            let sums = context.level.dispatch(SumTile { tile: &*tile });
+            let own = (place.left == place.right).then(|| tile.diagonal());
+            (sums, own)
+        },
+        |place, ((left, right), diagonal)| {
+            let add = |sums: &mut [f64], block: usize, part: Vec<f64>| {
                 sums[block * SIDE..].iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
             };
-            add(place.right, right);
-            // A tile on the diagonal holds each pair twice; one of its sums has them all.
-            if place.left != place.right {
-                add(place.left, left);
+            add(&mut sums, place.right, right);
+            match diagonal {
+                // A tile on the diagonal holds each pair twice; one of its sums has them all.
+                Some(diagonal) => add(&mut own, place.left, diagonal),
+                None => add(&mut sums, place.left, left),
             }
         },
     )?;
+    // A row's own cosine is taken out at the end, so that the sums of identical rows are made of the
+    // same terms in the same order, and tie exactly.
     let others = (valid - 1) as f64;
-    let mean = |(sum, &status): (f64, &Status)| {
-        if status == Status::Ok { (sum / others).clamp(-1.0, 1.0) } else { f64::NAN }
+    let mean = |j: usize| match status[j] {
+        Status::Ok => ((sums[j] - own[j]) / others).clamp(-1.0, 1.0),
+        _ => f64::NAN,
     };
-    Ok((sums.into_iter().zip(&status).map(mean).collect(), status))
+    Ok(((0..rows.count()).map(mean).collect(), status))
 }
 
 /// Sums over the right rows for each left row, and over the left rows for each right row.
+///
+/// Both are made in one order: term `k` of the other block goes to lane `k % LANES`, lanes are added
+/// by halving, terms beyond the last whole register come after that. What a row's sum is does not
+/// depend on the side of the tile that it is on.
 struct SumTile<'a, 'b, T> {
-    tile: &'a mut Tile<'b, T>,
-    diagonal: bool,
+    tile: &'a Tile<'b, T>,
 }
 
 impl<T: Real> Kernel for SumTile<'_, '_, T> {
     type Output = (Vec<f64>, Vec<f64>);
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> Self::Output {
-        let SumTile { tile, diagonal } = self;
+        let tile = self.tile;
         let (height, width) = (tile.left.len(), tile.right.len());
-        let mut left = vec![0.0f64; height];
+        let lanes = I::LANES_F64;
+        let body = |length: usize| length - length % lanes;
+        let mut left = vec![0.0f64; lanes * height];
         let mut right = Vec::with_capacity(width);
-        let body = height - height % I::LANES_F64;
+        let mut partial = [0.0; 8];
         for j in 0..width {
-            if diagonal {
-                tile.column_mut(j)[j] = T::default();
+            if j == body(width) {
+                halve(&mut left, height);
             }
+            let lane = if j < body(width) { j % lanes } else { 0 };
+            let sums = &mut left[lane * height..(lane + 1) * height];
             let column = tile.column(j);
-            let mut lanes = isa.zero_f64();
-            let mut i = 0;
-            while i < body {
-                // SAFETY: i + LANES_F64 <= height, the length of `column` and `left`.
+            let mut total = isa.zero_f64();
+            for i in (0..body(height)).step_by(lanes) {
+                // SAFETY: i + lanes <= height, the length of `column` and `sums`.
                 unsafe {
                     let x = T::load_f64(isa, column[i..].as_ptr());
-                    let sum = left[i..].as_mut_ptr();
+                    let sum = sums[i..].as_mut_ptr();
                     isa.store_f64(sum, isa.add_f64(isa.load_f64(sum), x));
-                    lanes = isa.add_f64(lanes, x);
+                    total = isa.add_f64(total, x);
                 }
-                i += I::LANES_F64;
             }
-            let mut total = isa.sum_f64(lanes);
-            for i in body..height {
-                left[i] += column[i].to_f64();
-                total += column[i].to_f64();
+            // SAFETY: no register has more than eight lanes.
+            unsafe { isa.store_f64(partial.as_mut_ptr(), total) };
+            halve(&mut partial[..lanes], 1);
+            for i in body(height)..height {
+                sums[i] += column[i].to_f64();
+                partial[0] += column[i].to_f64();
             }
-            right.push(total);
+            right.push(partial[0]);
         }
+        if body(width) == width {
+            halve(&mut left, height);
+        }
+        left.truncate(height);
         (left, right)
+    }
+}
+
+/// Adds vectors of length `size`, a power of two of them, into the first by halving their number.
+#[inline(always)]
+fn halve(vectors: &mut [f64], size: usize) {
+    let mut half = vectors.len() / 2;
+    while half >= size && half > 0 {
+        let (sums, rest) = vectors.split_at_mut(half);
+        sums.iter_mut().zip(rest.iter()).for_each(|(sum, x)| *sum += x);
+        half /= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{data, everywhere};
+
+    fn naive(x: &[f64], d: usize) -> Vec<f64> {
+        let unit = |row: &[f64]| -> Vec<f64> {
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+            row.iter().map(|x| x / norm).collect()
+        };
+        let units: Vec<Vec<f64>> = x.chunks(d).map(unit).collect();
+        let mut total = vec![0.0; d];
+        units.iter().for_each(|u| (0..d).for_each(|k| total[k] += u[k]));
+        let dot = |u: &[f64]| u.iter().zip(&total).map(|(x, y)| x * y).sum::<f64>();
+        units.iter().map(|u| (dot(u) - 1.0) / (units.len() - 1) as f64).collect()
+    }
+
+    #[test]
+    fn equals_the_linear_form_off_every_tile_boundary() {
+        for (n, d) in [(2, 3), (31, 1), (SIDE - 1, 7), (SIDE, 8), (SIDE + 1, 33), (5 * SIDE + 13, 17)] {
+            let x = data(n, d);
+            let narrow: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+            let rounded: Vec<f64> = narrow.iter().map(|&x| f64::from(x)).collect();
+            let (want, want_narrow) = (naive(&x, d), naive(&rounded, d));
+            let mut first: Vec<Vec<f64>> = Vec::new();
+            everywhere(|context| {
+                let (got, _) = pairwise_conformity(AnyRows::F64(Rows::new(&x, d)), context).unwrap();
+                let (got_narrow, _) =
+                    pairwise_conformity(AnyRows::F32(Rows::new(&narrow, d)), context).unwrap();
+                for j in 0..n {
+                    assert!((got[j] - want[j]).abs() < 1e-13, "{n} {d} {j}: {} {}", got[j], want[j]);
+                    assert!((got_narrow[j] - want_narrow[j]).abs() < 1e-6, "{n} {d} {j}");
+                }
+                if context.threads == 1 {
+                    first.push(got_narrow);
+                } else {
+                    assert_eq!(first.last(), Some(&got_narrow), "threads");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn identical_rows_tie_wherever_they_lie() {
+        let (n, d) = (3 * SIDE + 40, 65);
+        let mut x: Vec<f32> = data(n, d).iter().map(|&x| x as f32).collect();
+        let places = [0, 1, 17, SIDE - 1, SIDE, 2 * SIDE + 5, n - 1];
+        let row = x[..d].to_vec();
+        places.iter().for_each(|&at| x[at * d..(at + 1) * d].copy_from_slice(&row));
+        everywhere(|context| {
+            let (got, _) = pairwise_conformity(AnyRows::F32(Rows::new(&x, d)), context).unwrap();
+            assert!(places.iter().all(|&at| got[at] == got[0]), "{:?}", places.map(|at| got[at]));
+        });
+    }
+
+    #[test]
+    fn invalid_rows_are_no_part_of_the_set() {
+        let (n, d) = (40, 5);
+        let x = data(n, d);
+        let mut spoiled = x.clone();
+        spoiled.splice(10 * d..10 * d, [f64::NAN; 5]);
+        spoiled.splice(0..0, [0.0; 5]);
+        let want = naive(&x, d);
+        everywhere(|context| {
+            let (got, status) = pairwise_conformity(AnyRows::F64(Rows::new(&spoiled, d)), context).unwrap();
+            assert_eq!((status[0], status[11]), (Status::ZeroNorm, Status::NonFinite));
+            let valid: Vec<f64> = got.into_iter().filter(|c| !c.is_nan()).collect();
+            assert!(valid.len() == n && valid.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-13));
+            let lonely = pairwise_conformity(AnyRows::F64(Rows::new(&spoiled[..2 * d], d)), context);
+            assert_eq!(lonely, Err(Error::TooFewRows { what: "conformity", found: 1, needed: 2 }));
+        });
     }
 }

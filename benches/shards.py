@@ -1,0 +1,108 @@
+"""Shards on disk, and the ways from there to a score file per shard."""
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import data
+import numpy as np
+
+#: Rows of a shard of the large job; the others are cut into `SHARDS`.
+LARGE_SHARD = 1_000_000
+SHARDS = 8
+
+
+def make_shards(folder, rows, shard_rows=None):
+    """Float16 shards of `rows` rows in all, left as they are if they are there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    step = shard_rows or -(-rows // SHARDS)
+    paths = []
+    for start in range(0, rows, step):
+        path = folder / f"img_emb_{start // step:05}.npy"
+        if not path.exists():
+            part = data.make_rows(min(step, rows - start), np.float16)
+            # The next shard is another one: its features are turned by one more.
+            np.save(path, np.roll(part, start // step, axis=1))
+        paths.append(path)
+    return paths
+
+
+@contextlib.contextmanager
+def _new_folder(beside):
+    """Where scores go: new for every run, gone after it."""
+    folder = Path(tempfile.mkdtemp(dir=beside))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def score_clipsoid(paths):
+    """``clipsoid score``, in this process."""
+    from clipsoid.cli import main
+
+    folder = paths[0].parent
+    with _new_folder(folder.parent) as out, contextlib.redirect_stdout(io.StringIO()):
+        assert main(["score", str(folder), "--out", str(out / "scores"), "--quiet"]) == 0
+        return _read(out / "scores")
+
+
+def score_by_hand(paths):
+    """What a user would write: chunks in float32, two passes, one frame per shard."""
+    import polars as pl
+
+    def chunks(path):
+        x = np.load(path, mmap_mode="r")
+        for start in range(0, len(x), 16384):
+            yield x[start : start + 16384].astype(np.float32)
+
+    count, total, mean = 0, np.zeros(data.DIM), np.zeros(data.DIM)
+    for path in paths:
+        for part in chunks(path):
+            total += (1 / np.linalg.norm(part, axis=1)) @ part
+            mean += part.sum(axis=0)
+            count += len(part)
+    directions = np.stack([total, mean / np.linalg.norm(mean)], axis=1).astype(np.float32)
+    with _new_folder(paths[0].parent.parent) as out:
+        for path in paths:
+            found = []
+            for part in chunks(path):
+                norm = np.linalg.norm(part, axis=1)
+                products = part @ directions / norm[:, None]
+                found.append(((products[:, 0] - 1) / (count - 1), products[:, 1], norm))
+            names = ("conformity", "cosine_to_mean", "norm")
+            columns = dict(zip(names, map(np.concatenate, zip(*found, strict=True)), strict=True))
+            frame = pl.DataFrame({"row": np.arange(len(columns["norm"]), dtype=np.uint32)} | columns)
+            frame.write_parquet(out / f"{path.stem}.parquet")
+        return _read(out)
+
+
+def _read(folder):
+    """A reader of the scores, for whoever asks before the folder is gone."""
+    return folder
+
+
+def exact_scores(paths):
+    """Conformity in float64."""
+    total, count = np.zeros(data.DIM), 0
+    for path in paths:
+        for part in data.float64_parts(np.load(path, mmap_mode="r")):
+            total += data.units(part).sum(axis=0)
+            count += len(part)
+    exact = [
+        (data.units(part) @ total - 1) / (count - 1)
+        for path in paths
+        for part in data.float64_parts(np.load(path, mmap_mode="r"))
+    ]
+    return np.concatenate(exact)
+
+
+def forget(paths):
+    """Drop files from the page cache."""
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
