@@ -20,14 +20,14 @@ test: test-rust test-python  ## Run every test: Rust, then Python
 test-rust:
 	cargo test --locked
 
-test-python: native-quick
+test-python: native-quick $(VENV)/test.stamp
 	$(BIN)/python -m pytest
 
-test-long: native-quick  ## Run the long fuzz and kill loops too
+test-long: native-quick $(VENV)/test.stamp  ## Run the long fuzz and kill loops too
 	PROPTEST_CASES=20000 cargo test --locked
 	CLIPSOID_LONG=1 $(BIN)/python -m pytest
 
-lint: native-quick  ## Check formats, lints, types and stubs
+lint: native-quick $(VENV)/test.stamp  ## Check formats, lints, types and stubs
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --features python -- -D warnings
@@ -44,13 +44,13 @@ docs: native-quick $(VENV)/docs.stamp  ## Build the documentation, warnings as e
 bench: native-release $(VENV)/bench.stamp  ## Measure speed against peers and limits, in one run
 	$(BIN)/python benches/table.py
 
-wheel: $(VENV)/test.stamp  ## Build the wheel for this platform into dist/
+wheel: $(VENV)/build.stamp  ## Build the wheel for this platform into dist/
 	$(BIN)/maturin build --release --locked --out dist
 
 lock: | $(VENV)/bin/python  ## Renew the lock files
 	cargo update
 	$(BIN)/python -m pip install -q uv
-	for group in test docs bench; do \
+	for group in build test docs bench; do \
 		$(BIN)/uv pip compile -q --upgrade --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 			--group $$group pyproject.toml -o $(LOCKS)/$$group.txt || exit 1; done
 
@@ -66,8 +66,8 @@ $(VENV)/%.stamp: $(LOCKS)/%.txt | $(VENV)/bin/python
 	touch $@
 
 # The package itself, editable: the same optimisation for tests, without link-time passes.
-native-quick: $(VENV)/test.stamp
+native-quick: $(VENV)/build.stamp
 	$(BIN)/maturin develop -q --locked --profile quick
 
-native-release: $(VENV)/test.stamp
+native-release: $(VENV)/build.stamp
 	$(BIN)/maturin develop -q --locked --release

@@ -1,8 +1,8 @@
 """The jobs that have peers: what each does, against whom, and which marks it has to meet."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import clipsoid as cs
@@ -42,6 +42,8 @@ class Job:
         The exact result of the input, and how far a result is from it.
     error_mark, memory_mark : float, optional
         The most that clipsoid's deviation and memory (bytes) may be.
+    dispose : callable, optional
+        Removes what a contender left behind; its time does not count.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Job:
     deviation: Callable[[Any, Any], float] = data.largest_difference
     error_mark: float | None = None
     memory_mark: float | None = None
+    dispose: Callable[[Any], object] = lambda _: None
 
 
 def with_torch(contenders, torch_contenders):
@@ -106,14 +109,14 @@ def pairwise(rows):
         contenders=with_torch(
             {
                 "clipsoid": lambda x: cs.conformity(x, method="pairwise"),
-                "numpy, U @ U.T alone": lambda x: (u := peers.unit_rows(x)) @ u.T,
+                "U @ U.T, no sums": lambda x: (u := peers.unit_rows(x)) @ u.T,
                 "numpy": peers.pairwise_numpy,
                 "numpy, by blocks": peers.pairwise_numpy_blocks,
             },
             {"torch, by blocks": peers.pairwise_torch_blocks},
         ),
         limit=None,
-        against="numpy, U @ U.T alone",
+        against="U @ U.T, no sums",
         mark=0.45,
         oracle=data.exact_conformity,
         error_mark=1e-6,
@@ -165,31 +168,26 @@ def scoring(rows, folder):
         deviation=shards.score_deviation,
         # Score files hold float32.
         error_mark=1e-7,
+        dispose=shutil.rmtree,
     )
 
 
-def all_jobs(scale, folder):
-    """Every job, at sizes divided by `scale`."""
-    return [
-        linear(1_000_000 // scale, np.float32, mark=1.15),
-        # 0.20 s where two reads take 0.14 s.
-        linear(1_000_000 // scale, np.float16, mark=1.43),
-        pairwise(20_000 // scale),
-        covariance(100_000 // scale),
-        covariance(1_000_000 // scale),
-        scoring(2_000_000 // scale, folder),
-    ]
+#: Makers of the jobs, by the name that the command line takes.
+MAKERS = {
+    "linear-float32": lambda rows, _: linear(rows, np.float32, mark=1.15),
+    # 0.20 s where two reads take 0.14 s.
+    "linear-float16": lambda rows, _: linear(rows, np.float16, mark=1.43),
+    "pairwise": lambda rows, _: pairwise(rows),
+    "covariance": lambda rows, _: covariance(rows),
+    "score": scoring,
+}
 
-
-def find_job(name, rows, folder):
-    """The job of that name, at that size."""
-    made = {job.name: job for job in all_jobs(1, folder)}
-    builders = {
-        "conformity, linear, float32": lambda: linear(rows, np.float32, mark=1.15),
-        "conformity, linear, float16": lambda: linear(rows, np.float16, mark=1.43),
-        "conformity, pairwise, float32": lambda: pairwise(rows),
-        "covariance, float32": lambda: covariance(rows),
-        "score shards, float16": lambda: scoring(rows, Path(folder)),
-    }
-    assert builders.keys() == made.keys()
-    return builders[name]()
+#: What runs, at which sizes.
+SIZES = [
+    ("linear-float32", 1_000_000),
+    ("linear-float16", 1_000_000),
+    ("pairwise", 20_000),
+    ("covariance", 100_000),
+    ("covariance", 1_000_000),
+    ("score", 2_000_000),
+]

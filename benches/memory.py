@@ -78,11 +78,11 @@ def main(job, contender, rows, folder):
     """Body of the process that is watched."""
     import gc
 
-    from jobs import find_job
+    from jobs import MAKERS
 
-    job = find_job(job, int(rows), Path(folder))
+    job = MAKERS[job](int(rows), Path(folder))
     run = job.contenders[contender]
-    run(job.few())
+    job.dispose(run(job.few()))
     data = job.make()
     gc.collect()
     print("ready", flush=True)
@@ -90,7 +90,7 @@ def main(job, contender, rows, folder):
     result = run(data)
     print("done", flush=True)
     sys.stdin.readline()
-    del result
+    job.dispose(result)
 
 
 if __name__ == "__main__":

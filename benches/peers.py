@@ -15,7 +15,7 @@ LINEAR_CHUNK = 1024
 #: Rows of a chunk whose products are made at once.
 SCATTER_CHUNK = 8192
 #: Rows of a block of the matrix of cosines.
-PAIR_BLOCK = 2048
+PAIR_BLOCK = 1024
 
 
 def parts(x, size):

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -30,24 +29,19 @@ def make_shards(folder, rows, shard_rows=None):
     return paths
 
 
-@contextlib.contextmanager
-def _new_folder(beside):
-    """Where scores go: new for every run, gone after it."""
-    folder = Path(tempfile.mkdtemp(dir=beside))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+def new_folder(paths):
+    """Where scores go: beside the shards, new for every run."""
+    return Path(tempfile.mkdtemp(prefix="scores-", dir=paths[0].parent.parent))
 
 
 def score_clipsoid(paths):
-    """``clipsoid score``, in this process."""
+    """``clipsoid score``, in this process; the folder is returned."""
     from clipsoid.cli import main
 
-    folder = paths[0].parent
-    with _new_folder(folder.parent) as out, contextlib.redirect_stdout(io.StringIO()):
-        assert main(["score", str(folder), "--out", str(out / "scores"), "--quiet"]) == 0
-        return _read(out / "scores")
+    out = new_folder(paths)
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["score", str(paths[0].parent), "--out", str(out), "--quiet"]) == 0
+    return out
 
 
 def score_by_hand(paths):
@@ -66,23 +60,18 @@ def score_by_hand(paths):
             mean += part.sum(axis=0)
             count += len(part)
     directions = np.stack([total, mean / np.linalg.norm(mean)], axis=1).astype(np.float32)
-    with _new_folder(paths[0].parent.parent) as out:
-        for path in paths:
-            found = []
-            for part in chunks(path):
-                norm = np.linalg.norm(part, axis=1)
-                products = part @ directions / norm[:, None]
-                found.append(((products[:, 0] - 1) / (count - 1), products[:, 1], norm))
-            names = ("conformity", "cosine_to_mean", "norm")
-            columns = dict(zip(names, map(np.concatenate, zip(*found, strict=True)), strict=True))
-            frame = pl.DataFrame({"row": np.arange(len(columns["norm"]), dtype=np.uint32)} | columns)
-            frame.write_parquet(out / f"{path.stem}.parquet")
-        return _read(out)
-
-
-def _read(folder):
-    """A reader of the scores, for whoever asks before the folder is gone."""
-    return folder
+    out = new_folder(paths)
+    for path in paths:
+        found = []
+        for part in chunks(path):
+            norm = np.linalg.norm(part, axis=1)
+            products = part @ directions / norm[:, None]
+            found.append(((products[:, 0] - 1) / (count - 1), products[:, 1], norm))
+        names = ("conformity", "cosine_to_mean", "norm")
+        columns = dict(zip(names, map(np.concatenate, zip(*found, strict=True)), strict=True))
+        frame = pl.DataFrame({"row": np.arange(len(columns["norm"]), dtype=np.uint32)} | columns)
+        frame.write_parquet(out / f"{path.stem}.parquet")
+    return out
 
 
 def exact_scores(paths):
@@ -98,6 +87,15 @@ def exact_scores(paths):
         for part in data.float64_parts(np.load(path, mmap_mode="r"))
     ]
     return np.concatenate(exact)
+
+
+def score_deviation(folder, want):
+    """Largest deviation of a conformity in the score files."""
+    import polars as pl
+
+    files = sorted(folder.glob("*.parquet"))
+    found = [pl.read_parquet(path, columns=["conformity"])["conformity"] for path in files]
+    return data.largest_difference(np.concatenate([part.to_numpy() for part in found]), want)
 
 
 def forget(paths):

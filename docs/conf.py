@@ -5,6 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from sphinx.ext import autosummary
+
 import clipsoid
 
 project = "clipsoid"
@@ -31,6 +33,8 @@ html_math_renderer = "mathml"
 # Single backticks in docstrings link to what they name, and are code where they name nothing.
 default_role = "autolink"
 autosummary_generate = True
+# Where a summary does not end.
+autosummary.WELL_KNOWN_ABBREVIATIONS += ("Eq.",)
 autodoc_member_order = "bysource"
 # Docstrings say what the types are.
 autodoc_typehints = "none"

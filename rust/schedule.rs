@@ -49,7 +49,7 @@ pub struct Context<'a> {
 
 /// How far a thread may run ahead of the slowest one, in jobs per thread: bounds the results that
 /// wait for their turn.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 
 struct Queue<T, M> {
     /// The next job to merge.

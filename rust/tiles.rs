@@ -23,8 +23,11 @@ pub const SIDE: usize = 256;
 /// Row blocks packed together: each column block that is packed then serves this many tiles.
 const STRIP: usize = 4;
 
-/// Column blocks of one job.
+/// Most column blocks of one job; fewer where there would not be jobs enough for the threads.
 const RUN: usize = 16;
+
+/// Jobs per thread, so that no thread is left with the last one for long.
+const JOBS_PER_THREAD: usize = 8;
 
 /// Rows with a factor for each; a factor of zero takes a row out, whatever it holds.
 #[derive(Clone, Copy)]
@@ -81,11 +84,13 @@ pub fn for_each_tile<E: Element, P: Send>(
 ) -> Result<(), Error> {
     let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
     let (height, width) = (blocks(left.rows), blocks(right.rows));
+    let share = (height * width).div_ceil(STRIP * JOBS_PER_THREAD * context.threads);
+    let length = share.clamp(1, RUN);
     let mut jobs = Vec::new();
     for top in (0..height).step_by(STRIP) {
         let strip = top..height.min(top + STRIP);
-        for start in (if symmetric { top } else { 0 }..width).step_by(RUN) {
-            jobs.push((strip.clone(), start..width.min(start + RUN)));
+        for start in (if symmetric { top } else { 0 }..width).step_by(length) {
+            jobs.push((strip.clone(), start..width.min(start + length)));
         }
     }
     let map = |buffers: &mut Buffers<E::Real>, job: usize| {

@@ -11,7 +11,7 @@
 //! [`Precision::Float64`], are multiplied in float64.
 //!
 //! Only one triangle is computed: half the work of a general product. Memory: per thread
-//! `2 * 256 * d` packed elements and up to [two](crate::schedule) `d x d` float64 partial results.
+//! `2 * 256 * d` packed elements and at most two `d x d` float64 partial results.
 
 use super::moments::Sums;
 use crate::element::{Element, Real};

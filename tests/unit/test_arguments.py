@@ -100,7 +100,9 @@ def test_an_array_that_is_no_matrix(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("dtype", ["int8", "int64", "bool", "complex64", "longdouble", "U3", "O"])
 def test_elements_that_are_no_embeddings(dtype: str) -> None:
     found = np.dtype(dtype)
-    with pytest.raises(cs.DTypeError, match="wanted float16, bfloat16, float32 or float64") as error:
+    with pytest.raises(
+        cs.DTypeError, match="wanted float16, bfloat16, float32 or float64"
+    ) as error:
         cs.conformity(np.zeros((3, 2), found))
     assert str(found) in str(error.value)
     assert isinstance(error.value, TypeError)

@@ -103,7 +103,9 @@ def stand_in_for_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         def __init__(self, x: np.ndarray, device: str = "cpu") -> None:
             self.x, self.device = x, types.SimpleNamespace(type=device)
-            self.dtype = f"torch.{x.dtype.name}"
+            # The library asks whether it *is* that type, as there is one object of each.
+            name = x.dtype.name
+            self.dtype = torch.bfloat16 if name == "bfloat16" else f"torch.{name}"
 
         def detach(self) -> Any:
             return self

@@ -33,9 +33,7 @@ def assert_agree(got: cs.Ellipsoid, want: cs.Ellipsoid, relative: float) -> None
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_order_of_merging_agrees(dtype: str) -> None:
     lengths = (1, 700, BLOCK, 2 * BLOCK + 5)
-    parts = [
-        cs.Ellipsoid.fit(cloud(n, 24, dtype, seed=i, offset=i)) for i, n in enumerate(lengths)
-    ]
+    parts = [cs.Ellipsoid.fit(cloud(n, 24, dtype, seed=i, offset=i)) for i, n in enumerate(lengths)]
     want = parts[0].merge(*parts[1:])
     for order in itertools.permutations(parts):
         assert_agree(order[0].merge(*order[1:]), want, REORDERED)

@@ -32,9 +32,7 @@ def test_moments_equal_the_oracle(n: int, d: int, dtype: str) -> None:
     assert_within(e.mean, reference.mean(rows), bound.mean, "mean")
     assert_within(e.unit_mean, reference.unit_mean(rows), bound.unit_mean, "unit mean")
     assert_within(e.std, reference.std(rows), bound.std, "std")
-    assert_within(
-        e.center_ratio, reference.center_ratio(rows), bound.center_ratio, "centre ratio"
-    )
+    assert_within(e.center_ratio, reference.center_ratio(rows), bound.center_ratio, "centre ratio")
     lengths, norms = reference.norms(rows), e.norms
     assert_within(norms.mean, lengths.mean(), bound.norm, "mean norm")
     assert_within(norms.min, lengths.min(), bound.norm, "least norm")

@@ -102,6 +102,9 @@ def test_ctrl_c_is_heard_in_the_middle_of_long_work() -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
+    # What does not listen is ended, and the next line is then empty.
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
     try:
         for name in names:
             assert process.stdout.readline() == f"{name}\n"
@@ -113,6 +116,7 @@ def test_ctrl_c_is_heard_in_the_middle_of_long_work() -> None:
         assert process.stdout.readline() == "alive\n"
         assert process.wait(60) == 0
     finally:
+        watchdog.cancel()
         process.kill()
         process.wait()
         process.stdout.close()

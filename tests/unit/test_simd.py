@@ -15,7 +15,17 @@ from unit.samples import BLOCK, DTYPES, cloud, run_python
 
 LEVELS = _native.simd_levels()
 #: Tails of every vector width and register tile; a matrix that is not read in place.
-SHAPES = [(2, 1), (5, 2), (37, 3), (37, 7), (37, 9), (37, 17), (37, 33), (300, 100), (BLOCK + 1, 64)]
+SHAPES = [
+    (2, 1),
+    (5, 2),
+    (37, 3),
+    (37, 7),
+    (37, 9),
+    (37, 17),
+    (37, 33),
+    (300, 100),
+    (BLOCK + 1, 64),
+]
 #: Rows that are equal, far apart, at odd and even places.
 SAME = [0, 3, 6, 255, 256, 515, BLOCK - 1, BLOCK, 2 * BLOCK, 2 * BLOCK + 50]
 

@@ -1,0 +1,174 @@
+"""What was measured, as a table of 80 columns and as Markdown."""
+
+import sys
+
+HEAD = ("job", "clipsoid", "peer", "limit", "ratio", "mark", "met")
+WIDTHS = (31, 9, 9, 8, 6, 8, 3)
+
+
+def say(text):
+    """Tell whoever waits what is being measured."""
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
+def seconds(x):
+    """Three digits."""
+    return "" if x is None else f"{x:.3f} s" if x < 9.995 else f"{x:.1f} s"
+
+
+def size(x):
+    """Megabytes, or gigabytes."""
+    return "" if x is None else f"{x / 1e6:.0f} MB" if x < 1e9 else f"{x / 1e9:.1f} GB"
+
+
+def error(x):
+    """Two digits."""
+    return "" if x is None else f"{x:.0e}"
+
+
+def rows(n):
+    """As a power of ten where it is one, else in thousands."""
+    text = f"{n:.0e}".replace("e+0", "e")
+    return text if float(text) == n else f"{n:,}"
+
+
+def _met(holds):
+    return "yes" if holds else "NO"
+
+
+def _at_most(value, mark, show):
+    return (f"<={show(mark)}", _met(value <= mark))
+
+
+def marks(found):
+    """Lines of the table, as tuples of text: one per mark."""
+    lines = []
+    for job in found["jobs"]:
+        times, best = job["seconds"], job["best_peer"]
+        name = f"{job['job']}, {rows(job['rows'])}"
+        figures = (seconds(times["clipsoid"]), seconds(times[best]), seconds(times.get("limit")))
+        ratio = f"{job['ratio']:.2f}"
+        lines.append((name, *figures, ratio, *_at_most(job["ratio"], job["mark"], "{:.2f}".format)))
+        lines.append((f"  of: {job['against']}", "", "", "", "", "", ""))
+        lines.append((f"  peer: {best}", "", "", "", "", "", ""))
+        for what, show in (("memory", size), ("error", error)):
+            own, mark = job[what]["clipsoid"], job[f"{what}_mark"]
+            verdict = ("", "") if mark is None or own is None else _at_most(own, mark, show)
+            lines.append((f"  {what}", show(own), show(job[what][best]), "", "", *verdict))
+    for line in found["scaling"]:
+        mark, ratio = line["mark"], line["ratio"]
+        grows = line["job"].startswith("growth")
+        verdict = (
+            f"{'<' if grows else '>'}={mark}",
+            _met(ratio <= mark if grows else ratio >= mark),
+        )
+        first, second = map(seconds, line["seconds"])
+        lines.append((line["job"], second, first, "", f"{ratio:.2f}", *verdict))
+    if "import" in found:
+        value, mark = found["import"]["seconds"], found["import"]["mark"]
+        lines.append(
+            (
+                "import, beyond numpy",
+                seconds(value),
+                "",
+                "",
+                "",
+                *_at_most(value, mark, "{} s".format),
+            )
+        )
+    if "large" in found:
+        large = found["large"]
+        name = f"{large['job']}, {rows(large['rows'])}"
+        ratio = f"{large['seconds'] / large['limit']:.2f}"
+        lines.append((name, seconds(large["seconds"]), "", seconds(large["limit"]), ratio, "", ""))
+        verdict = _at_most(large["memory"], large["mark"], size)
+        lines.append(("  memory in all", size(large["memory"]), "", "", "", *verdict))
+        lines.append(("  error", error(large["error"]), "", "", "", "", ""))
+    return lines
+
+
+def text(lines):
+    """The table, at most 80 columns wide."""
+    yield _row(HEAD)
+    yield "-" * 80
+    for line in lines:
+        # A note stands across the empty columns.
+        yield line[0] if not any(line[1:]) else _row(line)
+
+
+def _row(cells):
+    first, *rest = zip(cells, WIDTHS, strict=True)
+    cut = first[0][: first[1]].ljust(first[1])
+    return (cut + "".join(cell.rjust(width) for cell, width in rest)).rstrip()
+
+
+def _table(head, lines):
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for line in lines:
+        yield f"| {' | '.join(line)} |"
+    yield ""
+
+
+def markdown(found, lines):
+    """Everything, with the machine."""
+    about = found["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    out = [
+        "# Benchmarks",
+        "",
+        f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['simd']}; "
+        f"{about['system']}; {versions}.",
+        "",
+        "Times are medians of interleaved rounds, ratios medians of the ratios within a round. "
+        "Memory is peak anonymous memory above input and imports; error is the largest deviation "
+        "from float64.",
+        "",
+        *_table(HEAD, [(line[0].replace("  ", "&nbsp;&nbsp;"), *line[1:]) for line in lines]),
+        "## Contenders",
+        "",
+    ]
+    contenders = [
+        (
+            f"{job['job']}, {rows(job['rows'])}",
+            name,
+            seconds(time),
+            f"{time / job['seconds']['clipsoid']:.2f}",
+            size(job["memory"].get(name)),
+            error(job["error"].get(name)),
+        )
+        for job in found["jobs"]
+        for name, time in job["seconds"].items()
+    ]
+    out += _table(("job", "contender", "time", "of clipsoid's", "memory", "error"), contenders)
+    if "figures" in found:
+        out += _figures(found["figures"])
+    return "\n".join(out)
+
+
+def _figures(figures):
+    """The machine's limits, and the product's share of them."""
+    yield "## The machine"
+    yield ""
+    product = seconds(figures["numpy_product_seconds"])
+    yield f"One numpy float32 product of 5,000 x 5,000 x 512 takes {product}."
+    yield ""
+    columns = figures["limits"]
+    head = ("limit", *(f"{column['threads']} threads" for column in columns))
+    names = [name for name in columns[0] if name != "threads"]
+    yield from _table(head, [(n, *(str(column[n]) for column in columns)) for n in names])
+    if figures["product"]:
+        yield "Products of 256 x 256 tiles, one thread, GFLOP/s and share of the peak:"
+        yield ""
+        kinds = [name for name in figures["product"][0] if name not in ("dtype", "depth")]
+        yield from _table(
+            ("dtype", "depth", *kinds),
+            [
+                (line["dtype"], str(line["depth"]), *(_share(line, kind) for kind in kinds))
+                for line in figures["product"]
+            ],
+        )
+
+
+def _share(line, kind):
+    return f"{line[kind]:.0f} ({line[kind] / line['peak']:.0%})"

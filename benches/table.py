@@ -1,0 +1,128 @@
+"""Clipsoid against its peers and the machine's limits, in one run; a table, JSON and Markdown.
+
+    python benches/table.py [--quick] [--large] [--only WORD] [--folder DIR] [--out DIR]
+
+Contenders take turns in every round. Times are medians over the rounds; ratios are medians of the
+ratios within a round. Memory is peak anonymous memory above the input and the imports. Accuracy is
+the largest deviation from a float64 oracle. clipsoid has to be installed as a release build.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import machine
+import memory
+import render
+import rounds
+import scaling
+from jobs import MAKERS, SIZES
+
+
+def run_job(key, rows, limits, folder, quick):
+    """Measure every contender of a job: time, deviation, memory."""
+    job = MAKERS[key](rows, folder)
+    seconds, errors = _take_turns(job, limits, 2 if quick else job.rounds)
+    peers = [name for name in job.contenders if name != "clipsoid"]
+    against = job.against
+    if not isinstance(against, str):
+        against = rounds.fastest(seconds, against)
+    return {
+        "job": job.name,
+        "rows": rows,
+        "seconds": {name: statistics.median(times) for name, times in seconds.items()},
+        "rounds": seconds,
+        "best_peer": rounds.fastest(seconds, peers),
+        "against": against,
+        "ratio": rounds.ratio(seconds, "clipsoid", against),
+        "mark": job.mark,
+        "error": errors,
+        "error_mark": job.error_mark,
+        "memory": {
+            name: memory.peak_of_contender(key, name, rows, folder) for name in job.contenders
+        },
+        "memory_mark": job.memory_mark,
+    }
+
+
+def _take_turns(job, limits, count):
+    """Seconds of every contender and of the limit in every round, and every deviation."""
+    given = job.make()
+    want = job.oracle(given)
+    errors = {}
+
+    def turn(name):
+        results = []
+        elapsed = rounds.seconds_of(lambda: results.append(job.contenders[name](given)))
+        if name not in errors:
+            errors[name] = _deviation(job, results[0], want)
+        job.dispose(results.pop())
+        return elapsed
+
+    timed = {name: lambda name=name: turn(name) for name in job.contenders}
+    if job.limit:
+        timed["limit"] = lambda: job.limit(limits, given)
+    return rounds.take_turns(timed, count), errors
+
+
+def _deviation(job, result, want):
+    # A contender may stop short of the result: a product alone, say.
+    if getattr(result, "shape", None) not in (None, getattr(want, "shape", None)):
+        return None
+    return job.deviation(result, want)
+
+
+def measure(options, folder):
+    """Everything that was asked for."""
+    scale = 10 if options.quick else 1
+
+    def wanted(name):
+        return options.only is None or options.only in name
+
+    found = {"machine": machine.describe(), "jobs": [], "scaling": []}
+    with machine.Limits() as limits:
+        if wanted("machine"):
+            render.say("the machine's limits")
+            found["figures"] = scaling.machine_figures(folder, options.quick)
+        for key, rows in SIZES:
+            if wanted(key):
+                render.say(f"{key}, {rows // scale:,} rows")
+                job = run_job(key, rows // scale, limits, folder, options.quick)
+                found["jobs"].append(job)
+        if wanted("growth"):
+            render.say("growth")
+            found["scaling"] += scaling.growth(scale)
+        if wanted("threads"):
+            render.say("threads")
+            found["scaling"] += scaling.threads(scale)
+        if wanted("import"):
+            render.say("import")
+            found["import"] = {"seconds": scaling.import_seconds(), "mark": scaling.IMPORT_MARK}
+        if options.large:
+            render.say(f"{scaling.LARGE_ROWS // scale:,} rows from disk")
+            found["large"] = scaling.large(limits, folder, scaling.LARGE_ROWS // scale)
+    return found
+
+
+def main():
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, two rounds")
+    parser.add_argument("--large", action="store_true", help="ten million rows from disk, too")
+    parser.add_argument("--only", metavar="WORD", help="only what has this in its name")
+    parser.add_argument("--folder", type=Path, help="where temporary files go (11 GB for --large)")
+    parser.add_argument("--out", type=Path, default=machine.ROOT / "bench-results")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="clipsoid-bench-", dir=options.folder) as folder:
+        found = measure(options, Path(folder))
+    options.out.mkdir(parents=True, exist_ok=True)
+    lines = render.marks(found)
+    print("\n".join(render.text(lines)))
+    (options.out / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
+    (options.out / "bench.md").write_text(render.markdown(found, lines))
+
+
+if __name__ == "__main__":
+    main()
