@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import clipsoid as cs
 import data
-import numpy as np
 import peers
 import shards
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+
 import rounds
 
 ROOT = Path(__file__).parent.parent

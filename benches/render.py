@@ -3,7 +3,7 @@
 import sys
 
 HEAD = ("job", "clipsoid", "peer", "limit", "ratio", "mark", "met")
-WIDTHS = (31, 9, 9, 8, 6, 8, 3)
+WIDTHS = (27, 9, 9, 9, 7, 11, 5)
 
 
 def say(text):
@@ -36,8 +36,12 @@ def _met(holds):
     return "yes" if holds else "NO"
 
 
+def _title(text):
+    return (text, *[""] * (len(HEAD) - 1))
+
+
 def _at_most(value, mark, show):
-    return (f"<={show(mark)}", _met(value <= mark))
+    return (f"<= {show(mark)}", _met(value <= mark))
 
 
 def marks(found):
@@ -45,12 +49,10 @@ def marks(found):
     lines = []
     for job in found["jobs"]:
         times, best = job["seconds"], job["best_peer"]
-        name = f"{job['job']}, {rows(job['rows'])}"
+        lines.append(_title(f"{job['job']}, {rows(job['rows'])} rows; peer: {best}"))
         figures = (seconds(times["clipsoid"]), seconds(times[best]), seconds(times.get("limit")))
-        ratio = f"{job['ratio']:.2f}"
-        lines.append((name, *figures, ratio, *_at_most(job["ratio"], job["mark"], "{:.2f}".format)))
-        lines.append((f"  of: {job['against']}", "", "", "", "", "", ""))
-        lines.append((f"  peer: {best}", "", "", "", "", "", ""))
+        verdict = _at_most(job["ratio"], job["mark"], "{:.2f}".format)
+        lines.append((f"  of {job['against']}", *figures, f"{job['ratio']:.2f}", *verdict))
         for what, show in (("memory", size), ("error", error)):
             own, mark = job[what]["clipsoid"], job[f"{what}_mark"]
             verdict = ("", "") if mark is None or own is None else _at_most(own, mark, show)
@@ -63,7 +65,9 @@ def marks(found):
             _met(ratio <= mark if grows else ratio >= mark),
         )
         first, second = map(seconds, line["seconds"])
-        lines.append((line["job"], second, first, "", f"{ratio:.2f}", *verdict))
+        few, many = map(rows, line["rows"])
+        lines.append(_title(f"{line['job']}, {few if few == many else f'{few} to {many}'} rows"))
+        lines.append(("  before, in column peer", second, first, "", f"{ratio:.2f}", *verdict))
     if "import" in found:
         value, mark = found["import"]["seconds"], found["import"]["mark"]
         lines.append(
@@ -78,9 +82,9 @@ def marks(found):
         )
     if "large" in found:
         large = found["large"]
-        name = f"{large['job']}, {rows(large['rows'])}"
-        ratio = f"{large['seconds'] / large['limit']:.2f}"
-        lines.append((name, seconds(large["seconds"]), "", seconds(large["limit"]), ratio, "", ""))
+        lines.append(_title(f"{large['job']}, {rows(large['rows'])} rows"))
+        times = (seconds(large["seconds"]), "", seconds(large["limit"]))
+        lines.append(("  of limit", *times, f"{large['seconds'] / large['limit']:.2f}", "", ""))
         verdict = _at_most(large["memory"], large["mark"], size)
         lines.append(("  memory in all", size(large["memory"]), "", "", "", *verdict))
         lines.append(("  error", error(large["error"]), "", "", "", "", ""))
@@ -92,7 +96,7 @@ def text(lines):
     yield _row(HEAD)
     yield "-" * 80
     for line in lines:
-        # A note stands across the empty columns.
+        # A title stands across the empty columns.
         yield line[0] if not any(line[1:]) else _row(line)
 
 
@@ -124,7 +128,7 @@ def markdown(found, lines):
         "Memory is peak anonymous memory above input and imports; error is the largest deviation "
         "from float64.",
         "",
-        *_table(HEAD, [(line[0].replace("  ", "&nbsp;&nbsp;"), *line[1:]) for line in lines]),
+        *_table(HEAD, [_titled(line) for line in lines]),
         "## Contenders",
         "",
     ]
@@ -144,6 +148,10 @@ def markdown(found, lines):
     if "figures" in found:
         out += _figures(found["figures"])
     return "\n".join(out)
+
+
+def _titled(line):
+    return line if any(line[1:]) else (f"**{line[0]}**", *line[1:])
 
 
 def _figures(figures):

@@ -7,11 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 import clipsoid as cs
 import data
 import machine
 import memory
-import numpy as np
 import rounds
 import shards
 

@@ -6,8 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
-import data
 import numpy as np
+
+import data
 
 #: Rows of a shard of the large job; the others are cut into `SHARDS`.
 LARGE_SHARD = 1_000_000

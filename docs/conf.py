@@ -22,6 +22,7 @@ extensions = [
     "commandline",
     "mathml",
 ]
+nitpicky = True
 exclude_patterns = ["_build", "_ext", "_templates"]
 templates_path = ["_templates"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}

@@ -38,7 +38,7 @@ def test_tilt_and_gap_by_hand() -> None:
     ratio = math.sqrt((8 / 3) / (14 / 9))
     factor = math.sqrt(2 / (3 * math.pi))
     close(reference.off_diagonal_dominance_null(X), [factor * ratio, factor / ratio])
-    close(reference.modality_gap(X, X + [3, 4])[0], 5)
+    close(reference.modality_gap(X, X + np.array([3, 4]))[0], 5)
 
 
 def test_the_shell_by_hand() -> None:

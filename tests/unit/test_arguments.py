@@ -35,7 +35,7 @@ def heavy_calls(e: cs.Ellipsoid) -> dict[str, Any]:
 def test_a_bad_number_of_threads(e: cs.Ellipsoid, n_threads: object) -> None:
     before = snapshot(e)
     for name, call in heavy_calls(e).items():
-        with pytest.raises(ValueError, match="n_threads=.*wanted None") as caught:
+        with pytest.raises(ValueError, match=r"n_threads=.*wanted None") as caught:
             call(X, n_threads=n_threads)
         assert repr(n_threads) in str(caught.value), name
     assert snapshot(e) == before
@@ -45,14 +45,14 @@ def test_a_bad_number_of_threads(e: cs.Ellipsoid, n_threads: object) -> None:
 def test_a_bad_policy_for_invalid_rows(e: cs.Ellipsoid, policy: object) -> None:
     before = snapshot(e)
     for name, call in heavy_calls(e).items():
-        with pytest.raises(ValueError, match="on_invalid=.*'error', 'skip' or 'null'") as caught:
+        with pytest.raises(ValueError, match=r"on_invalid=.*'error', 'skip' or 'null'") as caught:
             call(X, on_invalid=policy)
         assert repr(policy) in str(caught.value), name
     assert snapshot(e) == before
 
 
 def test_a_bad_method() -> None:
-    with pytest.raises(ValueError, match="method='quadratic'.*linear, pairwise, estimated"):
+    with pytest.raises(ValueError, match=r"method='quadratic'.*linear, pairwise, estimated"):
         cs.conformity(X, method="quadratic")
 
 
@@ -74,7 +74,7 @@ def test_a_bad_dimension(dim: object) -> None:
 
 def test_a_bad_precision_or_temperature() -> None:
     for make in (lambda **o: cs.Ellipsoid(4, **o), lambda **o: cs.Ellipsoid.fit(X, **o)):
-        with pytest.raises(ValueError, match="precision='float32'.*'auto' or 'float64'"):
+        with pytest.raises(ValueError, match=r"precision='float32'.*'auto' or 'float64'"):
             make(precision="float32")
         for temperature in (0, -1.0, float("nan")):
             with pytest.raises(ValueError, match=f"temperature={temperature!r}.*above 0"):
@@ -110,7 +110,7 @@ def test_elements_that_are_no_embeddings(dtype: str) -> None:
 
 @pytest.mark.parametrize("x", [[[1.0, 2.0]], (1.0,), 3, None, {"a": 1}, iter([])])
 def test_objects_that_are_no_rows(x: object) -> None:
-    with pytest.raises(cs.DTypeError, match="^x: found .*wanted an array") as caught:
+    with pytest.raises(cs.DTypeError, match=r"^x: found .*wanted an array") as caught:
         cs.Ellipsoid.fit(x)
     assert type(x).__name__ in str(caught.value)
 

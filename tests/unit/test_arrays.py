@@ -74,7 +74,7 @@ def test_by_protocol_too_the_elements_must_be_embeddings() -> None:
 
 
 def test_an_array_on_an_accelerator_is_refused_by_name() -> None:
-    with pytest.raises(cs.DTypeError, match="^x: "):
+    with pytest.raises(cs.DTypeError, match=r"^x: "):
         cs.Ellipsoid.fit(OnDevice(np.ones((3, 2))))
 
 

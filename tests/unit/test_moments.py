@@ -143,5 +143,5 @@ def test_a_single_row_has_a_mean_but_no_covariance_nor_conformity() -> None:
         e.conformity(x, member=True)
     np.testing.assert_allclose(e.conformity(x), [1.0], rtol=1e-15)
     for method in ("linear", "pairwise"):
-        with pytest.raises(cs.ShapeError, match="at least 2 valid rows|needs .*2"):
+        with pytest.raises(cs.ShapeError, match=r"at least 2 valid rows|needs .*2"):
             cs.conformity(x, method=method)

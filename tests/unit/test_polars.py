@@ -66,7 +66,7 @@ def test_nulls_are_missing_rows(column) -> None:
     want = cs.conformity(np.delete(x, gone, axis=0))
     np.testing.assert_allclose(np.delete(got, gone), want, rtol=1e-12)
     assert cs.Ellipsoid.fit(made, on_invalid="skip").invalid == cs.Invalid(missing=4)
-    with pytest.raises(cs.InvalidRowError, match="row 0 .*missing"):
+    with pytest.raises(cs.InvalidRowError, match=r"row 0 .*missing"):
         cs.Ellipsoid.fit(made)
 
 
@@ -75,7 +75,7 @@ def test_what_is_no_column_of_embeddings() -> None:
     with pytest.raises(cs.DTypeError, match="found a table; wanted one of its columns"):
         cs.Ellipsoid.fit(frame)
     for column in (pl.Series([1.0, 2.0]), pl.Series([[1, 2]]), pl.Series(["a"])):
-        with pytest.raises(cs.DTypeError, match="^x: "):
+        with pytest.raises(cs.DTypeError, match=r"^x: "):
             cs.Ellipsoid.fit(column)
     with pytest.raises(cs.ShapeError, match="row 1 has 1 elements"):
         cs.Ellipsoid.fit(pl.Series([[1.0, 2.0], [3.0]]))

@@ -50,11 +50,11 @@ def test_views_and_gradients(dtype: str) -> None:
 
 def test_tensors_that_are_no_embeddings() -> None:
     for bad in (torch.ones(3, 2, dtype=torch.int64), torch.ones(3, 2, dtype=torch.complex64)):
-        with pytest.raises(cs.DTypeError, match="^x: "):
+        with pytest.raises(cs.DTypeError, match=r"^x: "):
             cs.Ellipsoid.fit(bad)
     for dtype in DTYPES.values():
         for shape in ((3,), (2, 3, 4), (3, 0)):
-            with pytest.raises(cs.ShapeError, match="^x: found shape"):
+            with pytest.raises(cs.ShapeError, match=r"^x: found shape"):
                 cs.Ellipsoid.fit(torch.ones(shape, dtype=dtype))
     with pytest.raises(cs.DTypeError, match="to_dense"):
         cs.Ellipsoid.fit(torch.ones(3, 2).to_sparse())
