@@ -49,6 +49,8 @@ pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self
     unsafe fn store_f64<I: Isa>(isa: I, p: *mut Self, x: I::F64);
     /// Writes a register.
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, x: Self::Register<I>);
+    /// `a + b`.
+    fn add<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
     /// `a * b + c`.
     fn mul_add<I: Isa>(
         isa: I,
@@ -92,7 +94,7 @@ macro_rules! element {
 }
 
 macro_rules! real {
-    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $mul_add:ident, $micro:ident) => {
+    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $micro:ident) => {
         impl Real for $type {
             type Register<I: Isa> = I::$register;
             #[inline(always)]
@@ -124,6 +126,10 @@ macro_rules! real {
             unsafe fn store<I: Isa>(isa: I, p: *mut Self, x: I::$register) {
                 // SAFETY: the contract is the same.
                 unsafe { isa.$store(p, x) }
+            }
+            #[inline(always)]
+            fn add<I: Isa>(isa: I, a: I::$register, b: I::$register) -> I::$register {
+                isa.$add(a, b)
             }
             #[inline(always)]
             fn mul_add<I: Isa>(isa: I, a: I::$register, b: I::$register, c: I::$register) -> I::$register {
@@ -195,7 +201,20 @@ real!(
     splat_f32,
     store_f32,
     store_f64_as_f32,
+    add_f32,
     mul_add_f32,
     micro_f32
 );
-real!(f64, F64, LANES_F64, MICRO_F64, zero_f64, splat_f64, store_f64, store_f64, mul_add_f64, micro_f64);
+real!(
+    f64,
+    F64,
+    LANES_F64,
+    MICRO_F64,
+    zero_f64,
+    splat_f64,
+    store_f64,
+    store_f64,
+    add_f64,
+    mul_add_f64,
+    micro_f64
+);

@@ -53,7 +53,10 @@ def array_batches(x: Any, name: str) -> list[Batch]:
     if hasattr(x, "__array__"):
         return list(_numpy_batches(np.asarray(x), name))
     if hasattr(x, "__dlpack__"):
-        return list(_numpy_batches(np.from_dlpack(x), name))
+        try:
+            return list(_numpy_batches(np.from_dlpack(x), name))
+        except (BufferError, RuntimeError) as error:
+            raise DTypeError(f"{name}: cannot be read in CPU memory: {error}") from None
     raise DTypeError(
         f"{name}: found {type(x).__module__}.{type(x).__qualname__}; wanted an array, tensor, "
         "Arrow or Polars column of shape (n, d), a path, or a store"
@@ -69,7 +72,7 @@ def _numpy_batches(x: np.ndarray[Any, Any], name: str) -> Iterator[Batch]:
     if x.ndim != 2 or x.shape[1] == 0:
         raise ShapeError(f"{name}: found shape {x.shape}; wanted (n, d) with d of 1 or more")
     if dtype == "bfloat16":
-        x = x.view(CARRIERS[dtype])
+        x = x.view(CARRIERS[dtype] if x.dtype.isnative else CARRIERS[dtype].newbyteorder())
     size = x.itemsize
     if all(stride % size == 0 for stride in x.strides):
         yield Batch(x, dtype)

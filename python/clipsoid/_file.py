@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from clipsoid import _native
 from clipsoid._output import written_beside
-from clipsoid.errors import ClipsoidError, StoreError
+from clipsoid.errors import StoreError
 from clipsoid.results import Calibration
 
 if TYPE_CHECKING:
@@ -95,33 +96,102 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
         made = json.loads(metadata["clipsoid"])
     except (SafetensorError, KeyError, ValueError):
         raise StoreError("is not an ellipsoid file, or is damaged") from None
-    if made.get("format") != FORMAT or made.get("format_version", 0) > VERSION:
+    if not isinstance(made, dict):
+        raise StoreError("is not an ellipsoid file, or is damaged")
+    found = made.get("format"), made.get("format_version")
+    if found != (FORMAT, VERSION):
         raise StoreError(
-            f"is of format {made.get('format')} {made.get('format_version')}; "
-            f"this clipsoid ({_native.__version__}) reads {FORMAT} up to {VERSION}"
+            f"is of format {found[0]!r} version {found[1]!r}; "
+            f"this clipsoid ({_native.__version__}) reads {FORMAT!r} version {VERSION}"
         )
-    try:
-        scatter = tensors.get("scatter")
-        state: Any = {
-            **{name: made[name] for name in _COUNTS},
-            **{name: tensors[name] for name in _VECTORS},
-            **dict(zip(_NORMS, tensors["norms"].tolist(), strict=True)),
-            "float64": made["precision"] == "float64",
-            "scatter": None if scatter is None else scatter.reshape(-1),
-        }
-        e = cls(
-            made["dim"],
-            covariance=scatter is not None,
-            precision=made["precision"],
-            encoder=made["encoder"],
-            temperature=made["temperature"],
-        )
-        e._moments = _native.Moments.from_state(state)
-        e._missing = made["missing"]
-        e._dtypes, e._inputs = frozenset(made["dtypes"]), frozenset(made["inputs"])
-        e._simd, e._dropped = frozenset(made["simd"]), tuple(made["dropped"])
-        if made["calibration"] is not None:
-            e._calibration = Calibration(**made["calibration"])
-    except (KeyError, TypeError, ValueError, OverflowError, ClipsoidError) as error:
-        raise StoreError(f"is a damaged ellipsoid file ({error})") from None
+    _check_metadata(made)
+    _check_tensors(tensors, made["dim"])
+    scatter = tensors.get("scatter")
+    state: Any = {
+        **{name: made[name] for name in _COUNTS},
+        **{name: tensors[name] for name in _VECTORS},
+        **dict(zip(_NORMS, tensors["norms"].tolist(), strict=True)),
+        "float64": made["precision"] == "float64",
+        "scatter": None if scatter is None else scatter.reshape(-1),
+    }
+    # The matrix is not made and thrown away again: only the state is the file's.
+    e = cls(
+        made["dim"],
+        covariance=False,
+        precision=made["precision"],
+        encoder=made["encoder"],
+        temperature=made["temperature"],
+    )
+    e._moments = _native.Moments.from_state(state)
+    e._missing = made["missing"]
+    e._dtypes, e._inputs = frozenset(made["dtypes"]), frozenset(made["inputs"])
+    e._simd, e._dropped = frozenset(made["simd"]), tuple(made["dropped"])
+    if made["calibration"] is not None:
+        e._calibration = Calibration(**made["calibration"])
     return e
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_calibration(value: Any) -> bool:
+    kinds: dict[str, Callable[[Any], bool]] = dict.fromkeys(
+        ("slope", "intercept", "pearson", "inverse_slope", "inverse_intercept"), _is_number
+    )
+    kinds |= {"count": _is_count, "member": lambda member: isinstance(member, bool)}
+    return (
+        isinstance(value, dict)
+        and value.keys() == kinds.keys()
+        and all(is_kind(value[name]) for name, is_kind in kinds.items())
+    )
+
+
+#: What each field of the header has to be.
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys((*_COUNTS, "missing"), _is_count),
+    **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), _is_list_of_text),
+    "dim": lambda dim: _is_count(dim) and dim > 0,
+    "precision": lambda precision: precision in ("auto", "float64"),
+    "encoder": lambda encoder: encoder is None or _is_text(encoder),
+    "temperature": lambda t: t is None or (_is_number(t) and t > 0),
+    "calibration": lambda value: value is None or _is_calibration(value),
+}
+
+
+def _check_metadata(made: dict[str, Any]) -> None:
+    for name, is_kind in _FIELDS.items():
+        if name not in made:
+            raise StoreError(f"is damaged: its header has no {name!r}")
+        if not is_kind(made[name]):
+            raise StoreError(f"is damaged: {name!r} in its header is {made[name]!r}")
+
+
+def _check_tensors(tensors: dict[str, Any], dim: int) -> None:
+    shapes: dict[str, tuple[int, ...]] = {
+        **dict.fromkeys(_VECTORS, (dim,)),
+        "norms": (len(_NORMS),),
+    }
+    if "scatter" in tensors:
+        shapes["scatter"] = (dim, dim)
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise StoreError(f"is damaged: it has no tensor {name!r}")
+        found = tensors[name]
+        if found.shape != shape or found.dtype != np.float64:
+            raise StoreError(
+                f"is damaged: tensor {name!r} is {found.dtype} of shape {found.shape}; "
+                f"wanted float64 of shape {shape}"
+            )

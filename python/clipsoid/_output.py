@@ -13,6 +13,12 @@ from clipsoid.errors import OutputError
 PART_SUFFIX = ".part"
 
 
+def part_of(temporary: Path) -> Path:
+    """Return the path that a file with `PART_SUFFIX` would have been renamed to."""
+    name = temporary.name.removeprefix(".").removesuffix(PART_SUFFIX)
+    return temporary.with_name(name.rpartition(".")[0])
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Refuse, before any work is done, a file that could not be written after it."""
     path = Path(path)

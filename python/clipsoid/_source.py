@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from operator import index
+from typing import Any, Literal, NoReturn, SupportsIndex
 
 from clipsoid._arrays import array_batches
 from clipsoid._batch import Batch
@@ -44,11 +45,10 @@ class Located:
         error.row, error.status = self.start + row, status
         raise error from None
 
-    def check_missing(self) -> None:
-        """Refuse a batch with missing rows."""
+    def refuse_native(self, row: int, status: str) -> NoReturn:
+        """Raise for a row that the core found invalid: it reads a missing row as NaN."""
         missing = self.batch.missing
-        if missing is not None and missing.any():
-            self.refuse(int(missing.argmax()), "missing")
+        self.refuse(row, "missing" if missing is not None and missing[row] else status)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def check_policy(on_invalid: str) -> None:
         raise ValueError(f"on_invalid={on_invalid!r}; wanted 'error', 'skip' or 'null'")
 
 
-def check_threads(n_threads: int | None) -> None:
+def check_threads(n_threads: object) -> None:
     """Raise unless `n_threads` is None or a positive integer."""
-    if n_threads is not None and (not isinstance(n_threads, int) or n_threads < 1):
+    if n_threads is not None and (not isinstance(n_threads, SupportsIndex) or index(n_threads) < 1):
         raise ValueError(f"n_threads={n_threads!r}; wanted None (all) or an integer of 1 or more")

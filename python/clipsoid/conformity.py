@@ -100,36 +100,30 @@ def conformity(
 
 
 def _pairwise(source: Source, on_invalid: OnInvalid, n_threads: int | None) -> NDArray[np.float64]:
-    located = _whole(source)
-    batch = located.batch
-    values, status = _native.pairwise_conformity(batch.rows, batch.dtype, n_threads)
-    mark_missing(located, status)
-    if on_invalid == "error":
-        refuse_invalid(located, status)
+    parts = list(source.read())
+    rows, dtype = _gathered(parts)
+    values, status = _native.pairwise_conformity(rows, dtype, n_threads)
+    start = 0
+    for part in parts:
+        # Where a row lies, and whether it is missing, is known to the part that it came from.
+        own = status[start : start + len(part.batch)]
+        mark_missing(part, own)
+        if on_invalid == "error":
+            refuse_invalid(part, own)
+        start += len(own)
     return values[status == 0] if on_invalid == "skip" else values
 
 
-def _whole(source: Source) -> Located:
-    """All rows as one batch: in place where they are one, else gathered in the widest dtype."""
-    parts = list(source.read())
-    if len(parts) == 1:
-        return parts[0]
-    dtypes = {part.batch.dtype for part in parts}
-    missing = np.concatenate(
-        [
-            np.zeros(len(part.batch), np.bool_)
-            if part.batch.missing is None
-            else part.batch.missing
-            for part in parts
-        ]
-    )
+def _gathered(parts: list[Located]) -> tuple[NDArray[Any], str]:
+    """All rows as one array: in place where they are one, else gathered in the widest dtype."""
+    batches = [part.batch for part in parts]
+    dtypes = {batch.dtype for batch in batches}
+    if len(batches) == 1:
+        return batches[0].rows, batches[0].dtype
     if len(dtypes) == 1:
-        rows, dtype = np.concatenate([part.batch.rows for part in parts]), dtypes.pop()
-    else:
-        # float64 holds every other type exactly.
-        rows = np.concatenate([_widened(part.batch) for part in parts])
-        dtype = "float64"
-    return Located("row numbers over all files", 0, Batch(rows, dtype, missing))
+        return np.concatenate([batch.rows for batch in batches]), dtypes.pop()
+    # float64 holds every other type exactly.
+    return np.concatenate([_widened(batch) for batch in batches]), "float64"
 
 
 def _widened(batch: Batch) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clipsoid import _native
 from clipsoid._scoring import Reference, Scores, gather, score_batches
 from clipsoid._source import (
+    Located,
     OnInvalid,
     Progress,
     Source,
@@ -166,8 +167,7 @@ class Ellipsoid:
         Parameters
         ----------
         x, on_invalid, n_threads
-            As for `fit`. On an error, the rows of the array or batch at fault are not added; of a
-            store, the batches before it are.
+            As for `fit`. On an error, no row is added.
 
         Returns
         -------
@@ -186,26 +186,31 @@ class Ellipsoid:
         check_policy(on_invalid)
         check_threads(n_threads)
         source.expect_dim(self.dim, "the ellipsoid")
-        skip = on_invalid != "error"
-        for located in source.read():
-            batch = located.batch
-            if not skip:
-                located.check_missing()
-            first = self._moments.seen
-            try:
-                self._moments.update(batch.rows, batch.dtype, skip, n_threads)
-            except InvalidRowError as error:
-                located.refuse(error.row - first, error.status)
-            # Void from the first batch on, even if a later one fails.
-            self._summary, self._calibration = None, None
-            self._dtypes |= {batch.dtype}
-            if batch.missing is not None:
-                self._missing += int(batch.missing.sum())
-            if progress is not None:
-                progress(len(batch))
-            del batch, located
+        before = self.__dict__ | {"_moments": self._moments.copy()}
+        try:
+            for located in source.read():
+                self._add_batch(located, on_invalid != "error", n_threads)
+                if progress is not None:
+                    progress(len(located.batch))
+                del located
+        except BaseException:
+            # A failed call, however late, leaves the ellipsoid as it was.
+            self.__dict__.update(before)
+            raise
         self._inputs |= set(source.inputs())
         return self
+
+    def _add_batch(self, located: Located, skip: bool, n_threads: int | None) -> None:
+        batch = located.batch
+        first = self._moments.seen
+        try:
+            self._moments.update(batch.rows, batch.dtype, skip, n_threads)
+        except InvalidRowError as error:
+            located.refuse_native(error.row - first, error.status)
+        self._summary, self._calibration = None, None
+        self._dtypes |= {batch.dtype}
+        if batch.missing is not None:
+            self._missing += int(batch.missing.sum())
 
     def merge(self, *others: Ellipsoid) -> Ellipsoid:
         """Return the ellipsoid of the rows of all, as if they had been fitted together.
@@ -259,6 +264,14 @@ class Ellipsoid:
         if self._summary is None:
             self._summary = self._moments.state()
         return self._summary
+
+    def _need_squares(self, what: str) -> None:
+        greatest = self._state["norm_max"]
+        if not _squares_are_safe(greatest):
+            raise UnavailableError(
+                f"{what} cannot be had: norms reach {greatest:.3g}, and squares of such numbers "
+                "leave the range of float64; scale the rows"
+            )
 
     def _need(self, rows: int, what: str) -> None:
         if self.count < rows:
@@ -316,14 +329,20 @@ class Ellipsoid:
     def std(self) -> Array:
         """Standard deviation of each feature, shape (d,), ddof 0."""
         self._need(1, "the standard deviation")
+        self._need_squares("the standard deviation")
         return np.sqrt(self._state["squares"] / self.count)
 
     @property
     def norms(self) -> Norms:
-        """Statistics of the norms ``|x_j|``; variance with ddof 0."""
+        """Statistics of the norms ``|x_j|``; variance with ddof 0.
+
+        The variance is NaN where squares of the norms leave the range of float64.
+        """
         self._need(1, "the norms")
         s = self._state
-        return Norms(s["norm_mean"], s["norm_squares"] / self.count, s["norm_min"], s["norm_max"])
+        safe = _squares_are_safe(s["norm_max"])
+        variance = s["norm_squares"] / self.count if safe else math.nan
+        return Norms(s["norm_mean"], variance, s["norm_min"], s["norm_max"])
 
     @property
     def has_covariance(self) -> bool:
@@ -334,6 +353,7 @@ class Ellipsoid:
     def covariance(self) -> Array:
         """Covariance matrix, shape (d, d), ddof 1."""
         self._need(2, "the covariance")
+        self._need_squares("the covariance")
         scatter = self._state["scatter"]
         if scatter is None:
             reason = (
@@ -556,16 +576,16 @@ class Ellipsoid:
         shell = _native.Shell(mean)
         for located in source.read():
             batch = located.batch
-            if on_invalid == "error":
-                located.check_missing()
             try:
                 shell.update(batch.rows, batch.dtype, on_invalid != "error", n_threads)
             except InvalidRowError as error:
-                located.refuse(error.row, error.status)
+                located.refuse_native(error.row, error.status)
             del batch, located
         count, average, variance, least, greatest = shell.result()
         if count == 0:
             raise ShapeError("the shell needs at least 1 valid row, found 0")
+        if not _squares_are_safe(greatest):
+            average = variance = math.nan
         return Shell(count, average, variance, least, greatest)
 
     # ------------------------------------------------------------------- files
@@ -616,6 +636,11 @@ class Ellipsoid:
         if self._dropped:
             parts.append(f"dropped in a merge: {', '.join(self._dropped)}")
         return f"Ellipsoid({', '.join(parts)})"
+
+
+def _squares_are_safe(greatest: float) -> bool:
+    """Whether squares of numbers up to `greatest`, and their sums, are good float64."""
+    return greatest == 0 or 1e-130 < greatest < 1e145
 
 
 def _agreed(what: str, ours: Any, theirs: Any) -> Any:

@@ -333,25 +333,33 @@ impl Moments {
         let waiting = self.carry.count();
         let head = if waiting == 0 { 0 } else { rows.count().min(BLOCK - waiting) };
         let tail = head + (rows.count() - head) / BLOCK * BLOCK;
-        for part in [slice(&rows, 0..head), slice(&rows, tail..rows.count())] {
-            if on_invalid == OnInvalid::Error {
-                // Rows that wait for their block are summed later, but must be refused now.
-                let offset = if part.count() == head { 0 } else { tail };
-                with_rows!(part, rows => self.check(rows, offset, context))?;
-            }
-        }
-        self.carry.push(slice(&rows, 0..head));
+        self.wait(slice(&rows, 0..head), 0, on_invalid, context)?;
         if self.carry.count() == BLOCK {
             self.flush(context)?;
         }
         let first = self.seen + head as u64;
         with_rows!(slice(&rows, head..tail), rows => self.add(rows, first, on_invalid, context))?;
-        self.carry.push(slice(&rows, tail..rows.count()));
+        self.wait(slice(&rows, tail..rows.count()), tail, on_invalid, context)?;
         self.seen += rows.count() as u64;
         Ok(())
     }
 
-    /// Refuses invalid rows without adding any.
+    /// Puts rows into the carry. They are summed later, but what is to be refused is refused now.
+    fn wait(
+        &mut self,
+        rows: AnyRows,
+        offset: usize,
+        on_invalid: OnInvalid,
+        context: &Context,
+    ) -> Result<(), Error> {
+        if on_invalid == OnInvalid::Error {
+            with_rows!(rows, rows => self.check(rows, offset, context))?;
+        }
+        self.carry.push(rows);
+        Ok(())
+    }
+
+    /// Refuses invalid rows; `offset` is the number of the first of them within the batch.
     fn check<E: Element>(&self, rows: Rows<E>, offset: usize, context: &Context) -> Result<(), Error> {
         let (mut scratch, mut valid) = (rows.scratch(GROUP), [true; BLOCK]);
         let (_, invalid) =

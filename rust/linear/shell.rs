@@ -99,6 +99,21 @@ fn measure<I: Isa, E: Element, const R: usize>(
     for r in 0..R {
         // SAFETY: as above.
         let norm = Norm::new(squares[r], || unsafe { widened(group[r], rows.dim()) });
-        radii.push(if norm.status == Status::Ok { Ok(gaps[r].sqrt()) } else { Err(norm.status) });
+        radii.push(if norm.status == Status::Ok {
+            Ok(distance(gaps[r], group[r], mean))
+        } else {
+            Err(norm.status)
+        });
     }
+}
+
+/// The root of a squared distance, measured again where the square left the range of float64.
+#[inline(always)]
+fn distance<E: Element>(squared: f64, row: *const E, mean: &[f64]) -> f64 {
+    let differences = || {
+        // SAFETY: the row has as many elements as the mean.
+        let row = unsafe { widened(row, mean.len()) };
+        row.iter().zip(mean).map(|(x, m)| x - m).collect()
+    };
+    Norm::new(squared, differences).value
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,7 @@ def _is_ellipsoid(path: Path) -> bool:
 def report(e: Ellipsoid) -> dict[str, Any]:
     """Return everything small that an ellipsoid knows."""
     from clipsoid._file import header
+    from clipsoid.errors import UnavailableError
 
     result: dict[str, Any] = {"kind": "ellipsoid", **header(e), "covariance": e.has_covariance}
     result["inputs"] = len(e.inputs)
@@ -78,10 +81,11 @@ def report(e: Ellipsoid) -> dict[str, Any]:
         result |= {
             "is_normalized": e.is_normalized,
             "norms": e.norms.to_dict(),
-            "center_ratio": e.center_ratio,
             "mean_norm": float((e.mean @ e.mean) ** 0.5),
             "unit_mean_norm": float((e.unit_mean @ e.unit_mean) ** 0.5),
         }
+        with suppress(UnavailableError):  # norms near the end of the range of float64
+            result["center_ratio"] = e.center_ratio
     if e.count > 1:
         result["mean_conformity"] = e.mean_conformity
         if e.has_covariance:
@@ -92,7 +96,12 @@ def report(e: Ellipsoid) -> dict[str, Any]:
 def _tilt(e: Ellipsoid) -> dict[str, float]:
     import numpy as np
 
-    odd, null = e.off_diagonal_dominance, e.off_diagonal_dominance_null
+    from clipsoid.errors import UnavailableError
+
+    try:
+        odd, null = e.off_diagonal_dominance, e.off_diagonal_dominance_null
+    except UnavailableError:
+        return {}
     if np.isnan(odd).all():
         return {}
     return {
@@ -118,7 +127,7 @@ def describe(e: Ellipsoid) -> str:
         text["encoder"] = e.encoder
     if e.count:
         norms = e.norms
-        text["centre ratio"] = number(e.center_ratio)
+        text["centre ratio"] = number(known.get("center_ratio", math.nan))
         text["norms"] = (
             f"{number(norms.mean)} +- {number(norms.variance**0.5)}, "
             f"{number(norms.min)} to {number(norms.max)}"

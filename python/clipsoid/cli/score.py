@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
     part = shared.selected(store, options)
     folder = Path(options.out)
     # Before the first pass, so that nobody waits for a fit whose scores have no place.
-    check_targets(part, folder)
+    check_targets(part, folder, store)
     if options.id_column:
         part.shards[0].columns(options.id_column)
     if options.ellipsoid is None:
@@ -97,6 +97,7 @@ def run(options: argparse.Namespace) -> None:
             e.reference(member=member),
             folder,
             made=made,
+            whole=store,
             id_columns=options.id_column,
             on_invalid=options.on_invalid,
             n_threads=options.threads,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from clipsoid._output import PART_SUFFIX, new_folders, written_beside
+from clipsoid._output import PART_SUFFIX, new_folders, part_of, written_beside
 from clipsoid._scoring import Reference, Scores, kept, score_batches
 from clipsoid._source import STATUS, OnInvalid, Progress, as_source
 from clipsoid.errors import OutputError, StoreError
@@ -61,6 +61,7 @@ def write_scores(
     folder: Path,
     *,
     made: Mapping[str, Any],
+    whole: Store | None = None,
     id_columns: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
@@ -76,6 +77,8 @@ def write_scores(
         What they are scored against.
     folder : Path
         A new or empty folder, or one that holds nothing but score files of the same shards.
+    whole : Store, optional
+        The set that `store` is a part of: score files of its other shards may lie in `folder`.
     made : mapping
         How the scores were made; goes into the metadata of every file as JSON.
     id_columns : sequence of str
@@ -99,7 +102,7 @@ def write_scores(
     taken = sorted(set(id_columns) & set(COLUMNS))
     if taken:
         raise StoreError(f"id column {taken[0]!r} has the name of a score column")
-    targets = check_targets(store, folder)
+    targets = check_targets(store, folder, whole)
     counts = np.zeros(len(STATUS), np.int64)
     rows = 0
     # Files get their names when all of them are complete: a run that fails leaves the folder as
@@ -124,31 +127,34 @@ def write_scores(
     return Written(tuple(targets), rows, dict(zip(STATUS, counts.tolist(), strict=True)))
 
 
-def check_targets(store: Store, folder: Path) -> list[Path]:
+def check_targets(store: Store, folder: Path, whole: Store | None = None) -> list[Path]:
     """Return the score file of each shard: ``a/b_0.npy`` is scored into ``a/b_0.parquet``.
 
-    A folder with anything in it but score files that would be replaced is refused. What a killed
-    run left half-written is removed.
+    A folder with anything in it but score files of the `whole` set is refused. What a killed run
+    left half-written of the shards of `store` is removed.
     """
     targets: dict[Path, Shard] = {}
-    for shard in store.shards:
+    for shard in (whole or store).shards:
         target = folder / PurePosixPath(shard.name).with_suffix(".parquet")
         other = targets.setdefault(target, shard)
         if other is not shard:
             raise StoreError(f"{other.path} and {shard.path} would both be scored into {target}")
+    names = {shard.name for shard in store.shards}
+    own = {target for target, shard in targets.items() if shard.name in names}
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; wanted a new or empty folder")
     for path in sorted(folder.rglob("*")) if folder.exists() else []:
         if path.is_dir():
             continue
         if path.name.startswith(".") and path.name.endswith(PART_SUFFIX):
-            path.unlink()
+            if part_of(path) in own:
+                path.unlink(missing_ok=True)
         elif path not in targets or not _is_score_file(path):
             raise OutputError(
                 f"{folder}: holds {path.relative_to(folder)}, which is not a score file of these "
                 "shards; wanted a new or empty folder"
             )
-    return list(targets)
+    return [target for target in targets if target in own]
 
 
 def _is_score_file(path: Path) -> bool:
