@@ -81,7 +81,7 @@ def linear(rows, dtype, mark):
     return Job(
         name=f"conformity, linear, {np.dtype(dtype).name}",
         rows=rows,
-        rounds=7,
+        rounds=5,
         **arrays(rows, dtype),
         contenders=with_torch(
             {
@@ -131,7 +131,7 @@ def covariance(rows):
     return Job(
         name="covariance, float32",
         rows=rows,
-        rounds=7 if rows <= 200_000 else 3,
+        rounds=5 if rows <= 200_000 else 3,
         **arrays(rows, np.float32),
         contenders=with_torch(
             {

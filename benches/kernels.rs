@@ -182,7 +182,7 @@ fn tiles<E: Stored>(c: &mut Criterion) {
     let all = ScaledRows { rows, scale: &scale };
     let few = |count: usize| ScaledRows { rows: rows.slice(0..count), scale: &scale[..count] };
     let run = |left: ScaledRows<E>, right: ScaledRows<E>, context: &Context| {
-        let reduce = |_, tile: &mut clipsoid::tiles::Tile<E::Real>| black_box(tile.column(0)[0]);
+        let reduce = |_, tile: &clipsoid::tiles::Tile<E::Real>| black_box(tile.column(0)[0]);
         for_each_tile(left, right, false, context, reduce, |_, _| ()).expect("nobody cancels");
     };
 

@@ -66,8 +66,21 @@ def marks(found):
         )
         first, second = map(seconds, line["seconds"])
         few, many = map(rows, line["rows"])
-        lines.append(_title(f"{line['job']}, {few if few == many else f'{few} to {many}'} rows"))
-        lines.append(("  before, in column peer", second, first, "", f"{ratio:.2f}", *verdict))
+        lines.append(
+            _title(
+                f"{line['job']}, {few} to {many} rows" if grows else f"{line['job']}, {many} rows"
+            )
+        )
+        lines.append(
+            (
+                f"  peer: {f'{few} rows' if grows else '1 thread'}",
+                second,
+                first,
+                "",
+                f"{ratio:.2f}",
+                *verdict,
+            )
+        )
     if "import" in found:
         value, mark = found["import"]["seconds"], found["import"]["mark"]
         lines.append(

@@ -17,12 +17,12 @@ use clipsoid::{Context, Control, Level};
 use reference::*;
 use std::hint::black_box;
 
-const ROUNDS: usize = 21;
+const ROUNDS: usize = 9;
 /// Tiles of one turn.
 const REPEATS: usize = 8;
 const DEPTHS: [usize; 4] = [256, 512, 768, 1024];
-/// Rows on either side of the run over tiles.
-const TILES: (usize, usize) = (4 * SIDE, 8 * SIDE);
+/// Rows on either side of the run over tiles: enough for jobs of several tiles.
+const TILES: (usize, usize) = (8 * SIDE, 32 * SIDE);
 
 /// GFLOP/s by name.
 type Rates = Vec<(&'static str, f64)>;

@@ -97,11 +97,6 @@ impl Carry {
             }
         }
     }
-
-    /// Forgets the rows.
-    pub fn clear(&mut self) {
-        self.buffer = Buffer::F64(Vec::new());
-    }
 }
 
 fn widen<E: Element>(rows: Rows<E>, wide: &mut Vec<f64>) {
@@ -134,8 +129,5 @@ mod tests {
         let AnyRows::F64(rows) = carry.rows() else { panic!("a mixture is float64") };
         let all: Vec<f64> = (0..2).flat_map(|i| (0..2).map(move |k| rows.get(i, k))).collect();
         assert_eq!(all, [1.5, -2.0, 0.25, 8.0]);
-        carry.clear();
-        carry.push(AnyRows::F32(Rows::new(&[1.0f32, 2.0], 2)));
-        assert!(matches!(carry.rows(), AnyRows::F32(_)));
     }
 }

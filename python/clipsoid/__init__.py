@@ -21,7 +21,8 @@ from clipsoid.errors import (
     StoreError,
     UnavailableError,
 )
-from clipsoid.results import Calibration, Invalid, Norms, Shell
+from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
+from clipsoid.store import Store, open_store
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
 
 __all__ = [
@@ -35,11 +36,14 @@ __all__ = [
     "MismatchError",
     "Norms",
     "OutputError",
+    "Scores",
     "ShapeError",
     "Shell",
+    "Store",
     "StoreError",
     "UnavailableError",
     "__version__",
     "conformity",
     "double_ellipsoid",
+    "open_store",
 ]

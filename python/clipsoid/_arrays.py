@@ -59,7 +59,8 @@ def array_batches(x: Any, name: str) -> list[Batch]:
             raise DTypeError(f"{name}: cannot be read in CPU memory: {error}") from None
     raise DTypeError(
         f"{name}: found {type(x).__module__}.{type(x).__qualname__}; wanted an array, tensor, "
-        "Arrow or Polars column of shape (n, d), a path, or a store"
+        "Arrow or Polars column of shape (n, d), a path, or a store (lists of numbers: "
+        "np.asarray(x, dtype=np.float32))"
     )
 
 

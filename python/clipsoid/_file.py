@@ -39,6 +39,7 @@ def header(e: Ellipsoid) -> dict[str, Any]:
         "clipsoid_version": _native.__version__,
         **{name: int(state[name]) for name in _COUNTS},
         "missing": e._missing,
+        "rows_of_inputs": e._rows_of_inputs,
         "dim": e.dim,
         "dtypes": sorted(e.dtypes),
         "precision": "float64" if state["float64"] else "auto",
@@ -58,8 +59,9 @@ def to_bytes(e: Ellipsoid) -> bytes:
     state: dict[str, Any] = dict(e._state)
     tensors = {name: np.ascontiguousarray(state[name]) for name in _VECTORS}
     tensors["norms"] = np.array([state[name] for name in _NORMS])
-    if state["scatter"] is not None:
-        tensors["scatter"] = np.ascontiguousarray(state["scatter"].reshape(e.dim, e.dim))
+    scatter = e._moments.scatter()
+    if scatter is not None:
+        tensors["scatter"] = scatter.reshape(e.dim, e.dim)
     return save(tensors, metadata={"clipsoid": json.dumps(header(e))})
 
 
@@ -67,6 +69,15 @@ def write_ellipsoid(e: Ellipsoid, path: str | os.PathLike[str]) -> None:
     """Write the file beside its place and rename it into it."""
     with written_beside(path) as temporary:
         temporary.write_bytes(to_bytes(e))
+
+
+def is_ellipsoid(path: Path) -> bool:
+    """Whether a file looks like one that `write_ellipsoid` wrote, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return FORMAT.encode() in file.read(4096)
+    except OSError:
+        return False
 
 
 def read_ellipsoid(cls: type[E], path: str | os.PathLike[str]) -> E:
@@ -94,7 +105,7 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
         length = int.from_bytes(contents[:8], "little")
         metadata = json.loads(contents[8 : 8 + length]).get("__metadata__", {})
         made = json.loads(metadata["clipsoid"])
-    except (SafetensorError, KeyError, ValueError):
+    except (SafetensorError, KeyError, ValueError, RecursionError):
         raise StoreError("is not an ellipsoid file, or is damaged") from None
     if not isinstance(made, dict):
         raise StoreError("is not an ellipsoid file, or is damaged")
@@ -112,7 +123,6 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
         **{name: tensors[name] for name in _VECTORS},
         **dict(zip(_NORMS, tensors["norms"].tolist(), strict=True)),
         "float64": made["precision"] == "float64",
-        "scatter": None if scatter is None else scatter.reshape(-1),
     }
     # The matrix is not made and thrown away again: only the state is the file's.
     e = cls(
@@ -122,8 +132,8 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
         encoder=made["encoder"],
         temperature=made["temperature"],
     )
-    e._moments = _native.Moments.from_state(state)
-    e._missing = made["missing"]
+    e._moments = _native.Moments.from_state(state, None if scatter is None else scatter.reshape(-1))
+    e._missing, e._rows_of_inputs = made["missing"], made["rows_of_inputs"]
     e._dtypes, e._inputs = frozenset(made["dtypes"]), frozenset(made["inputs"])
     e._simd, e._dropped = frozenset(made["simd"]), tuple(made["dropped"])
     if made["calibration"] is not None:
@@ -161,7 +171,7 @@ def _is_calibration(value: Any) -> bool:
 
 #: What each field of the header has to be.
 _FIELDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys((*_COUNTS, "missing"), _is_count),
+    **dict.fromkeys((*_COUNTS, "missing", "rows_of_inputs"), _is_count),
     **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), _is_list_of_text),
     "dim": lambda dim: _is_count(dim) and dim > 0,
     "precision": lambda precision: precision in ("auto", "float64"),

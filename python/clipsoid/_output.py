@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,9 +19,14 @@ def part_of(temporary: Path) -> Path:
     return temporary.with_name(name.rpartition(".")[0])
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Refuse, before any work is done, a file that could not be written after it."""
+def check_writable(path: str | os.PathLike[str], may_replace: Callable[[Path], bool]) -> None:
+    """Refuse, before any work is done, a file that could not or must not be written after it.
+
+    A file that is there is replaced only if `may_replace` recognises it as one of its own kind.
+    """
     path = Path(path)
+    if path.is_file() and not may_replace(path):
+        raise OutputError(f"{path}: is there already and is no ellipsoid; wanted a new name")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; wanted the name of a file")
     if not path.parent.is_dir():
@@ -44,28 +49,48 @@ def new_folders(folder: Path) -> Iterator[None]:
         raise
 
 
+def beside(path: Path) -> Path:
+    """Return the temporary path at which `path` is made; it is hidden and in the same folder."""
+    return path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there; an error that is on its way is not to be hidden by another."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def sync(path: Path) -> None:
+    """Wait until the file is on its disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def as_output_errors(path: Path) -> Iterator[None]:
+    """Raise an OutputError that names `path` in place of an OSError: no permission, disk full."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(error.errno, f"{path}: cannot be written: {reason}") from None
+
+
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path in the same folder; on success, sync it and rename it to `path`.
 
-    On any error, an interrupt included, the temporary file is removed and `path` is as it was.
-
-    Raises
-    ------
-    OutputError
-        In place of an OSError, naming `path`: no such folder, no permission, disk full.
+    On any error, an interrupt included, the temporary file is removed and `path` is as it was; an
+    OSError becomes an OutputError.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    temporary = beside(path)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        reason = error.strerror or str(error)
-        raise OutputError(error.errno, f"{path}: cannot be written: {reason}") from None
+        with as_output_errors(path):
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
-from clipsoid._source import MISSING, STATUS, Located, OnInvalid, Progress, Source
+from clipsoid._source import Located, OnInvalid, Progress, Source
+from clipsoid.results import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,29 +24,17 @@ class Reference:
     member: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Scores of one batch; NaN where `status` is not 0 (an index into ``STATUS``)."""
-
-    label: str
-    row: NDArray[np.int64]
-    conformity: NDArray[np.float64]
-    cosine_to_mean: NDArray[np.float64]
-    norm: NDArray[np.float64]
-    status: NDArray[np.uint8]
-
-
 def refuse_invalid(located: Located, status: NDArray[np.uint8]) -> None:
     """Raise for the first row whose status is not ok."""
     if status.any():
         row = int((status != 0).argmax())
-        located.refuse(row, STATUS[int(status[row])])
+        located.refuse(row, Scores.STATUS[int(status[row])])
 
 
 def mark_missing(located: Located, status: NDArray[np.uint8]) -> None:
     """Set the status of rows that the source holds a null for."""
     if located.batch.missing is not None:
-        status[located.batch.missing] = MISSING
+        status[located.batch.missing] = Scores.STATUS.index("missing")
 
 
 def score_batches(
@@ -57,6 +46,7 @@ def score_batches(
     progress: Progress | None = None,
 ) -> Iterator[Scores]:
     """Score every row of `source`; with ``"skip"``, invalid rows are left out."""
+    start = 0
     for located in source.read():
         batch = located.batch
         conformity, cosine, norm, status = _native.score(
@@ -72,25 +62,28 @@ def score_batches(
         mark_missing(located, status)
         if on_invalid == "error":
             refuse_invalid(located, status)
-        row = np.arange(located.start, located.start + done)
-        scores = Scores(located.label, row, conformity, cosine, norm, status)
+        scores = Scores(np.arange(start, start + done), conformity, cosine, norm, status)
+        start += done
         del batch, located
         yield kept(scores) if on_invalid == "skip" and status.any() else scores
         if progress is not None:
             progress(done)
 
 
+_ARRAYS = ("row", "conformity", "cosine_to_mean", "norm", "status")
+
+
 def kept(scores: Scores) -> Scores:
     """Return the rows whose status is ok."""
-    ok = scores.status == STATUS.index("ok")
-    return Scores(
-        scores.label,
-        scores.row[ok],
-        scores.conformity[ok],
-        scores.cosine_to_mean[ok],
-        scores.norm[ok],
-        scores.status[ok],
-    )
+    ok = scores.status == 0
+    return Scores(*(getattr(scores, name)[ok] for name in _ARRAYS))
+
+
+def joined(parts: list[Scores]) -> Scores:
+    """Return all rows in order."""
+    if len(parts) == 1:
+        return parts[0]
+    return Scores(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS))
 
 
 def gather(parts: Iterator[NDArray[Any]]) -> NDArray[np.float64]:

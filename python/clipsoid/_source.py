@@ -14,12 +14,11 @@ from clipsoid.errors import InvalidRowError, MismatchError, ShapeError
 
 OnInvalid = Literal["error", "skip", "null"]
 
+#: More threads than any machine has are a mistake.
+MAX_THREADS = 4096
+
 #: Called with the number of rows of each batch that is done.
 Progress = Callable[[int], object]
-
-#: Names of a row's status, by code; the core knows the first three.
-STATUS = ("ok", "non_finite", "zero_norm", "missing")
-MISSING = STATUS.index("missing")
 
 _PROBLEMS = {
     "non_finite": "holds a value that is not finite (NaN or infinity)",
@@ -57,6 +56,8 @@ class Source:
 
     Attributes
     ----------
+    name : str
+        What messages call the whole: the argument, or the first file.
     dim, count : int
         Features and rows.
     dtypes : frozenset of str
@@ -67,6 +68,7 @@ class Source:
         Gives the fingerprints of the files; none for arrays.
     """
 
+    name: str
     dim: int
     count: int
     dtypes: frozenset[str]
@@ -76,7 +78,7 @@ class Source:
     def expect_dim(self, dim: int, of: str) -> None:
         """Raise unless the rows have `dim` features."""
         if self.dim != dim:
-            raise MismatchError(f"the rows have {self.dim} features, {of} has {dim}")
+            raise MismatchError(f"{self.name}: the rows have {self.dim} features, {of} has {dim}")
 
 
 def as_source(x: Any, name: str = "x") -> Source:
@@ -106,7 +108,8 @@ def as_source(x: Any, name: str = "x") -> Source:
         def inputs() -> tuple[str, ...]:
             return tuple(sorted({shard.fingerprint() for shard in store.shards if shard.count}))
 
-        return Source(store.dim, store.count, store.dtypes, read_store, inputs)
+        first = str(store.shards[0].path)
+        return Source(first, store.dim, store.count, store.dtypes, read_store, inputs)
 
     batches = array_batches(x, name)
     if not batches:
@@ -119,6 +122,7 @@ def as_source(x: Any, name: str = "x") -> Source:
             start += len(batch)
 
     return Source(
+        name,
         batches[0].dim,
         sum(len(batch) for batch in batches),
         frozenset(batch.dtype for batch in batches),
@@ -135,5 +139,9 @@ def check_policy(on_invalid: str) -> None:
 
 def check_threads(n_threads: object) -> None:
     """Raise unless `n_threads` is None or a positive integer."""
-    if n_threads is not None and (not isinstance(n_threads, SupportsIndex) or index(n_threads) < 1):
-        raise ValueError(f"n_threads={n_threads!r}; wanted None (all) or an integer of 1 or more")
+    if n_threads is not None and (
+        not isinstance(n_threads, SupportsIndex) or not 1 <= index(n_threads) <= MAX_THREADS
+    ):
+        raise ValueError(
+            f"n_threads={n_threads!r}; wanted None (all) or an integer from 1 to {MAX_THREADS}"
+        )

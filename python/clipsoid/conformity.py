@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._batch import Batch
-from clipsoid._scoring import mark_missing, refuse_invalid
 from clipsoid._source import Located, OnInvalid, Source, as_source, check_policy, check_threads
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import UnavailableError
+from clipsoid.errors import InvalidRowError, UnavailableError
 from clipsoid.results import Calibration
 
 METHODS = ("linear", "pairwise", "estimated")
@@ -102,15 +101,16 @@ def conformity(
 def _pairwise(source: Source, on_invalid: OnInvalid, n_threads: int | None) -> NDArray[np.float64]:
     parts = list(source.read())
     rows, dtype = _gathered(parts)
-    values, status = _native.pairwise_conformity(rows, dtype, n_threads)
-    start = 0
-    for part in parts:
-        # Where a row lies, and whether it is missing, is known to the part that it came from.
-        own = status[start : start + len(part.batch)]
-        mark_missing(part, own)
-        if on_invalid == "error":
-            refuse_invalid(part, own)
-        start += len(own)
+    skip = on_invalid != "error"
+    try:
+        values, status = _native.pairwise_conformity(rows, dtype, skip, n_threads)
+    except InvalidRowError as error:
+        row = error.row
+        for part in parts:
+            if row < len(part.batch):
+                part.refuse_native(row, error.status)
+            row -= len(part.batch)
+        raise
     return values[status == 0] if on_invalid == "skip" else values
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal, Self
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
-from clipsoid._scoring import Reference, Scores, gather, score_batches
+from clipsoid._scoring import Reference, gather, joined, score_batches
 from clipsoid._source import (
     Located,
     OnInvalid,
@@ -22,9 +23,13 @@ from clipsoid._source import (
     check_threads,
 )
 from clipsoid.errors import InvalidRowError, MismatchError, ShapeError, UnavailableError
-from clipsoid.results import Calibration, Invalid, Norms, Shell
+from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 
 Array = NDArray[np.float64]
+
+#: Most features of a row, and most with a covariance matrix (2 GB of it).
+MAX_DIM = 1 << 24
+MAX_COVARIANCE_DIM = 1 << 14
 
 #: Norms within 1 +- this are those of normalised rows: half precision gives 0.9995 to 1.0005.
 NORMALIZED_WITHIN = 0.01
@@ -90,16 +95,27 @@ class Ellipsoid:
             raise ShapeError(f"dim={dim!r}; wanted an integer of 1 or more")
         if precision not in ("auto", "float64"):
             raise ValueError(f"precision={precision!r}; wanted 'auto' or 'float64'")
-        if temperature is not None and not temperature > 0:
+        if temperature is not None and not (
+            isinstance(temperature, (int, float)) and temperature > 0
+        ):
             raise ValueError(f"temperature={temperature!r}; wanted a number above 0")
+        if dim > MAX_DIM or (covariance and dim > MAX_COVARIANCE_DIM):
+            raise ShapeError(
+                f"rows have {dim} features, a covariance takes {8e-9 * dim**2:,.0f} GB; wanted at "
+                f"most {MAX_COVARIANCE_DIM} with covariance and {MAX_DIM} without "
+                "(is the array transposed?)"
+            )
         self._moments = _native.Moments(int(dim), covariance, precision == "float64")
         self._summary: _native._State | None = None
+        # Of the rows seen, those that were null, and those that came from files.
         self._missing = 0
+        self._rows_of_inputs = 0
         self._dtypes: frozenset[str] = frozenset()
         self._inputs: frozenset[str] = frozenset()
         self._calibration: Calibration | None = None
         self._dropped: tuple[str, ...] = ()
-        self._simd = frozenset({_native.simd_level()})
+        self._simd: frozenset[str] = frozenset()
+        self._lock = threading.RLock()
         self.encoder = encoder
         self.temperature = temperature
 
@@ -186,18 +202,26 @@ class Ellipsoid:
         check_policy(on_invalid)
         check_threads(n_threads)
         source.expect_dim(self.dim, "the ellipsoid")
+        with self._lock:
+            return self._add_locked(source, on_invalid != "error", n_threads, progress)
+
+    def _add_locked(
+        self, source: Source, skip: bool, n_threads: int | None, progress: Progress | None
+    ) -> Self:
         before = self.__dict__ | {"_moments": self._moments.copy()}
         try:
             for located in source.read():
-                self._add_batch(located, on_invalid != "error", n_threads)
+                self._add_batch(located, skip, n_threads)
                 if progress is not None:
                     progress(len(located.batch))
                 del located
+            inputs = source.inputs()
+            self._rows_of_inputs += source.count if inputs else 0
+            self._inputs |= set(inputs)
         except BaseException:
             # A failed call, however late, leaves the ellipsoid as it was.
             self.__dict__.update(before)
             raise
-        self._inputs |= set(source.inputs())
         return self
 
     def _add_batch(self, located: Located, skip: bool, n_threads: int | None) -> None:
@@ -209,14 +233,15 @@ class Ellipsoid:
             located.refuse_native(error.row - first, error.status)
         self._summary, self._calibration = None, None
         self._dtypes |= {batch.dtype}
+        self._simd |= {_native.simd_level()}
         if batch.missing is not None:
             self._missing += int(batch.missing.sum())
 
     def merge(self, *others: Ellipsoid) -> Ellipsoid:
         """Return the ellipsoid of the rows of all, as if they had been fitted together.
 
-        What cannot be merged is dropped, and `dropped` names it: the calibration, and the
-        covariance if one of the ellipsoids has none.
+        What cannot be merged is dropped, and `dropped` names it: the calibration; the covariance,
+        if one of the ellipsoids has none; encoder and temperature, if one does not know them.
 
         Parameters
         ----------
@@ -233,12 +258,27 @@ class Ellipsoid:
         MismatchError
             If dimensions, encoders or temperatures differ.
         """
+        for other in others:
+            if not isinstance(other, Ellipsoid):
+                raise TypeError(f"merge takes ellipsoids, found {type(other).__qualname__}")
         merged = type(self).__new__(type(self))
         merged.__dict__.update(self.__dict__)
+        merged._lock = threading.RLock()
         merged._moments, merged._summary = self._moments.copy(), None
         merged._calibration = None
         dropped = dict.fromkeys(self._dropped)
-        everyone = (self, *others)
+        # One without rows has nothing to object with: it may start a reduction.
+        everyone = [e for e in (self, *others) if e._moments.seen] or [self]
+        for name in ("encoder", "temperature"):
+            values = {getattr(e, name) for e in everyone}
+            known = values - {None}
+            if len(known) > 1:
+                both = " and ".join(sorted(map(repr, known)))
+                raise MismatchError(f"the {name}s of the ellipsoids differ: {both}")
+            # One that is not known cannot vouch for the other.
+            setattr(merged, name, known.pop() if len(values) == 1 and known else None)
+            if len(values) > 1:
+                dropped[name] = None
         if any(e._calibration is not None for e in everyone):
             dropped["calibration"] = None
         if len({e.has_covariance for e in everyone}) > 1:
@@ -246,10 +286,9 @@ class Ellipsoid:
         for other in others:
             if other.dim != self.dim:
                 raise MismatchError(f"ellipsoids have {self.dim} and {other.dim} features")
-            merged.encoder = _agreed("encoders", merged.encoder, other.encoder)
-            merged.temperature = _agreed("temperatures", merged.temperature, other.temperature)
             merged._moments.merge(other._moments, None)
             merged._missing += other._missing
+            merged._rows_of_inputs += other._rows_of_inputs
             merged._dtypes |= other._dtypes
             merged._inputs |= other._inputs
             merged._simd |= other._simd
@@ -261,9 +300,10 @@ class Ellipsoid:
 
     @property
     def _state(self) -> _native._State:
-        if self._summary is None:
-            self._summary = self._moments.state()
-        return self._summary
+        with self._lock:
+            if self._summary is None:
+                self._summary = self._moments.state()
+            return self._summary
 
     def _need_squares(self, what: str) -> None:
         greatest = self._state["norm_max"]
@@ -275,7 +315,8 @@ class Ellipsoid:
 
     def _need(self, rows: int, what: str) -> None:
         if self.count < rows:
-            raise ShapeError(f"{what} needs at least {rows} valid rows, found {self.count}")
+            out = f" ({self.invalid.total} were left out)" if self.invalid.total else ""
+            raise ShapeError(f"{what}: found {self.count} valid rows{out}, wanted {rows} or more")
 
     @property
     def dim(self) -> int:
@@ -347,14 +388,15 @@ class Ellipsoid:
     @property
     def has_covariance(self) -> bool:
         """Whether `covariance` can be had."""
-        return self._state["scatter"] is not None
+        return self._moments.has_scatter
 
     @property
     def covariance(self) -> Array:
         """Covariance matrix, shape (d, d), ddof 1."""
         self._need(2, "the covariance")
         self._need_squares("the covariance")
-        scatter = self._state["scatter"]
+        with self._lock:
+            scatter = self._moments.scatter()
         if scatter is None:
             reason = (
                 "it was dropped by a merge with an ellipsoid that has none"
@@ -409,6 +451,11 @@ class Ellipsoid:
 
     # ------------------------------------------------------------ rows against it
 
+    @property
+    def fully_known(self) -> bool:
+        """Whether every row seen came from a file whose fingerprint is among `inputs`."""
+        return 0 < self._moments.seen == self._rows_of_inputs
+
     def reference(self, *, member: bool) -> Reference:
         """Return what rows are scored against, as the scoring loop takes it."""
         self._need(2 if member else 1, "conformity")
@@ -427,6 +474,28 @@ class Ellipsoid:
         source.expect_dim(self.dim, "the ellipsoid")
         reference = self.reference(member=member)
         return score_batches(source, reference, on_invalid=on_invalid, n_threads=n_threads)
+
+    def score(
+        self,
+        x: Any,
+        *,
+        member: bool = False,
+        on_invalid: OnInvalid = "error",
+        n_threads: int | None = None,
+    ) -> Scores:
+        """Conformity, cosine to the mean and norm of rows, in one pass over them.
+
+        Parameters
+        ----------
+        x, member, on_invalid, n_threads
+            As for `conformity`.
+
+        Returns
+        -------
+        Scores
+            One entry per row, but for the rows that "skip" leaves out: `row` says which remain.
+        """
+        return joined(list(self._score(x, member, on_invalid, n_threads)))
 
     def conformity(
         self,
@@ -522,7 +591,9 @@ class Ellipsoid:
             regression.update(part.cosine_to_mean, part.conformity)
         count, slope, intercept, inverse_slope, inverse_intercept, pearson = regression.result()
         if count < 2:
-            raise ShapeError(f"a calibration needs at least 2 valid rows, found {count}")
+            raise ShapeError(f"a calibration: found {count} valid rows, wanted 2 or more")
+        if math.isnan(slope) or math.isnan(inverse_slope):
+            raise UnavailableError("conformity or cosine does not vary over the rows: no line fits")
         self._calibration = Calibration(
             slope, intercept, pearson, inverse_slope, inverse_intercept, count, member
         )
@@ -583,9 +654,9 @@ class Ellipsoid:
             del batch, located
         count, average, variance, least, greatest = shell.result()
         if count == 0:
-            raise ShapeError("the shell needs at least 1 valid row, found 0")
+            raise ShapeError("the shell: found 0 valid rows, wanted 1 or more")
         if not _squares_are_safe(greatest):
-            average = variance = math.nan
+            variance = math.nan
         return Shell(count, average, variance, least, greatest)
 
     # ------------------------------------------------------------------- files
@@ -641,10 +712,3 @@ class Ellipsoid:
 def _squares_are_safe(greatest: float) -> bool:
     """Whether squares of numbers up to `greatest`, and their sums, are good float64."""
     return greatest == 0 or 1e-130 < greatest < 1e145
-
-
-def _agreed(what: str, ours: Any, theirs: Any) -> Any:
-    if ours is not None and theirs is not None and ours != theirs:
-        raise MismatchError(f"the {what} of the ellipsoids differ: {ours!r} and {theirs!r}")
-    # One that is not known cannot vouch for the other.
-    return ours if ours == theirs else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,3 +118,45 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Scores:
+    """Scores of rows against an ellipsoid; every array has one entry per row.
+
+    Attributes
+    ----------
+    row : ndarray of int64
+        Number of the row among the rows that were given.
+    conformity : ndarray of float64
+        Exact conformity, in [-1, 1]; NaN where the row is invalid.
+    cosine_to_mean : ndarray of float64
+        Cosine to the raw mean, in [-1, 1]; NaN where the row is invalid or the mean is zero.
+    norm : ndarray of float64
+        In the units of the embeddings; NaN where it is not finite.
+    status : ndarray of uint8
+        0 for a valid row; else an index into ``Scores.STATUS``.
+    """
+
+    STATUS: ClassVar[tuple[str, ...]] = ("ok", "non_finite", "zero_norm", "missing")
+
+    row: NDArray[np.int64]
+    conformity: NDArray[np.float64]
+    cosine_to_mean: NDArray[np.float64]
+    norm: NDArray[np.float64]
+    status: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __repr__(self) -> str:
+        invalid = int(np.count_nonzero(self.status))
+        return f"Scores({len(self)} rows, {invalid} invalid)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the arrays by name, for instance for ``polars.DataFrame``; status in words."""
+        names = ("row", "conformity", "cosine_to_mean", "norm")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "status": np.array(self.STATUS)[self.status],
+        }

@@ -193,12 +193,13 @@ impl<E: Element, T: Real> Kernel for Multiply<'_, '_, E, T> {
         let (mr, nr) = T::micro_shape::<I>();
         let dim = rows.dim();
         let stride = dim.next_multiple_of(mr);
-        upper.clear();
+        // Every entry that is read again is written by the first chunk.
         upper.resize(dim.next_multiple_of(nr) * stride, 0.0);
         workspace.tile.resize(mr * nr, T::default());
         let used: Vec<usize> = (0..rows.count()).filter(|&i| valid[i]).collect();
         let mut scratch = rows.scratch(1);
-        for chunk in used.chunks(DEPTH) {
+        for (at, chunk) in used.chunks(DEPTH).enumerate() {
+            let first = at == 0;
             workspace.pack(isa, rows, chunk, mean, &scale, &mut scratch);
             let Workspace { left, right, tile, .. } = &mut *workspace;
             for q in 0..right.count() {
@@ -210,7 +211,7 @@ impl<E: Element, T: Real> Kernel for Multiply<'_, '_, E, T> {
                     for (j, products) in tile.chunks_exact(mr).enumerate() {
                         let sums = &mut upper[(q * nr + j) * stride + p * mr..][..mr];
                         for (sum, product) in sums.iter_mut().zip(products) {
-                            *sum += product.to_f64();
+                            *sum = if first { 0.0 } else { *sum } + product.to_f64();
                         }
                     }
                 }
@@ -257,13 +258,19 @@ impl<T: Real> Workspace<'_, T> {
                 let x = unsafe { row.add(k).read_unaligned() }.to_f64();
                 self.deviations[k] = T::from_f64((x - mean[k]) * scale[k]);
             }
-            for panels in [&mut self.left, &mut self.right] {
-                let (width, panel) = (panels.width, panels.width * panels.depth);
-                for (p, part) in self.deviations.chunks_exact(width).take(panels.count()).enumerate() {
-                    panels.elements[p * panel + depth * width..][..width].copy_from_slice(part);
-                }
-            }
+            spread(&self.deviations, &mut self.left, depth, mr);
+            spread(&self.deviations, &mut self.right, depth, nr);
         }
+    }
+}
+
+/// Puts a row's deviations into the panels, as element `depth` of every feature. `width` is that of
+/// the panels, and a constant where this is inlined: a copy of a few registers, not a call.
+#[inline(always)]
+fn spread<T: Real>(deviations: &[T], panels: &mut Panels<T>, depth: usize, width: usize) {
+    let panel = width * panels.depth;
+    for (p, part) in deviations.chunks_exact(width).take(panels.count()).enumerate() {
+        panels.elements[p * panel + depth * width..][..width].copy_from_slice(part);
     }
 }
 

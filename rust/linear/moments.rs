@@ -329,7 +329,9 @@ impl Moments {
         outcome
     }
 
-    fn extend(&mut self, rows: AnyRows, on_invalid: OnInvalid, context: &Context) -> Result<(), Error> {
+    /// As [`Moments::update`], without the copy that it goes back to: on an error, some of the rows may
+    /// have been added.
+    pub fn extend(&mut self, rows: AnyRows, on_invalid: OnInvalid, context: &Context) -> Result<(), Error> {
         let waiting = self.carry.count();
         let head = if waiting == 0 { 0 } else { rows.count().min(BLOCK - waiting) };
         let tail = head + (rows.count() - head) / BLOCK * BLOCK;
@@ -439,7 +441,24 @@ impl Moments {
         };
         self.sums.merge(&sums);
         self.seen += other.seen;
+        if self.precision != other.precision {
+            self.precision = Precision::Auto;
+        }
         Ok(())
+    }
+
+    /// Whether there is a scatter matrix.
+    pub fn has_scatter(&self) -> bool {
+        self.scatter.is_some()
+    }
+
+    /// The sums of all rows seen so far, without the scatter matrix.
+    pub fn sums(&self, context: &Context) -> Result<Sums, Error> {
+        let (sums, carry, scatter) = (self.sums.clone(), self.carry.clone(), None);
+        let mut done =
+            Moments { dim: self.dim, sums, scatter, precision: self.precision, seen: self.seen, carry };
+        done.flush(context)?;
+        Ok(done.sums)
     }
 
     /// The sums of all rows seen so far; the accumulator can go on.

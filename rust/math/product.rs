@@ -36,9 +36,11 @@ pub unsafe fn micro<T: Real, I: Isa, const V: usize, const NR: usize>(
     ldc: usize,
 ) {
     let lanes = T::lanes::<I>();
-    for start in (0..depth.max(1)).step_by(CHAIN) {
+    // Opaque, or the compiler unrolls a whole chain and runs out of registers.
+    let chain = std::hint::black_box(CHAIN);
+    for start in (0..depth.max(1)).step_by(chain) {
         let mut sums = [[T::zero(isa); V]; NR];
-        for _ in start..depth.min(start + CHAIN) {
+        for _ in start..depth.min(start + chain) {
             // SAFETY: `a` and `b` advance `depth` times within what the caller grants.
             unsafe {
                 let mut left = [T::zero(isa); V];

@@ -53,6 +53,8 @@ struct Owned<T: Releasable>(T);
 trait Releasable {
     /// The structure in its released state.
     fn empty() -> Self;
+    /// Whether it has been released, or moved elsewhere.
+    fn is_released(&self) -> bool;
     /// Calls the producer's release, once.
     fn release(&mut self);
 }
@@ -63,6 +65,9 @@ macro_rules! releasable {
             fn empty() -> Self {
                 // SAFETY: all-zero is a valid bit pattern: null pointers, zero counts, no release.
                 unsafe { std::mem::zeroed() }
+            }
+            fn is_released(&self) -> bool {
+                self.release.is_none()
             }
             fn release(&mut self) {
                 if let Some(release) = self.release {
@@ -89,7 +94,11 @@ impl<T: Releasable> Owned<T> {
         let capsule = capsule.cast::<PyCapsule>()?;
         let pointer = capsule.pointer_checked(Some(name))?.cast::<T>();
         // SAFETY: a capsule of this name holds a structure of this type.
-        Ok(Owned(unsafe { ptr::replace(pointer.as_ptr(), T::empty()) }))
+        let taken = Owned(unsafe { ptr::replace(pointer.as_ptr(), T::empty()) });
+        if taken.0.is_released() {
+            return Err(PyValueError::new_err("the Arrow data have been handed out before"));
+        }
+        Ok(taken)
     }
 }
 
@@ -104,9 +113,9 @@ unsafe impl Send for ArrowMemory {}
 // SAFETY: nothing is ever done with the shared structure but releasing it.
 unsafe impl Sync for ArrowMemory {}
 
-/// One chunk: `(values, first, valid)`. `values` are the raw bits of all elements; row `i` starts at
+/// One chunk: `(values, first, valid)`. `values` are the bytes of all elements; row `i` starts at
 /// element `first[i]`; rows with `valid[i]` false are null. `valid` is None when none is.
-type Chunk<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>, Option<Bound<'py, PyArray1<bool>>>);
+type Chunk<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<i64>>, Option<Bound<'py, PyArray1<bool>>>);
 
 /// The column's element type, its number of features (-1 when it has no row) and its chunks.
 ///
@@ -174,12 +183,43 @@ enum List {
     Offsets64,
 }
 
+/// A type as people call it; <https://arrow.apache.org/docs/format/CDataInterface.html#data-type-description-format-strings>.
+fn readable(format: &str) -> &str {
+    const NAMES: [(&str, &str); 23] = [
+        ("n", "nulls"),
+        ("b", "booleans"),
+        ("c", "int8"),
+        ("C", "uint8"),
+        ("s", "int16"),
+        ("S", "uint16"),
+        ("i", "int32"),
+        ("I", "uint32"),
+        ("l", "int64"),
+        ("L", "uint64"),
+        ("e", "float16"),
+        ("f", "float32"),
+        ("g", "float64"),
+        ("u", "strings"),
+        ("U", "strings"),
+        ("vu", "strings"),
+        ("z", "binary"),
+        ("Z", "binary"),
+        ("+l", "lists"),
+        ("+L", "lists"),
+        ("+vl", "list views"),
+        ("+vL", "list views"),
+        ("+s", "structs"),
+    ];
+    let known = NAMES.iter().find(|(code, _)| *code == format);
+    if format.starts_with("+w:") { "fixed-size lists" } else { known.map_or(format, |(_, name)| name) }
+}
+
 fn layout(schema: &ArrowSchema) -> PyResult<(List, &'static str)> {
     // SAFETY: a schema in use has a null-terminated format.
     let format =
         |schema: &ArrowSchema| unsafe { CStr::from_ptr(schema.format) }.to_string_lossy().into_owned();
     let outer = format(schema);
-    let wanted = "a list or fixed-size list of float16, float32 or float64";
+    let wanted = "wanted a list or fixed-size list of float16, float32 or float64";
     let list = match outer.as_str() {
         "+l" => List::Offsets32,
         "+L" => List::Offsets64,
@@ -195,8 +235,17 @@ fn layout(schema: &ArrowSchema) -> PyResult<(List, &'static str)> {
         "e" => Ok((list, "float16")),
         "f" => Ok((list, "float32")),
         "g" => Ok((list, "float64")),
-        _ => Err(PyTypeError::new_err(format!("found lists of Arrow type '{inner}'; wanted {wanted}"))),
+        _ => Err(PyTypeError::new_err(format!("found lists of {}; {wanted}", readable(&inner)))),
     }
+}
+
+/// Offset `i` of a list array.
+///
+/// # Safety
+/// The array's second buffer covers it; it need not be aligned.
+unsafe fn list_offset<T: Copy + Into<i64>>(array: &ArrowArray, i: i64) -> i64 {
+    // SAFETY: the caller vouches for the buffer.
+    unsafe { (*array.buffers.add(1)).cast::<T>().add(i as usize).read_unaligned() }.into()
 }
 
 /// Bits `offset..offset + length` of a validity bitmap; None when it says that all are valid.
@@ -227,15 +276,11 @@ fn chunk<'py>(
     // SAFETY: a live list array with one child; its buffers cover offset + length rows.
     let (valid, starts, child) = unsafe {
         let starts: Vec<i64> = match list {
+            // An array without rows may have no offsets at all.
+            _ if length == 0 => vec![0],
             List::Fixed(width) => (offset..=offset + length).map(|i| i * width).collect(),
-            List::Offsets32 => {
-                let offsets = (*array.0.buffers.add(1)).cast::<i32>();
-                (offset..=offset + length).map(|i| i64::from(*offsets.add(i as usize))).collect()
-            }
-            List::Offsets64 => {
-                let offsets = (*array.0.buffers.add(1)).cast::<i64>();
-                (offset..=offset + length).map(|i| *offsets.add(i as usize)).collect()
-            }
+            List::Offsets32 => (offset..=offset + length).map(|i| list_offset::<i32>(&array.0, i)).collect(),
+            List::Offsets64 => (offset..=offset + length).map(|i| list_offset::<i64>(&array.0, i)).collect(),
         };
         (validity(&array.0, offset, length), starts, &**array.0.children)
     };
@@ -262,35 +307,33 @@ fn chunk<'py>(
     let values = unsafe {
         let (data, count) = ((*child.buffers.add(1)).cast::<u8>(), child.length as usize);
         let first = child.offset as usize;
-        let memory = move || -> PyResult<Bound<'py, PyAny>> {
-            Ok(Bound::new(py, ArrowMemory { _array: array })?.into_any())
+        let size = if dtype == "float16" {
+            2
+        } else if dtype == "float32" {
+            4
+        } else {
+            8
         };
-        match dtype {
-            "float16" => share::<u16>(data, first, count, memory()?),
-            "float32" => share::<f32>(data, first, count, memory()?),
-            _ => share::<f64>(data, first, count, memory()?),
-        }
+        let memory = Bound::new(py, ArrowMemory { _array: array })?.into_any();
+        share(data, first * size, count * size, memory)
     };
     let first = starts[..length as usize].to_vec().into_pyarray(py);
     Ok((values, first, valid.map(|bits| bits.into_pyarray(py))))
 }
 
-/// A numpy view of an Arrow buffer.
+/// A numpy view of the bytes of an Arrow buffer, which need not be aligned for their type.
 ///
 /// # Safety
-/// `data` has `count` elements from `first` on, for as long as `memory` lives.
-unsafe fn share<'py, T: numpy::Element>(
+/// `data` has `count` bytes from `first` on, for as long as `memory` lives.
+unsafe fn share<'py>(
     data: *const u8,
     first: usize,
     count: usize,
     memory: Bound<'py, PyAny>,
-) -> Bound<'py, PyAny> {
+) -> Bound<'py, PyArray1<u8>> {
     if data.is_null() || count == 0 {
-        return PyArray1::<T>::from_vec(memory.py(), Vec::new()).into_any();
+        return PyArray1::from_vec(memory.py(), Vec::new());
     }
-    // SAFETY: Arrow buffers are aligned for their type; the caller vouches for the rest.
-    unsafe {
-        let view = ArrayView1::from_shape_ptr(count, data.cast::<T>().add(first));
-        PyArray1::borrow_from_array(&view, memory).into_any()
-    }
+    // SAFETY: the caller vouches for the bytes.
+    unsafe { PyArray1::borrow_from_array(&ArrayView1::from_shape_ptr(count, data.add(first)), memory) }
 }

@@ -2,11 +2,12 @@
 
 use super::array::rows;
 use super::errors::to_python;
+use super::rows::policy;
 use super::run::run;
 use crate::linear::covariance::{Precision, Scatter};
-use crate::linear::moments::{self, Invalid, OnInvalid, Sums};
+use crate::linear::moments::{self, Invalid, Sums};
 use crate::linear::stats::Stats;
-use numpy::{IntoPyArray, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -46,9 +47,9 @@ impl Moments {
     ) -> PyResult<()> {
         // SAFETY: `array` is borrowed for the whole call.
         let rows = unsafe { rows(array, dtype)? };
-        let on_invalid = if skip_invalid { OnInvalid::Skip } else { OnInvalid::Error };
+        let on_invalid = policy(skip_invalid);
         let moments = &mut self.0;
-        run(py, n_threads, array.len(), |context| moments.update(rows, on_invalid, context))
+        run(py, n_threads, array.len(), |context| moments.extend(rows, on_invalid, context))
     }
 
     #[pyo3(signature = (other, n_threads))]
@@ -61,9 +62,20 @@ impl Moments {
         Moments(self.0.clone())
     }
 
-    /// Everything, as numbers and arrays; see `from_state`.
+    #[getter]
+    fn has_scatter(&self) -> bool {
+        self.0.has_scatter()
+    }
+
+    /// The scatter matrix, row-major, or None.
+    fn scatter<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
+        let (_, scatter) = run(py, Some(1), 0, |context| self.0.finish(context))?;
+        Ok(scatter.map(|scatter| scatter.matrix().into_pyarray(py)))
+    }
+
+    /// Everything but the scatter matrix, as numbers and arrays; see `from_state`.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (sums, scatter) = run(py, Some(1), 0, |context| self.0.finish(context))?;
+        let sums = run(py, Some(1), 0, |context| self.0.sums(context))?;
         let state = PyDict::new(py);
         state.set_item("count", sums.count)?;
         state.set_item("seen", self.0.seen())?;
@@ -77,13 +89,17 @@ impl Moments {
         state.set_item("mean", sums.mean.into_pyarray(py))?;
         state.set_item("squares", sums.squares.into_pyarray(py))?;
         state.set_item("unit_sum", sums.unit_sum.into_pyarray(py))?;
-        state.set_item("scatter", scatter.map(|scatter| scatter.matrix().into_pyarray(py)))?;
         Ok(state)
     }
 
-    /// From what `state` gave.
+    /// From what `state` and `scatter` gave.
     #[staticmethod]
-    fn from_state(py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<Moments> {
+    #[pyo3(signature = (state, scatter))]
+    fn from_state(
+        py: Python<'_>,
+        state: &Bound<'_, PyDict>,
+        scatter: Option<PyReadonlyArray1<'_, f64>>,
+    ) -> PyResult<Moments> {
         let item = |name: &str| -> PyResult<Bound<'_, PyAny>> {
             state.get_item(name)?.ok_or_else(|| super::errors::internal(format!("no {name}")))
         };
@@ -110,10 +126,7 @@ impl Moments {
             },
         };
         let dim = sums.mean.len();
-        let scatter = match item("scatter")?.is_none() {
-            true => None,
-            false => Some(vector("scatter")?),
-        };
+        let scatter = scatter.map(|matrix| matrix.as_array().to_vec());
         let expected = dim * dim;
         for (what, found, expected) in [
             ("squares", sums.squares.len(), dim),

@@ -17,6 +17,11 @@ use pyo3::prelude::*;
 type Vector<'py> = Bound<'py, PyArray1<f64>>;
 type Codes<'py> = Bound<'py, PyArray1<u8>>;
 
+/// What the core does with invalid rows.
+pub fn policy(skip_invalid: bool) -> OnInvalid {
+    if skip_invalid { OnInvalid::Skip } else { OnInvalid::Error }
+}
+
 fn codes<'py>(py: Python<'py>, status: Vec<Status>) -> Codes<'py> {
     status.into_iter().map(|status| status as u8).collect::<Vec<_>>().into_pyarray(py)
 }
@@ -50,18 +55,20 @@ pub fn score<'py>(
 
 /// `(conformity, status)` of each row, from all pairs.
 #[pyfunction]
-#[pyo3(signature = (array, dtype, n_threads))]
+#[pyo3(signature = (array, dtype, skip_invalid, n_threads))]
 pub fn pairwise_conformity<'py>(
     py: Python<'py>,
     array: &Bound<'py, PyUntypedArray>,
     dtype: &str,
+    skip_invalid: bool,
     n_threads: Option<usize>,
 ) -> PyResult<(Vector<'py>, Codes<'py>)> {
     // SAFETY: `array` is borrowed for the whole call.
     let rows = unsafe { rows(array, dtype)? };
     let cost = array.len().saturating_mul(rows.count());
+    let on_invalid = policy(skip_invalid);
     let (values, status) =
-        run(py, n_threads, cost, |context| conformity::pairwise_conformity(rows, context))?;
+        run(py, n_threads, cost, |context| conformity::pairwise_conformity(rows, on_invalid, context))?;
     Ok((values.into_pyarray(py), codes(py, status)))
 }
 
@@ -107,7 +114,7 @@ impl Shell {
     ) -> PyResult<()> {
         // SAFETY: `array` is borrowed for the whole call.
         let rows = unsafe { rows(array, dtype)? };
-        let on_invalid = if skip_invalid { OnInvalid::Skip } else { OnInvalid::Error };
+        let on_invalid = policy(skip_invalid);
         let Shell { mean, stats } = self;
         run(py, n_threads, array.len(), |context| {
             shell::add_distances(stats, rows, mean, on_invalid, context)

@@ -31,20 +31,20 @@ pub fn run<T: Send>(
     if cost < BRIEF {
         return py.detach(|| work(&context)).map_err(|error| to_python(py, error));
     }
-    let (outcome, signal) = py.detach(|| {
+    let (outcome, signal) = py.detach(|| -> PyResult<_> {
         thread::scope(|scope| {
             let (done, finished) = channel();
-            scope.spawn(|| {
+            let context = &context;
+            thread::Builder::new().name("clipsoid".to_owned()).spawn_scoped(scope, move || {
                 // The receiver is gone only if this thread's owner panicked.
-                let _ = done.send(work(&context));
-                drop(done);
-            });
+                let _ = done.send(work(context));
+            })?;
             let mut signal = None;
             loop {
                 match finished.recv_timeout(PATIENCE) {
-                    Ok(outcome) => return (outcome, signal),
+                    Ok(outcome) => return Ok((outcome, signal)),
                     // The worker panicked: the scope passes the panic on.
-                    Err(RecvTimeoutError::Disconnected) => return (Err(Error::Interrupted), signal),
+                    Err(RecvTimeoutError::Disconnected) => return Ok((Err(Error::Interrupted), signal)),
                     Err(RecvTimeoutError::Timeout) if signal.is_none() => {
                         if let Err(raised) = Python::attach(|py| py.check_signals()) {
                             control.cancel();
@@ -55,7 +55,7 @@ pub fn run<T: Send>(
                 }
             }
         })
-    });
+    })?;
     match signal {
         Some(raised) => Err(raised),
         None => outcome.map_err(|error| to_python(py, error)),

@@ -4,12 +4,13 @@
 //! matrix of cosines. Quadratic in the number of rows: the independent check of the linear form in
 //! [`crate::linear::score`].
 //!
-//! Cosines are float32 chains from rows narrower than float64 (each within `d 2^-24`, in practice
-//! `1e-7`) and float64 chains from float64 rows; they are summed in float64. Memory: three numbers
+//! Cosines are float32 sums from rows narrower than float64, near `1e-7` (the bound is that of
+//! [`crate::math::product`]), and float64 sums from float64 rows; they are added in float64. Memory: three numbers
 //! per row, and per thread the packed strip and tile of [`crate::tiles`], 3 MB at 512 features.
 
 use crate::element::{Element, Real};
 use crate::error::{Error, Status};
+use crate::linear::moments::OnInvalid;
 use crate::linear::norms::{RowNorms, norms};
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
@@ -18,13 +19,25 @@ use crate::tiles::{SIDE, ScaledRows, Tile, for_each_tile};
 use crate::with_rows;
 
 /// The conformity of each row within the set; NaN where its status is not [`Status::Ok`]. Invalid
-/// rows are no part of the set.
-pub fn pairwise_conformity(rows: AnyRows, context: &Context) -> Result<(Vec<f64>, Vec<Status>), Error> {
-    with_rows!(rows, rows => of_rows(rows, context))
+/// rows are refused, or are no part of the set.
+pub fn pairwise_conformity(
+    rows: AnyRows,
+    on_invalid: OnInvalid,
+    context: &Context,
+) -> Result<(Vec<f64>, Vec<Status>), Error> {
+    with_rows!(rows, rows => of_rows(rows, on_invalid, context))
 }
 
-fn of_rows<E: Element>(rows: Rows<E>, context: &Context) -> Result<(Vec<f64>, Vec<Status>), Error> {
+fn of_rows<E: Element>(
+    rows: Rows<E>,
+    on_invalid: OnInvalid,
+    context: &Context,
+) -> Result<(Vec<f64>, Vec<Status>), Error> {
     let RowNorms { norm, status } = norms(rows, context)?;
+    let invalid = status.iter().position(|&status| status != Status::Ok);
+    if let (Some(row), OnInvalid::Error) = (invalid, on_invalid) {
+        return Err(Error::InvalidRow { row: row as u64, status: status[row] });
+    }
     let valid = status.iter().filter(|&&s| s == Status::Ok).count();
     if valid < 2 {
         return Err(Error::TooFewRows { what: "conformity", found: valid as u64, needed: 2 });
@@ -156,9 +169,11 @@ mod tests {
             let (want, want_narrow) = (naive(&x, d), naive(&rounded, d));
             let mut first: Vec<Vec<f64>> = Vec::new();
             everywhere(|context| {
-                let (got, _) = pairwise_conformity(AnyRows::F64(Rows::new(&x, d)), context).unwrap();
+                let (got, _) =
+                    pairwise_conformity(AnyRows::F64(Rows::new(&x, d)), OnInvalid::Skip, context).unwrap();
                 let (got_narrow, _) =
-                    pairwise_conformity(AnyRows::F32(Rows::new(&narrow, d)), context).unwrap();
+                    pairwise_conformity(AnyRows::F32(Rows::new(&narrow, d)), OnInvalid::Skip, context)
+                        .unwrap();
                 for j in 0..n {
                     assert!((got[j] - want[j]).abs() < 1e-13, "{n} {d} {j}: {} {}", got[j], want[j]);
                     assert!((got_narrow[j] - want_narrow[j]).abs() < 1e-6, "{n} {d} {j}");
@@ -180,7 +195,8 @@ mod tests {
         let row = x[..d].to_vec();
         places.iter().for_each(|&at| x[at * d..(at + 1) * d].copy_from_slice(&row));
         everywhere(|context| {
-            let (got, _) = pairwise_conformity(AnyRows::F32(Rows::new(&x, d)), context).unwrap();
+            let (got, _) =
+                pairwise_conformity(AnyRows::F32(Rows::new(&x, d)), OnInvalid::Skip, context).unwrap();
             assert!(places.iter().all(|&at| got[at] == got[0]), "{:?}", places.map(|at| got[at]));
         });
     }
@@ -194,11 +210,16 @@ mod tests {
         spoiled.splice(0..0, [0.0; 5]);
         let want = naive(&x, d);
         everywhere(|context| {
-            let (got, status) = pairwise_conformity(AnyRows::F64(Rows::new(&spoiled, d)), context).unwrap();
+            let (got, status) =
+                pairwise_conformity(AnyRows::F64(Rows::new(&spoiled, d)), OnInvalid::Skip, context).unwrap();
             assert_eq!((status[0], status[11]), (Status::ZeroNorm, Status::NonFinite));
             let valid: Vec<f64> = got.into_iter().filter(|c| !c.is_nan()).collect();
             assert!(valid.len() == n && valid.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-13));
-            let lonely = pairwise_conformity(AnyRows::F64(Rows::new(&spoiled[..2 * d], d)), context);
+            let refused =
+                pairwise_conformity(AnyRows::F64(Rows::new(&spoiled, d)), OnInvalid::Error, context);
+            assert_eq!(refused, Err(Error::InvalidRow { row: 0, status: Status::ZeroNorm }));
+            let lonely =
+                pairwise_conformity(AnyRows::F64(Rows::new(&spoiled[..2 * d], d)), OnInvalid::Skip, context);
             assert_eq!(lonely, Err(Error::TooFewRows { what: "conformity", found: 1, needed: 2 }));
         });
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the exit code is returned."""
+    # A terminal that cannot show a character shows another, rather than a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     top = parser()
     options = top.parse_args(arguments)
     if options.version:
@@ -54,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         options.run(options)
+        sys.stdout.flush()
     except OutputError as error:
         return _fail(4, error.strerror or str(error))
     except ClipsoidError as error:
@@ -64,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, as `| head` does; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # Readers and writers name their files; what is left is standard output.
+        return _fail(4, f"cannot write the result: {error.strerror or error}")
     return 0
 
 

@@ -37,8 +37,12 @@ def add_parser(commands: Any) -> None:
         commands, "demo", run, "make synthetic pairs, fit, score, and compare with the paper"
     )
     parser.add_argument("--out", default="demo", metavar="DIR", help="folder (default: demo)")
-    parser.add_argument("--rows", type=int, default=20_000, metavar="N", help="pairs (20000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic data (0)")
+    parser.add_argument(
+        "--rows", type=shared.natural, default=20_000, metavar="N", help="pairs (20000)"
+    )
+    parser.add_argument(
+        "--seed", type=shared.natural, default=0, help="seed of the synthetic data (0)"
+    )
     shared.add_common(parser)
 
 
@@ -51,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     if options.rows < SHARDS:
         options.usage(f"--rows: {options.rows} is less than {SHARDS}")
     out = Path(options.out)
-    _clear(out)
+    _check_folder(out)
     start = time.perf_counter()
     data = double_ellipsoid(options.rows, seed=options.seed)
     made = time.perf_counter() - start
@@ -63,18 +67,28 @@ def run(options: argparse.Namespace) -> None:
     show(options, {**result, **results, "paper": PAPER, "metadata_key": METADATA_KEY}, text)
 
 
-def _clear(out: Path) -> None:
-    """Make room: only what an earlier demo left is removed."""
-    import shutil
+def _names(modality: str) -> list[str]:
+    """Return the files that the demo makes of a modality."""
+    shards = [f"{modality}_{i}" for i in range(SHARDS)]
+    return [
+        f"{modality}.ellipsoid",
+        *(f"embeddings/{modality}/{shard}.npy" for shard in shards),
+        *(f"scores/{modality}/{shard}.parquet" for shard in shards),
+    ]
 
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder with anything in it that the demo did not make; it deletes nothing."""
     from clipsoid.errors import OutputError
 
-    ours = {"embeddings", "scores", "image.ellipsoid", "text.ellipsoid"}
-    foreign = sorted({path.name for path in out.iterdir()} - ours) if out.is_dir() else []
-    if foreign:
-        raise OutputError(f"{out}: holds {foreign[0]}, which is not the demo's; try --out DIR")
-    if out.exists():
-        shutil.rmtree(out)
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; wanted a folder: --out DIR")
+    ours = {out / name for modality in ("image", "text") for name in _names(modality)}
+    for path in sorted(out.rglob("*")):
+        if path.is_file() and path not in ours:
+            raise OutputError(
+                f"{out}: holds {path.relative_to(out)}, which is not the demo's; try --out DIR"
+            )
 
 
 def _one(
@@ -84,14 +98,17 @@ def _one(
     import numpy as np
 
     from clipsoid import __version__
+    from clipsoid._output import as_output_errors, written_beside
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.store import open_store
     from clipsoid.store.scores import write_scores
 
     folder = out / "embeddings" / modality
-    folder.mkdir(parents=True)
+    with as_output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for i, part in enumerate(np.array_split(rows, SHARDS)):
-        np.save(folder / f"{modality}_{i}.npy", part)
+        with written_beside(folder / f"{modality}_{i}.npy") as temporary, temporary.open("wb") as f:
+            np.save(f, part)
 
     start = time.perf_counter()
     store = open_store(folder)

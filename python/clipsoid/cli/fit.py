@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--temperature",
-        type=float,
+        type=shared.positive,
         metavar="T",
         help="temperature of the encoder; kept in the file",
     )
@@ -35,13 +35,15 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from clipsoid._file import is_ellipsoid
     from clipsoid._output import check_writable
     from clipsoid.cli.info import describe, report
     from clipsoid.cli.output import show
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
+    from clipsoid.errors import ShapeError
 
-    check_writable(options.out)
+    check_writable(options.out, is_ellipsoid)
     store = shared.selected(shared.open_rows(options), options)
     with progress("fit", store.count, quiet=options.quiet) as tick:
         e = Ellipsoid.fit(
@@ -54,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
             n_threads=options.threads,
             progress=tick,
         )
+    if not e.count:
+        raise ShapeError(f"{shared.named(options)}: all {e.invalid.total} rows were left out")
     e.save(options.out)
     result = {"out": options.out, **report(e)}
     show(options, result, describe(e) + f"\nwritten                {options.out}")

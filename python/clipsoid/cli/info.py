@@ -21,7 +21,9 @@ def add_parser(commands: Any) -> None:
     parser = shared.command(
         commands, "info", run, "say what an ellipsoid file or a set of embeddings holds"
     )
-    parser.add_argument("path", metavar="PATH", help="an ellipsoid file, or embeddings (see fit)")
+    parser.add_argument(
+        "path", metavar="PATH", nargs="+", help="an ellipsoid file, or embeddings (see fit)"
+    )
     parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
     shared.add_common(parser)
@@ -29,10 +31,15 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from clipsoid._file import is_ellipsoid
     from clipsoid.cli.output import lines, plural, show
 
-    path = Path(options.path)
-    if path.is_file() and (path.suffix == ELLIPSOID_SUFFIX or _is_ellipsoid(path)):
+    path = Path(options.path[0])
+    if (
+        len(options.path) == 1
+        and path.is_file()
+        and (path.suffix == ELLIPSOID_SUFFIX or is_ellipsoid(path))
+    ):
         from clipsoid.ellipsoid import Ellipsoid
 
         e = Ellipsoid.load(path)
@@ -60,14 +67,6 @@ def run(options: argparse.Namespace) -> None:
         "last": str(store.shards[-1].path),
     }
     show(options, result, lines(text))
-
-
-def _is_ellipsoid(path: Path) -> bool:
-    """Whether a file of another suffix was written by `Ellipsoid.save`."""
-    from clipsoid._file import FORMAT
-
-    with path.open("rb") as file:
-        return FORMAT.encode() in file.read(4096)
 
 
 def report(e: Ellipsoid) -> dict[str, Any]:

@@ -18,13 +18,14 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from clipsoid._file import is_ellipsoid
     from clipsoid._output import check_writable
     from clipsoid.cli.info import describe, report
     from clipsoid.cli.output import show
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import MismatchError
 
-    check_writable(options.out)
+    check_writable(options.out, is_ellipsoid)
     first, *others = options.files
     merged = Ellipsoid.load(first)
     for file in others:

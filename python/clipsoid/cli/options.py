@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clipsoid.store import Store
 
+MAX_THREADS = 4096
+
 PATH_HELP = (
-    "embeddings: an .npy, .npz, .parquet or .safetensors file, a folder of them, or a quoted "
+    "embeddings: .npy, .npz, .parquet or .safetensors files, a folder of them, or a quoted "
     "pattern such as 'img_emb_{00000..00041}.npy' or 'shards/*.npy'"
 )
 
@@ -25,7 +28,7 @@ def command(commands: Any, name: str, run: Any, summary: str) -> argparse.Argume
 
 def add_rows(parser: argparse.ArgumentParser) -> None:
     """Add what is said about rows to be read."""
-    parser.add_argument("path", metavar="PATH", help=PATH_HELP)
+    parser.add_argument("path", metavar="PATH", nargs="+", help=PATH_HELP)
     parser.add_argument(
         "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
     )
@@ -56,7 +59,14 @@ def open_rows(options: argparse.Namespace) -> Store:
     """Open the whole set that the options name."""
     from clipsoid.store import open_store
 
-    return open_store(options.path, key=options.key, dtype=options.dtype)
+    path = options.path if len(options.path) > 1 else options.path[0]
+    return open_store(path, key=options.key, dtype=options.dtype)
+
+
+def named(options: argparse.Namespace) -> str:
+    """Return what a message calls the rows."""
+    more = len(options.path) - 1
+    return str(options.path[0]) + (f" and {more} more" if more else "")
 
 
 def selected(store: Store, options: argparse.Namespace) -> Store:
@@ -73,8 +83,26 @@ def selected(store: Store, options: argparse.Namespace) -> Store:
 
 
 def _threads(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_THREADS}")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Read a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def natural(text: str) -> int:
+    """Read a whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
 
 

@@ -51,18 +51,26 @@ def run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from clipsoid import __version__
+    from clipsoid._native import simd_level
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
-    from clipsoid.store.scores import check_targets, write_scores
+    from clipsoid.errors import OutputError, ShapeError
+    from clipsoid.store.scores import check_id_columns, check_targets, write_scores
 
     if options.outsiders and options.ellipsoid is None:
         options.usage("--outsiders needs --ellipsoid: rows are members of their own set")
     store = shared.open_rows(options)
     part = shared.selected(store, options)
     folder = Path(options.out)
+    for path in map(Path, options.path):
+        if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
+            raise OutputError(
+                f"{folder}: lies among the embeddings of {path}; wanted another place"
+            )
     # Before the first pass, so that nobody waits for a fit whose scores have no place.
     check_targets(part, folder, store)
+    check_id_columns(options.id_column)
     if options.id_column:
         part.shards[0].columns(options.id_column)
     if options.ellipsoid is None:
@@ -74,6 +82,11 @@ def run(options: argparse.Namespace) -> None:
                 encoder=options.encoder,
                 n_threads=options.threads,
                 progress=tick,
+            )
+        if e.count < 2:
+            out = f", {e.invalid.total} left out" if e.invalid.total else ""
+            raise ShapeError(
+                f"{shared.named(options)}: found {e.count} valid rows{out}; conformity takes 2"
             )
         member = True
     else:
@@ -88,7 +101,8 @@ def run(options: argparse.Namespace) -> None:
         "encoder": e.encoder,
         "is_normalized": e.is_normalized,
         "on_invalid": options.on_invalid,
-        "simd": sorted(e.simd_levels),
+        "simd": simd_level(),
+        "ellipsoid_simd": sorted(e.simd_levels),
         "dtypes": sorted(part.dtypes),
     }
     with progress("score", part.count, quiet=options.quiet) as tick:
@@ -148,13 +162,12 @@ def is_member(e: Ellipsoid, store: Store, options: argparse.Namespace) -> bool:
         return bool(options.members)
     known = sum(shard.fingerprint() in e.inputs for shard in store.shards if shard.count)
     total = sum(1 for shard in store.shards if shard.count)
-    if e.inputs and known in (0, total):
+    # None of them is among its files: that says something only if all its rows came from files.
+    if known == total or (known == 0 and e.fully_known):
         return known == total
-    found = (
-        f"{known} of {total} shards are among those it was fitted on"
-        if e.inputs
-        else "it was fitted on arrays in memory"
-    )
+    found = f"{known} of {total} shards are among those it was fitted on"
+    if not e.fully_known:
+        found += ", and some of its rows came from arrays in memory"
     raise MismatchError(
         f"{options.ellipsoid}: {found}, so it is unclear whether the rows are members of it; "
         "say --members (each row is left out of its own mean) or --outsiders"

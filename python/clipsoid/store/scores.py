@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -14,10 +15,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from clipsoid._output import PART_SUFFIX, new_folders, part_of, written_beside
-from clipsoid._scoring import Reference, Scores, kept, score_batches
-from clipsoid._source import STATUS, OnInvalid, Progress, as_source
+from clipsoid._output import (
+    PART_SUFFIX,
+    as_output_errors,
+    beside,
+    new_folders,
+    part_of,
+    remove,
+    sync,
+)
+from clipsoid._scoring import Reference, kept, score_batches
+from clipsoid._source import OnInvalid, Progress, as_source
 from clipsoid.errors import OutputError, StoreError
+from clipsoid.results import Scores
 from clipsoid.store.base import Shard, Store
 
 if TYPE_CHECKING:
@@ -31,6 +41,9 @@ FRAME_ROWS = 1 << 17
 
 #: Rows of a row group.
 GROUP_ROWS = 1 << 20
+
+#: Row numbers are 32 bits wide, as those of polars.
+MAX_ROWS = 2**32 - 1
 
 #: Columns that every score file has; id columns may not take their names.
 COLUMNS = ("shard", "row", "conformity", "cosine_to_mean", "norm", "status")
@@ -99,19 +112,19 @@ def write_scores(
     InvalidRowError, StoreError
         If a row or a file is at fault; the folder is then as it was.
     """
-    taken = sorted(set(id_columns) & set(COLUMNS))
-    if taken:
-        raise StoreError(f"id column {taken[0]!r} has the name of a score column")
+    check_id_columns(id_columns)
     targets = check_targets(store, folder, whole)
-    counts = np.zeros(len(STATUS), np.int64)
+    made = {**made, "reference": _digest(reference)}
+    _check_neighbours(folder, targets, made)
+    counts = np.zeros(len(Scores.STATUS), np.int64)
     rows = 0
-    # Files get their names when all of them are complete: a run that fails leaves the folder as
-    # it was.
-    with new_folders(folder), ExitStack() as files, _as_output_errors(folder):
+    # Files get their names when all of them are complete and synced: a run that fails while it
+    # computes or writes leaves the folder as it was.
+    with new_folders(folder), ExitStack() as cleanup, as_output_errors(folder):
+        complete: list[tuple[Path, Path]] = []
         for shard, target in zip(store.shards, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             ids = shard.columns(list(id_columns)) if id_columns else None
-            text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
             parts = score_batches(
                 as_source(replace(store, shards=(shard,))),
                 reference,
@@ -119,12 +132,49 @@ def write_scores(
                 n_threads=n_threads,
                 progress=progress,
             )
-            temporary = files.enter_context(written_beside(target))
+            temporary = beside(target)
+            cleanup.callback(remove, temporary)
+            text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
             with _Sink(temporary, shard.name, ids, text) as sink:
                 for part in parts:
-                    counts += np.bincount(part.status, minlength=len(STATUS))
+                    counts += np.bincount(part.status, minlength=len(Scores.STATUS))
                     rows += sink.write(kept(part) if on_invalid == "skip" else part)
-    return Written(tuple(targets), rows, dict(zip(STATUS, counts.tolist(), strict=True)))
+            sync(temporary)
+            complete.append((temporary, target))
+        for temporary, target in complete:
+            temporary.replace(target)
+    return Written(tuple(targets), rows, dict(zip(Scores.STATUS, counts.tolist(), strict=True)))
+
+
+def check_id_columns(names: Sequence[str]) -> None:
+    """Refuse id columns that are named twice, or as a score column is."""
+    for i, name in enumerate(names):
+        if name in COLUMNS:
+            raise StoreError(f"id column {name!r} has the name of a score column")
+        if name in names[:i]:
+            raise StoreError(f"id column {name!r} is given twice")
+
+
+def _digest(reference: Reference) -> str:
+    """Tell one reference from another."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{reference.count} {reference.member}".encode())
+    digest.update(reference.mean.tobytes() + reference.unit_mean.tobytes())
+    return digest.hexdigest()
+
+
+def _check_neighbours(folder: Path, targets: list[Path], made: Mapping[str, Any]) -> None:
+    """Refuse a folder where shards of the same set were scored in another way."""
+    import polars as pl
+
+    for path in sorted(set(folder.rglob("*.parquet")) - set(targets)):
+        theirs = json.loads(pl.read_parquet_metadata(path)[METADATA_KEY])
+        for name in sorted(made.keys() & theirs.keys()):
+            if made[name] != theirs[name]:
+                raise OutputError(
+                    f"{folder}: {path.relative_to(folder)} was scored with {name} "
+                    f"{theirs[name]!r}, this run has {made[name]!r}; wanted one way for all shards"
+                )
 
 
 def check_targets(store: Store, folder: Path, whole: Store | None = None) -> list[Path]:
@@ -135,6 +185,10 @@ def check_targets(store: Store, folder: Path, whole: Store | None = None) -> lis
     """
     targets: dict[Path, Shard] = {}
     for shard in (whole or store).shards:
+        if shard.count > MAX_ROWS:
+            raise StoreError(f"{shard.path}: has {shard.count} rows; wanted at most {MAX_ROWS}")
+        if folder.resolve() == shard.path.resolve().parent:
+            raise OutputError(f"{folder}: holds the embeddings; wanted a folder of its own")
         target = folder / PurePosixPath(shard.name).with_suffix(".parquet")
         other = targets.setdefault(target, shard)
         if other is not shard:
@@ -166,17 +220,6 @@ def _is_score_file(path: Path) -> bool:
         return False
 
 
-@contextmanager
-def _as_output_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OutputError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(error.errno, f"{folder}: cannot be written: {reason}") from None
-
-
 class _Sink:
     """A parquet file that grows by frames, written by polars in a thread of its own.
 
@@ -190,11 +233,12 @@ class _Sink:
         self._waiting = 0
         self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(maxsize=2)
         self._error: BaseException | None = None
-        self._stopped = False
+        self._stopped = self._finished = False
         self._thread = threading.Thread(target=self._write, name="clipsoid-scores", daemon=True)
 
     def write(self, part: Scores) -> int:
         """Append scores; the number of rows is returned."""
+        self._raise_error()
         self._parts.append(part)
         self._waiting += len(part.row)
         if self._waiting >= FRAME_ROWS:
@@ -227,12 +271,13 @@ class _Sink:
         }
         if self.ids is not None:
             columns |= self.ids[row].to_dict()
-        invalid = status != 0
         for name in ("conformity", "cosine_to_mean", "norm"):
-            values = pl.Series(joined(name).astype(np.float32))
-            # A null, and never a number, where there is no score.
-            columns[name] = values.fill_nan(None) if invalid.any() else values
-        columns["status"] = pl.Series(status).cat.to(pl.Enum(STATUS))
+            with np.errstate(over="ignore"):
+                values = joined(name).astype(np.float32)
+            # A null, and never a number, where there is no score, or none that float32 holds.
+            values[~np.isfinite(values)] = np.nan
+            columns[name] = pl.Series(values).fill_nan(None)
+        columns["status"] = pl.Series(status).cat.to(pl.Enum(Scores.STATUS))
         return pl.DataFrame(columns)
 
     def _schema(self) -> dict[str, Any]:
@@ -241,10 +286,9 @@ class _Sink:
         ids = {} if self.ids is None else dict(self.ids.schema)
         scores = dict.fromkeys(("conformity", "cosine_to_mean", "norm"), pl.Float32)
         places = {"shard": pl.String, "row": pl.UInt32}
-        return {**places, **ids, **scores, "status": pl.Enum(STATUS)}
+        return {**places, **ids, **scores, "status": pl.Enum(Scores.STATUS)}
 
     def _write(self) -> None:
-        import polars as pl
         from polars.io.plugins import register_io_source
 
         def frames(*_: Any) -> Iterator[pl.DataFrame]:
@@ -261,7 +305,8 @@ class _Sink:
                 row_group_size=GROUP_ROWS,
                 metadata={METADATA_KEY: self.made},
             )
-        except (pl.exceptions.PolarsError, OSError, _Stopped) as error:
+            self._finished = True
+        except BaseException as error:  # raised again, as an OutputError, by the caller's thread
             self._error = error
 
     def __enter__(self) -> Self:
@@ -274,15 +319,26 @@ class _Sink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stopped = True
+        try:
+            if kind is None:
+                self._flush()
+                self._stopped = False
+        finally:
+            self._put(None)
+            self._thread.join()
         if kind is None:
-            self._flush()
-        self._stopped = kind is not None
-        self._put(None)
-        self._thread.join()
-        if kind is None and self._error is not None:
+            self._raise_error()
+            if not self._finished:
+                raise OutputError(f"{self.path.parent}: cannot be written: the writer ended early")
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
             number = getattr(self._error, "errno", None)
             reason = getattr(self._error, "strerror", None) or str(self._error).strip()
-            raise OutputError(number, f"{self.path.parent}: cannot be written: {reason}") from None
+            raise OutputError(
+                number, f"{self.path.parent}: cannot be written: {reason or self._error!r}"
+            ) from None
 
 
 class _Stopped(Exception):
