@@ -47,7 +47,7 @@ pub enum Error {
         expected: usize,
     },
     /// Too few rows for the statistic.
-    #[error("{what} needs at least {needed} valid rows, found {found}")]
+    #[error("{what}: found {found} valid rows, wanted {needed} or more")]
     TooFewRows {
         /// The statistic.
         what: &'static str,

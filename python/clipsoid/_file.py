@@ -41,6 +41,7 @@ def header(e: Ellipsoid) -> dict[str, Any]:
         "missing": e._missing,
         "rows_of_inputs": e._rows_of_inputs,
         "dim": e.dim,
+        "covariance": e.has_covariance,
         "dtypes": sorted(e.dtypes),
         "precision": "float64" if state["float64"] else "auto",
         "simd": sorted(e.simd_levels),
@@ -116,7 +117,7 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
             f"this clipsoid ({_native.__version__}) reads {FORMAT!r} version {VERSION}"
         )
     _check_metadata(made)
-    _check_tensors(tensors, made["dim"])
+    _check_tensors(tensors, made["dim"], made["covariance"])
     scatter = tensors.get("scatter")
     state: Any = {
         **{name: made[name] for name in _COUNTS},
@@ -173,6 +174,7 @@ def _is_calibration(value: Any) -> bool:
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys((*_COUNTS, "missing", "rows_of_inputs"), _is_count),
     **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), _is_list_of_text),
+    "covariance": lambda covariance: isinstance(covariance, bool),
     "dim": lambda dim: _is_count(dim) and dim > 0,
     "precision": lambda precision: precision in ("auto", "float64"),
     "encoder": lambda encoder: encoder is None or _is_text(encoder),
@@ -189,12 +191,12 @@ def _check_metadata(made: dict[str, Any]) -> None:
             raise StoreError(f"is damaged: {name!r} in its header is {made[name]!r}")
 
 
-def _check_tensors(tensors: dict[str, Any], dim: int) -> None:
+def _check_tensors(tensors: dict[str, Any], dim: int, covariance: bool) -> None:
     shapes: dict[str, tuple[int, ...]] = {
         **dict.fromkeys(_VECTORS, (dim,)),
         "norms": (len(_NORMS),),
     }
-    if "scatter" in tensors:
+    if covariance:
         shapes["scatter"] = (dim, dim)
     for name, shape in shapes.items():
         if name not in tensors:

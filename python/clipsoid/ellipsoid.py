@@ -316,7 +316,7 @@ class Ellipsoid:
     def _need(self, rows: int, what: str) -> None:
         if self.count < rows:
             out = f" ({self.invalid.total} were left out)" if self.invalid.total else ""
-            raise ShapeError(f"{what}: found {self.count} valid rows{out}, wanted {rows} or more")
+            raise ShapeError(f"{what}: found {counted(self.count)}{out}, wanted {rows} or more")
 
     @property
     def dim(self) -> int:
@@ -577,6 +577,11 @@ class Ellipsoid:
         Calibration
             Also kept in this ellipsoid and its file; void after `update` or `merge`.
 
+        Raises
+        ------
+        UnavailableError
+            If conformity or cosine does not vary over the rows.
+
         Notes
         -----
         Definition 2 and Eq. 11 of [1]_: ``c ~ a cos(m, x) + b``. The slope is about ``|s|``, below
@@ -591,7 +596,7 @@ class Ellipsoid:
             regression.update(part.cosine_to_mean, part.conformity)
         count, slope, intercept, inverse_slope, inverse_intercept, pearson = regression.result()
         if count < 2:
-            raise ShapeError(f"a calibration: found {count} valid rows, wanted 2 or more")
+            raise ShapeError(f"a calibration: found {counted(count)}, wanted 2 or more")
         if math.isnan(slope) or math.isnan(inverse_slope):
             raise UnavailableError("conformity or cosine does not vary over the rows: no line fits")
         self._calibration = Calibration(
@@ -712,3 +717,8 @@ class Ellipsoid:
 def _squares_are_safe(greatest: float) -> bool:
     """Whether squares of numbers up to `greatest`, and their sums, are good float64."""
     return greatest == 0 or 1e-130 < greatest < 1e145
+
+
+def counted(rows: int) -> str:
+    """Return a number of valid rows in words."""
+    return f"{rows:,} valid row" + ("" if rows == 1 else "s")

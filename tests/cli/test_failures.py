@@ -54,8 +54,10 @@ def test_an_invalid_row_met_while_scoring_keeps_earlier_scores(run, shards, tmp_
 
 def test_ellipsoids_that_do_not_fit(run, shards, tmp_path):
     np.save(tmp_path / "wide.npy", np.ones((5, 7), np.float32))
-    run("fit", "wide.npy", "--out", "wide.ellipsoid", "--encoder", "A")
+    run("fit", "wide.npy", "--out", "wide.ellipsoid")
     run("fit", shards, "--out", "e.ellipsoid", "--encoder", "B")
+    np.save(tmp_path / "other.npy", np.eye(24, dtype=np.float32))
+    run("fit", "other.npy", "--out", "other.ellipsoid", "--encoder", "A")
     for arguments, words in (
         (("score", shards, "--ellipsoid", "wide.ellipsoid", "--out", "s"), ("7", "24")),
         (
@@ -63,6 +65,7 @@ def test_ellipsoids_that_do_not_fit(run, shards, tmp_path):
             ("'B'", "'C'"),
         ),
         (("merge", "e.ellipsoid", "wide.ellipsoid", "--out", "m"), ("24", "7")),
+        (("merge", "e.ellipsoid", "other.ellipsoid", "--out", "m"), ("'A'", "'B'")),
         (("merge", "e.ellipsoid", "e.ellipsoid", "--out", "m"), ("3 of the same shards",)),
         (("info", "nowhere.ellipsoid"), ("nowhere.ellipsoid",)),
         (("score", shards, "--ellipsoid", "wide.npy", "--out", "s"), ("not an ellipsoid file",)),
@@ -76,7 +79,7 @@ def test_ellipsoids_that_do_not_fit(run, shards, tmp_path):
 def test_fewer_than_two_rows(run, tmp_path):
     np.save(tmp_path / "one.npy", np.ones((1, 4), np.float32))
     outcome = run("score", "one.npy", "--out", "s")
-    assert outcome.code == 3 and "at least 2 valid rows, found 1" in outcome.err
+    assert outcome.code == 3 and "one.npy: found 1 valid row, wanted 2 or more" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -150,3 +153,96 @@ def test_a_closed_pipe_is_no_error(shards):
     command = f"{sys.executable} -m clipsoid info {shards} --json | head -c 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_an_input_is_never_overwritten(run, shards, tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(4, dtype=np.float32))
+    before = (tmp_path / "x.npy").read_bytes()
+    for command in (("fit", "x.npy"), ("merge", "x.npy")):
+        outcome = run(*command, "--out", "x.npy")
+        assert outcome.code == 4 and "is there already" in outcome.err
+    assert (tmp_path / "x.npy").read_bytes() == before
+    for out in ("shards", "shards/img_emb", "shards/scores"):
+        assert run("score", shards, "--out", out).code == 4
+    assert not (shards / "scores").exists()
+
+
+def test_the_demo_deletes_nothing(run, tmp_path):
+    precious = tmp_path / "d" / "embeddings" / "precious.npy"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    outcome = run("demo", "--rows", "100", "--out", "d")
+    assert outcome.code == 4 and "precious.npy" in outcome.err
+    assert precious.read_text() == "mine"
+
+
+def test_rows_of_unknown_origin_leave_membership_unclear(run, shards, rows, tmp_path):
+    import clipsoid as cs
+
+    np.save(tmp_path / "b.npy", rows[:40])
+    e = cs.Ellipsoid.fit(shards)
+    e.update(rows[:40])
+    e.save(tmp_path / "e.ellipsoid")
+    outcome = run("score", "b.npy", "--ellipsoid", "e.ellipsoid", "--out", "s")
+    assert outcome.code == 3 and "arrays in memory" in outcome.err and "--members" in outcome.err
+    assert run("score", shards, "--ellipsoid", "e.ellipsoid", "--out", "t").code == 0
+
+
+def test_parts_share_a_folder_if_they_were_scored_in_one_way(run, shards, tmp_path):
+    run("fit", shards, "--out", "e.ellipsoid")
+    for i in range(2):
+        assert run("score", shards, "--shards", f"{i}/3", "--out", "s").code == 0
+    other = run(
+        "score",
+        shards,
+        "--shards",
+        "2/3",
+        "--out",
+        "s",
+        "--ellipsoid",
+        "e.ellipsoid",
+        "--on-invalid",
+        "skip",
+    )
+    assert other.code == 4 and "was scored with on_invalid" in other.err
+    assert len(list((tmp_path / "s").rglob("*.parquet"))) == 2
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), ValueError("odd"), OSError(28, "No space")])
+def test_a_writer_that_dies_is_an_error(shards, tmp_path, monkeypatch, failure):
+    import polars as pl
+
+    import clipsoid as cs
+    from clipsoid.store.scores import write_scores
+
+    def half(frame, path, **_):
+        Path(path).write_bytes(b"PAR1 half")
+        raise failure
+
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", half)
+    store = cs.open_store(shards)
+    reference = cs.Ellipsoid.fit(store).reference(member=True)
+    with pytest.raises(cs.OutputError, match="cannot be written"):
+        write_scores(store, reference, tmp_path / "s", made={})
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "x.npy", "--out", "e", "--temperature", "-1"),
+        ("fit", "x.npy", "--out", "e", "--temperature", "nan"),
+        ("fit", "x.npy", "--out", "e", "--threads", "9" * 30),
+        ("demo", "--seed", "-1"),
+        ("demo", "--rows", "1"),
+    ],
+)
+def test_values_out_of_range_are_usage_errors(run, arguments):
+    assert run(*arguments).code == 2
+
+
+def test_rows_that_are_too_wide_for_a_covariance(run, tmp_path):
+    np.save(tmp_path / "t.npy", np.ones((2, 100_000), np.float32))
+    outcome = run("fit", "t.npy", "--out", "e")
+    assert outcome.code == 3 and "80 GB" in outcome.err and "transposed" in outcome.err
+    assert run("score", "t.npy", "--out", "s").code == 0

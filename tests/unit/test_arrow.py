@@ -231,3 +231,36 @@ def test_a_fixed_shape_tensor_is_a_fixed_size_list() -> None:
     x = cloud(30, 6)
     made = pa.FixedShapeTensorArray.from_numpy_ndarray(x)
     assert_same(made, x)
+
+
+def test_a_chunk_without_rows_may_have_no_offsets() -> None:
+    x = cloud(5, 2)
+    bare = pa.Array.from_buffers(
+        pa.list_(pa.float32()), 0, [None, None], children=[pa.array([], pa.float32())]
+    )
+    assert_same(pa.chunked_array([as_list(x), bare]), x)
+
+
+def test_data_that_were_handed_out_before_are_refused() -> None:
+    class Spent:
+        """Gives the same capsules again and again; the first taker empties them."""
+
+        def __init__(self) -> None:
+            self.capsules = as_list(cloud(5, 2)).__arrow_c_array__()
+
+        def __arrow_c_array__(self, requested: object = None) -> object:
+            return self.capsules
+
+    spent = Spent()
+    assert cs.Ellipsoid.fit(spent).count == 5
+    with pytest.raises(cs.ShapeError, match=r"^x: .*handed out before"):
+        cs.Ellipsoid.fit(spent)
+
+
+def test_misaligned_buffers_are_read() -> None:
+    x = cloud(5, 3)
+    shifted = pa.py_buffer(b"\0" + x.tobytes()).slice(1)
+    offsets = pa.py_buffer(b"\0" + np.arange(0, 16, 3, dtype=np.int32).tobytes()).slice(1)
+    values = pa.Array.from_buffers(pa.float32(), 15, [None, shifted])
+    column = pa.Array.from_buffers(pa.list_(pa.float32()), 5, [None, offsets], children=[values])
+    assert_same(column, x)

@@ -142,8 +142,9 @@ def test_on_unit_rows_the_slope_is_the_length_of_the_mean() -> None:
 
 def test_a_set_without_spread_has_no_calibration() -> None:
     e = cs.Ellipsoid.fit(np.ones((5, 3)))
-    got = e.calibrate(np.ones((5, 3)))
-    assert np.isnan([got.slope, got.intercept, got.pearson, got.inverse_slope]).all()
+    with pytest.raises(cs.UnavailableError, match="does not vary"):
+        e.calibrate(np.ones((5, 3)))
+    assert e.calibration is None
 
 
 @pytest.mark.parametrize("method", ["linear", "pairwise"])

@@ -137,11 +137,11 @@ def test_a_single_row_has_a_mean_but_no_covariance_nor_conformity() -> None:
     np.testing.assert_allclose(e.unit_mean, [0.6, 0.8], rtol=1e-15)
     np.testing.assert_array_equal(e.std, [0, 0])
     for name in ("covariance", "mean_conformity", "off_diagonal_dominance"):
-        with pytest.raises(cs.ShapeError, match="at least 2 valid rows, found 1"):
+        with pytest.raises(cs.ShapeError, match="found 1 valid row, wanted 2 or more"):
             getattr(e, name)
-    with pytest.raises(cs.ShapeError, match="at least 2 valid rows, found 1"):
+    with pytest.raises(cs.ShapeError, match="found 1 valid row, wanted 2 or more"):
         e.conformity(x, member=True)
     np.testing.assert_allclose(e.conformity(x), [1.0], rtol=1e-15)
     for method in ("linear", "pairwise"):
-        with pytest.raises(cs.ShapeError, match=r"at least 2 valid rows|needs .*2"):
+        with pytest.raises(cs.ShapeError, match=r"found 1 valid rows?, wanted 2 or more"):
             cs.conformity(x, method=method)

@@ -74,7 +74,7 @@ def report(e: Ellipsoid) -> dict[str, Any]:
     from clipsoid._file import header
     from clipsoid.errors import UnavailableError
 
-    result: dict[str, Any] = {"kind": "ellipsoid", **header(e), "covariance": e.has_covariance}
+    result: dict[str, Any] = {"kind": "ellipsoid", **header(e)}
     result["inputs"] = len(e.inputs)
     if e.count:
         result |= {

@@ -85,9 +85,8 @@ def run(options: argparse.Namespace) -> None:
             )
         if e.count < 2:
             out = f", {e.invalid.total} left out" if e.invalid.total else ""
-            raise ShapeError(
-                f"{shared.named(options)}: found {e.count} valid rows{out}; conformity takes 2"
-            )
+            found = plural(e.count, "valid row")
+            raise ShapeError(f"{shared.named(options)}: found {found}{out}, wanted 2 or more")
         member = True
     else:
         e = Ellipsoid.load(options.ellipsoid)
