@@ -177,8 +177,8 @@ fn product<T: Multiplied>(c: &mut Criterion) {
 }
 
 fn tiles<E: Stored>(c: &mut Criterion) {
-    let x: Vec<E> = elements(8 * SIDE);
-    let (rows, scale) = (Rows::new(&x, DIM), vec![0.5; 8 * SIDE]);
+    let x: Vec<E> = elements(16 * SIDE);
+    let (rows, scale) = (Rows::new(&x, DIM), vec![0.5; 16 * SIDE]);
     let all = ScaledRows { rows, scale: &scale };
     let few = |count: usize| ScaledRows { rows: rows.slice(0..count), scale: &scale[..count] };
     let run = |left: ScaledRows<E>, right: ScaledRows<E>, context: &Context| {
@@ -188,8 +188,8 @@ fn tiles<E: Stored>(c: &mut Criterion) {
 
     // Packing and product, as every quadratic statistic runs them.
     let mut group = c.benchmark_group("tiles");
-    group.throughput(Throughput::Elements(2 * (4 * SIDE * 8 * SIDE * DIM) as u64));
-    at_every_level(&mut group, E::NAME, |context| run(few(4 * SIDE), all, context));
+    group.throughput(Throughput::Elements(2 * (8 * SIDE * 16 * SIDE * DIM) as u64));
+    at_every_level(&mut group, E::NAME, |context| run(few(8 * SIDE), all, context));
     group.finish();
 
     // Against a single row, almost all of the time is packing.

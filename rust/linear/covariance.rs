@@ -5,7 +5,7 @@
 //! multiplied there; blocks are merged by Chan's formula in float64. Centring on a first block, or not at all, loses the small eigenvalues and fails on data
 //! with a large or drifting mean.
 //!
-//! Products of float16, bfloat16 and float32 rows are float32 sums of [`DEPTH`] terms, in chains of
+//! Products of float16, bfloat16 and float32 rows are float32 sums of 256 terms, in chains of
 //! [`CHAIN`](crate::math::product::CHAIN), added in float64. Error of an entry: at most
 //! `42 * 2^-24 = 2.5e-6` of `sqrt(C_ii C_jj)` if every rounding went the same way; below `1e-6` on
 //! two-valued features, where many do, and near `1e-7` on embeddings. Float64 rows, or any row

@@ -52,7 +52,7 @@ fn of_rows<E: Element>(
         true,
         context,
         |place, tile| {
-            let sums = context.level.dispatch(SumTile { tile: &*tile });
+            let sums = context.level.dispatch(SumTile { tile });
             let own = (place.left == place.right).then(|| tile.diagonal());
             (sums, own)
         },
