@@ -137,6 +137,11 @@ def markdown(found, lines):
         f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['simd']}; "
         f"{about['system']}; {versions}.",
         "",
+        *(
+            []
+            if "torch" in about["versions"]
+            else ["torch is not installed: its rows are missing.", ""]
+        ),
         "Times are medians of interleaved rounds, ratios medians of the ratios within a round. "
         "Memory is peak anonymous memory above input and imports; error is the largest deviation "
         "from float64.",

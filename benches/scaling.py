@@ -16,7 +16,7 @@ import memory
 import rounds
 import shards
 
-#: The most that a job may take of what its growth law says, times 1.
+#: The most that the larger size may take of what the law of growth allows.
 GROWTH_MARK = 1.2
 THREADS_MARK = 1.8
 IMPORT_MARK = 0.15

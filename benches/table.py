@@ -15,6 +15,7 @@ from pathlib import Path
 
 import machine
 import memory
+import peers
 import render
 import rounds
 import scaling
@@ -25,7 +26,7 @@ def run_job(key, rows, limits, folder, quick):
     """Measure every contender of a job: time, deviation, memory."""
     job = MAKERS[key](rows, folder)
     seconds, errors = _take_turns(job, limits, 2 if quick else job.rounds)
-    peers = [name for name in job.contenders if name != "clipsoid"]
+    others = [name for name in job.contenders if name != "clipsoid"]
     against = job.against
     if not isinstance(against, str):
         against = rounds.fastest(seconds, against)
@@ -34,7 +35,7 @@ def run_job(key, rows, limits, folder, quick):
         "rows": rows,
         "seconds": {name: statistics.median(times) for name, times in seconds.items()},
         "rounds": seconds,
-        "best_peer": rounds.fastest(seconds, peers),
+        "best_peer": rounds.fastest(seconds, others),
         "against": against,
         "ratio": rounds.ratio(seconds, "clipsoid", against),
         "mark": job.mark,
@@ -82,6 +83,8 @@ def measure(options, folder):
         return options.only is None or options.only in name
 
     found = {"machine": machine.describe(), "jobs": [], "scaling": []}
+    if not peers.HAS_TORCH:
+        render.say("torch is not installed: its contenders are left out")
     with machine.Limits() as limits:
         if wanted("machine"):
             render.say("the machine's limits")

@@ -253,7 +253,7 @@ def wanted_key(path: Path, key: str | None, found: Sequence[str], kind: str) -> 
     if key is None:
         if len(found) == 1:
             return found[0]
-        problem = f"holds {len(found)} {kind}s ({listed}); name the one that is wanted"
+        problem = f"holds {len(found)} {kind}s ({listed}); wanted one, or its name as the key (key=, --key)"
     elif key in found:
         return key
     else:
