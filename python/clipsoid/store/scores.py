@@ -224,7 +224,7 @@ class _Sink:
     """A parquet file that grows by frames, written by polars in a thread of its own.
 
     The caller computes the next scores meanwhile; at most two frames wait. An error of the writer
-    is raised by the next `write` or at the end; on an error of the caller the writer is stopped.
+    is raised by the next `write` or at the end.
     """
 
     def __init__(self, path: Path, shard: str, ids: pl.DataFrame | None, made: str) -> None:
@@ -233,7 +233,7 @@ class _Sink:
         self._waiting = 0
         self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(maxsize=2)
         self._error: BaseException | None = None
-        self._stopped = self._finished = False
+        self._finished = False
         self._thread = threading.Thread(target=self._write, name="clipsoid-scores", daemon=True)
 
     def write(self, part: Scores) -> int:
@@ -294,8 +294,6 @@ class _Sink:
         def frames(*_: Any) -> Iterator[pl.DataFrame]:
             while (frame := self._frames.get()) is not None:
                 yield frame
-            if self._stopped:
-                raise _Stopped
 
         try:
             register_io_source(frames, schema=self._schema()).sink_parquet(
@@ -319,11 +317,11 @@ class _Sink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stopped = True
+        # On an error, too, the writer comes to a regular end: polars, when it is interrupted, may
+        # still be writing when it returns. Whoever made the file removes it.
         try:
             if kind is None:
                 self._flush()
-                self._stopped = False
         finally:
             self._put(None)
             self._thread.join()
@@ -339,7 +337,3 @@ class _Sink:
             raise OutputError(
                 number, f"{self.path.parent}: cannot be written: {reason or self._error!r}"
             ) from None
-
-
-class _Stopped(Exception):
-    """Ends the writer's input without an end of file."""
