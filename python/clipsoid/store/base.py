@@ -253,7 +253,8 @@ def wanted_key(path: Path, key: str | None, found: Sequence[str], kind: str) -> 
     if key is None:
         if len(found) == 1:
             return found[0]
-        problem = f"holds {len(found)} {kind}s ({listed}); wanted one, or its name as the key (key=, --key)"
+        found_text = f"holds {len(found)} {kind}s ({listed})"
+        problem = f"{found_text}; wanted one, or its name as the key (key=, --key)"
     elif key in found:
         return key
     else:
