@@ -101,7 +101,8 @@ impl<E: Element> Kernel for Dots<'_, E> {
             // SAFETY: `group` holds eight rows of DIM elements, and this runs under `I`.
             let (squares, products) =
                 unsafe { dots::<I, E, 8, 1>(isa, rows, [self.vector.as_ptr()], DIM, 0) };
-            total += squares[0] + products[0][0];
+            // Every result is used, or the compiler would leave rows out.
+            total += squares.iter().chain(products.as_flattened()).sum::<f64>();
         }
         total
     }

@@ -26,6 +26,9 @@ const STRIP: usize = 4;
 /// Most column blocks of one job; fewer where there would not be jobs enough for the threads.
 const RUN: usize = 16;
 
+/// Fewest column blocks of one job: its strip is packed for them alone.
+const LEAST_RUN: usize = 4;
+
 /// Jobs per thread, so that no thread is left with the last one for long.
 const JOBS_PER_THREAD: usize = 8;
 
@@ -85,7 +88,7 @@ pub fn for_each_tile<E: Element, P: Send>(
     let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
     let (height, width) = (blocks(left.rows), blocks(right.rows));
     let share = (height * width).div_ceil(STRIP * JOBS_PER_THREAD * context.threads);
-    let length = share.clamp(1, RUN);
+    let length = share.clamp(LEAST_RUN, RUN);
     let mut jobs = Vec::new();
     for top in (0..height).step_by(STRIP) {
         let strip = top..height.min(top + STRIP);

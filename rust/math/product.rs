@@ -1,9 +1,10 @@
 //! The tile product: packed panels and a register tile.
 //!
-//! An own micro-kernel, because none of the crates multiplies tiles of this shape at 70 % of the
-//! machine's peak (`cargo bench --bench kernels -- product` compares them), because packing is where
-//! 16-bit elements are widened and rows are scaled, without a copy of the input, and because a dot
-//! product's bits must depend on its two vectors alone: identical rows must tie exactly. Each
+//! An own micro-kernel, because a dot product's bits must depend on its two vectors alone (identical
+//! rows must tie exactly), and because packing is where 16-bit elements are widened and rows are
+//! scaled, once for several tiles and without a copy of the input. `cargo bench --bench shares`
+//! compares it: 75 to 84 % of the machine's float32 peak where matrixmultiply reaches 71 to 74 % and
+//! gemm 68 to 81 %; in float64 61 to 75 %, where gemm reaches 81 to 86 %. Each
 //! product here is a sum of chains of [`CHAIN`] fused multiply-adds over `k = 0, 1, 2, ...`, wherever
 //! in a tile it falls, and `a.b` has the bits of `b.a`.
 //!
