@@ -18,8 +18,8 @@ from clipsoid.store.readahead import read_ahead
 if TYPE_CHECKING:
     import polars as pl
 
-#: Bytes of one batch. Up to four batches live at one time (`read_ahead`), so this bounds the
-#: anonymous memory of a read that cannot be mapped; larger ones are no faster.
+#: Bytes of one batch that is read into memory. Up to four batches live at one time (`read_ahead`),
+#: so this bounds the anonymous memory of such a read; larger ones are no faster.
 BATCH_BYTES = 16 << 20
 
 #: Formats, by the suffix of the file.
@@ -55,8 +55,11 @@ class Shard(ABC):
     part: str
 
     @abstractmethod
-    def batches(self, max_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
-        """Rows in order, in batches of at most `max_bytes` (and of at least one row)."""
+    def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
+        """Rows in order, in batches of at most `max_bytes` (and of at least one row).
+
+        By default batches are as long as the way of reading makes worth while.
+        """
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns that lie beside the embeddings, such as ids: one value per row.
@@ -74,8 +77,9 @@ class Shard(ABC):
         """Digest of the content, whatever the path and the time (`fingerprint`)."""
         return fingerprint(self.path, self.part)
 
-    def rows_per_batch(self, max_bytes: int) -> int:
+    def rows_per_batch(self, max_bytes: int | None, default: int = BATCH_BYTES) -> int:
         """Rows that fit into `max_bytes`, one at least."""
+        max_bytes = default if max_bytes is None else max_bytes
         if max_bytes < 1:
             raise StoreError(f"max_bytes is {max_bytes}; wanted 1 or more")
         return max(1, max_bytes // (self.dim * CARRIERS[self.dtype].itemsize))
@@ -110,13 +114,14 @@ class Store:
         """Element types that occur; shards need not agree, no row is converted."""
         return frozenset(shard.dtype for shard in self.shards)
 
-    def batches(self, max_bytes: int = BATCH_BYTES) -> Generator[Batch, None, None]:
+    def batches(self, max_bytes: int | None = None) -> Generator[Batch, None, None]:
         """Rows of all shards in order, read ahead by a thread.
 
         Parameters
         ----------
-        max_bytes : int, default=16 MiB
-            Upper limit of one batch; a batch holds one row at least, and rows of one shard only.
+        max_bytes : int, optional
+            Upper limit of one batch, 16 MiB by default, 64 MiB where batches are mapped; a batch
+            holds one row at least, and rows of one shard only.
 
         Yields
         ------
@@ -134,7 +139,7 @@ class Store:
             del batch
 
     def located_batches(
-        self, max_bytes: int = BATCH_BYTES
+        self, max_bytes: int | None = None
     ) -> Generator[tuple[Shard, int, Batch], None, None]:
         """As `batches`, each with its shard and the number of its first row in that shard."""
 

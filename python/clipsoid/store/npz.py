@@ -13,7 +13,7 @@ import numpy as np
 
 from clipsoid._batch import Batch
 from clipsoid.errors import StoreError
-from clipsoid.store.base import BATCH_BYTES, Shard, wanted_key
+from clipsoid.store.base import Shard, wanted_key
 from clipsoid.store.files import Readable, fill, open_file, read_at
 from clipsoid.store.mapped import Checksum, MappedShard, as_bytes, check_extent, native
 from clipsoid.store.npy import ArrayHeader, read_header
@@ -42,7 +42,7 @@ class StreamedShard(Shard):
 
     header: ArrayHeader
 
-    def batches(self, max_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+    def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
         """Rows in order, each batch in memory of its own."""
         step = self.rows_per_batch(max_bytes)
         file, _ = open_file(self.path)

@@ -32,8 +32,9 @@ WANTED = "a list or array of float16, float32 or float64"
 class ParquetShard(Shard):
     """A column of equally long lists; `part` is its name."""
 
-    def batches(self, max_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+    def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
         """Rows in order; a null instead of a list is a NaN row that `Batch.missing` marks."""
+        max_bytes = BATCH_BYTES if max_bytes is None else max_bytes
         step = self.rows_per_batch(max_bytes)
         file, _ = open_file(self.path)
         with file, self.stamp.guarding(self.path, file):
