@@ -31,6 +31,7 @@ lint: native-quick $(VENV)/test.stamp  ## Check formats, lints, types and stubs
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --features python -- -D warnings
+	cargo clippy --locked --features bench --benches -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

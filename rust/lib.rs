@@ -18,8 +18,9 @@
 //! - [`quadratic`]: what is made of Gram tiles, `rows x rows`, one cache-sized tile at a time.
 //!
 //! Below them: [`rows`] (a borrowed matrix of any layout), [`element`] (the four element types),
-//! [`blocks`] and [`tiles`] (the two loops), [`schedule`] (threads whose number never shows in the
-//! result), [`simd`] (one body, three instruction sets), [`math`] (kernels).
+//! [`blocks`] and [`tiles`] (the two loops), [`schedule`] (parallel work in which the number of
+//! threads never shows), [`threads`] (kept between calls), [`simd`] (one body, three instruction
+//! sets), [`math`] (kernels).
 //!
 //! Nothing here knows of Python; `py/`, behind the feature `python`, is the only exception.
 //!
@@ -37,6 +38,7 @@ pub mod quadratic;
 pub mod rows;
 pub mod schedule;
 pub mod simd;
+pub mod threads;
 pub mod tiles;
 
 #[cfg(feature = "python")]

@@ -1,12 +1,11 @@
 //! Threads whose number never shows in the result.
 //!
 //! [`ordered`] runs numbered jobs on several threads and merges what they return *in the order of
-//! their numbers*: the merge sees what one thread would have seen. Threads are scoped to the call.
-//! There is no pool: nothing starts at import, nothing survives a fork in the parent's state, and
-//! starting a thread (some 15 microseconds) is small beside the blocks of rows that are handed in.
+//! their numbers*: the merge sees what one thread would have seen.
 
 use crate::error::Error;
 use crate::simd::Level;
+use crate::threads::with_helpers;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -108,13 +107,7 @@ where
         }
         std::mem::forget(alarm);
     };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where the system refuses a thread, the others do its share.
-            let _ = thread::Builder::new().name("clipsoid".to_owned()).spawn_scoped(scope, work);
-        }
-        work();
-    });
+    with_helpers(threads - 1, &work, |_| work());
     let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
     queue.failure.map_or(Ok(()), Err)
 }

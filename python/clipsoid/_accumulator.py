@@ -6,6 +6,7 @@ import threading
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._source import (
@@ -53,13 +54,15 @@ class Accumulator:
             )
         self._dim = int(dim)
         self._moments = _native.Moments(self._dim, covariance, precision == "float64")
+        # What was made of the sums, or for these rows: void when rows come in.
         self._summary: _native._State | None = None
+        self._dominance: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._calibration: Calibration | None = None
         # Of the rows seen, those that were null, and those that came from files.
         self._missing = 0
         self._rows_of_inputs = 0
         self._dtypes: frozenset[str] = frozenset()
         self._inputs: frozenset[str] = frozenset()
-        self._calibration: Calibration | None = None
         self._dropped: tuple[str, ...] = ()
         self._simd: frozenset[str] = frozenset()
         self._lock = threading.RLock()
@@ -176,13 +179,13 @@ class Accumulator:
             self._moments.update(batch.rows, batch.dtype, skip, n_threads)
         except InvalidRowError as error:
             located.refuse_native(error.row - first, error.status)
-        self._summary, self._calibration = None, None
+        self._summary = self._dominance = self._calibration = None
         self._dtypes |= {batch.dtype}
         self._simd |= {_native.simd_level()}
         if batch.missing is not None:
             self._missing += int(batch.missing.sum())
 
-    def merge(self, *others: Self) -> Self:
+    def merge(self, *others: Self, n_threads: int | None = None) -> Self:
         """Return the ellipsoid of the rows of all, as if they had been fitted together.
 
         What cannot be merged is dropped, and `dropped` names it: the calibration; the covariance,
@@ -192,6 +195,8 @@ class Accumulator:
         ----------
         *others : Ellipsoid
             Of the same dimension. Merging in another order agrees to 1e-12 relative.
+        n_threads : int, optional
+            Most threads to use; all that the process may use by default.
 
         Returns
         -------
@@ -203,14 +208,15 @@ class Accumulator:
         MismatchError
             If dimensions, encoders or temperatures differ.
         """
+        check_threads(n_threads)
         for other in others:
             if not isinstance(other, Accumulator):
                 raise TypeError(f"merge takes ellipsoids, found {type(other).__qualname__}")
         merged = type(self).__new__(type(self))
         merged.__dict__.update(self.__dict__)
         merged._lock = threading.RLock()
-        merged._moments, merged._summary = self._moments.copy(), None
-        merged._calibration = None
+        merged._moments = self._moments.copy()
+        merged._summary = merged._dominance = merged._calibration = None
         dropped = dict.fromkeys(self._dropped)
         # One without rows has nothing to object with: it may start a reduction.
         everyone = [e for e in (self, *others) if e._moments.seen] or [self]
@@ -231,7 +237,7 @@ class Accumulator:
         for other in others:
             if other.dim != self.dim:
                 raise MismatchError(f"ellipsoids have {self.dim} and {other.dim} features")
-            merged._moments.merge(other._moments, None)
+            merged._moments.merge(other._moments, n_threads)
             merged._missing += other._missing
             merged._rows_of_inputs += other._rows_of_inputs
             merged._dtypes |= other._dtypes

@@ -11,6 +11,7 @@ __all__ = [
     "Shell",
     "__version__",
     "arrow_column",
+    "conformity",
     "off_diagonal_dominance",
     "pairwise_conformity",
     "populate",
@@ -80,6 +81,14 @@ def score(
     member: bool,
     n_threads: int | None,
 ) -> tuple[_Vector, _Vector, _Vector, _Codes]: ...
+def conformity(
+    array: NDArray[Any],
+    dtype: str,
+    count: int,
+    unit_mean: _Vector,
+    member: bool,
+    n_threads: int | None,
+) -> tuple[_Vector, _Codes]: ...
 def pairwise_conformity(
     array: NDArray[Any], dtype: str, skip_invalid: bool, n_threads: int | None
 ) -> tuple[_Vector, _Codes]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
+from clipsoid._batch import Batch
 from clipsoid._source import Located, OnInvalid, Progress, Source
 from clipsoid.results import Scores
 
@@ -37,6 +38,20 @@ def mark_missing(located: Located, status: NDArray[np.uint8]) -> None:
         status[located.batch.missing] = Scores.STATUS.index("missing")
 
 
+def _measured(
+    source: Source, on_invalid: OnInvalid, measure: Callable[[Batch], tuple[NDArray[Any], ...]]
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Measure each batch: arrays of one entry per row, the last of them the status."""
+    for located in source.read():
+        found = measure(located.batch)
+        mark_missing(located, found[-1])
+        if on_invalid == "error":
+            refuse_invalid(located, found[-1])
+        # The next batch is read while the caller works on this one: its memory is given up first.
+        del located
+        yield found
+
+
 def score_batches(
     source: Source,
     reference: Reference,
@@ -46,28 +61,36 @@ def score_batches(
     progress: Progress | None = None,
 ) -> Iterator[Scores]:
     """Score every row of `source`; with ``"skip"``, invalid rows are left out."""
-    start = 0
-    for located in source.read():
-        batch = located.batch
-        conformity, cosine, norm, status = _native.score(
-            batch.rows,
-            batch.dtype,
-            reference.count,
-            reference.mean,
-            reference.unit_mean,
-            reference.member,
-            n_threads,
-        )
-        done = len(batch)
-        mark_missing(located, status)
-        if on_invalid == "error":
-            refuse_invalid(located, status)
-        scores = Scores(np.arange(start, start + done), conformity, cosine, norm, status)
-        start += done
-        del batch, located
+    count, mean, unit_mean = reference.count, reference.mean, reference.unit_mean
+    member, start = reference.member, 0
+    for conformity, cosine, norm, status in _measured(
+        source,
+        on_invalid,
+        lambda b: _native.score(b.rows, b.dtype, count, mean, unit_mean, member, n_threads),
+    ):
+        row = np.arange(start, start + len(status))
+        start += len(status)
+        scores = Scores(row, conformity, cosine, norm, status)
         yield kept(scores) if on_invalid == "skip" and status.any() else scores
         if progress is not None:
-            progress(done)
+            progress(len(status))
+
+
+def conformity_batches(
+    source: Source,
+    reference: Reference,
+    *,
+    on_invalid: OnInvalid = "error",
+    n_threads: int | None = None,
+) -> Iterator[NDArray[np.float64]]:
+    """Conformity alone of every row: less arithmetic, and a quarter of the memory of all scores."""
+    count, unit_mean, member = reference.count, reference.unit_mean, reference.member
+    for values, status in _measured(
+        source,
+        on_invalid,
+        lambda b: _native.conformity(b.rows, b.dtype, count, unit_mean, member, n_threads),
+    ):
+        yield values[status == 0] if on_invalid == "skip" and status.any() else values
 
 
 _ARRAYS = ("row", "conformity", "cosine_to_mean", "norm", "status")

@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._accumulator import Accumulator, counted
-from clipsoid._scoring import Reference, gather, joined, score_batches
-from clipsoid._source import (
-    OnInvalid,
-    as_source,
-    check_policy,
-    check_threads,
-)
+from clipsoid._scoring import Reference, conformity_batches, gather, joined, score_batches
+from clipsoid._source import OnInvalid, Source, as_source, check_policy, check_threads
 from clipsoid.errors import InvalidRowError, ShapeError, UnavailableError
 from clipsoid.results import Calibration, Norms, Scores, Shell
 
@@ -163,7 +158,7 @@ class Ellipsoid(Accumulator):
         NaN for a feature that does not vary. Untilted features reach
         `off_diagonal_dominance_null` in a finite sample; compare with that.
         """
-        return _native.off_diagonal_dominance(self.covariance, self.count)[0]
+        return self._dominance_and_null[0].copy()
 
     @property
     def off_diagonal_dominance_null(self) -> Array:
@@ -171,7 +166,15 @@ class Ellipsoid(Accumulator):
 
         ``sqrt(2 / (pi N)) (sum_k sigma_k - sigma_l) / sigma_l``.
         """
-        return _native.off_diagonal_dominance(self.covariance, self.count)[1]
+        return self._dominance_and_null[1].copy()
+
+    @property
+    def _dominance_and_null(self) -> tuple[Array, Array]:
+        # Both come out of one walk over a covariance made for it: kept for whoever asks for both.
+        with self._lock:
+            if self._dominance is None:
+                self._dominance = _native.off_diagonal_dominance(self.covariance, self.count)
+            return self._dominance
 
     # ------------------------------------------------------------ rows against it
 
@@ -180,18 +183,19 @@ class Ellipsoid(Accumulator):
         self._need(2 if member else 1, "conformity")
         return Reference(self.count, self.mean, self.unit_mean, member)
 
-    def _score(
-        self,
-        x: Any,
-        member: bool,
-        on_invalid: OnInvalid,
-        n_threads: int | None,
-    ) -> Iterator[Scores]:
+    def _against(
+        self, x: Any, member: bool, on_invalid: OnInvalid, n_threads: int | None
+    ) -> tuple[Source, Reference]:
         check_policy(on_invalid)
         check_threads(n_threads)
         source = as_source(x)
         source.expect_dim(self.dim, "the ellipsoid")
-        reference = self.reference(member=member)
+        return source, self.reference(member=member)
+
+    def _score(
+        self, x: Any, member: bool, on_invalid: OnInvalid, n_threads: int | None
+    ) -> Iterator[Scores]:
+        source, reference = self._against(x, member, on_invalid, n_threads)
         return score_batches(source, reference, on_invalid=on_invalid, n_threads=n_threads)
 
     def score(
@@ -260,7 +264,10 @@ class Ellipsoid(Accumulator):
         >>> cs.Ellipsoid.fit(x).conformity(x, member=True).round(6).tolist()
         [0.3, 0.4, 0.7]
         """
-        return gather(p.conformity for p in self._score(x, member, on_invalid, n_threads))
+        source, reference = self._against(x, member, on_invalid, n_threads)
+        return gather(
+            conformity_batches(source, reference, on_invalid=on_invalid, n_threads=n_threads)
+        )
 
     def cosine_to_mean(
         self, x: Any, *, on_invalid: OnInvalid = "error", n_threads: int | None = None

@@ -14,7 +14,7 @@
 //! Only one triangle is computed: half the work of a general product. Memory: per thread
 //! `2 * 256 * d` packed elements and at most two `d x d` float64 partial results.
 
-use super::moments::Sums;
+use super::sums::Sums;
 use crate::element::{Element, Real};
 use crate::math::product::Panels;
 use crate::rows::Rows;

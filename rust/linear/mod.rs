@@ -5,8 +5,9 @@
 pub mod covariance;
 pub mod dominance;
 pub mod moments;
-pub mod norms;
 pub mod regression;
 pub mod score;
 pub mod shell;
 pub mod stats;
+pub mod sums;
+pub mod unit;

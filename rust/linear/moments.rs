@@ -4,32 +4,17 @@
 //! `s = (1/N) sum x_j / |x_j|`, the variance of each feature, statistics of the norms, and, where
 //! asked for, the scatter matrix. All sums are float64, whatever the storage.
 //!
-//! Within a block, deviations are taken from its first valid row, so that no digits are lost to a
-//! large mean, and blocks are merged by Chan's formula. A group of four rows is visited twice: for the
-//! norms (from memory) and for the sums (from L1), which loads and stores the running sums once per
-//! group.
-//!
 //! Memory: `O(d)`, `O(d^2)` per thread with covariance, and a carry of up to one block.
 
 use super::covariance::{BlockScatter, Precision, Scatter, Spare, Workspace};
-use super::stats::Stats;
+use super::sums::{Accumulate, GROUP, Sums};
+use super::unit::units;
 use crate::blocks::{BLOCK, Carry, for_each_block, slice};
 use crate::element::{Element, Real};
 use crate::error::{Error, Status};
-use crate::math::dots::{ahead, dots, widened};
-use crate::math::norm::Norm;
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
-use crate::simd::{Isa, Kernel};
 use crate::with_rows;
-
-/// Rows summed in registers before the running sums are touched. Four leave room in L1 for the sums.
-const GROUP: usize = 4;
-
-/// Of the rows of the next group, how many are prefetched during the visit for the norms; the others
-/// during the visit for the sums, so that memory is busy in both. Measured: 5.0 GB/s without prefetch,
-/// 9.5 GB/s with, where a plain read reaches 9.5.
-const EARLY: usize = 2;
 
 /// What to do with a row that has no direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,230 +25,11 @@ pub enum OnInvalid {
     Skip,
 }
 
-/// Rows left out, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Invalid {
-    /// Rows with a NaN or an infinity.
-    pub non_finite: u64,
-    /// Rows of zeros.
-    pub zero_norm: u64,
-}
-
-/// The sums of a set of rows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sums {
-    /// Valid rows.
-    pub count: u64,
-    /// Mean of each feature.
-    pub mean: Vec<f64>,
-    /// Sum of squared deviations of each feature from its mean.
-    pub squares: Vec<f64>,
-    /// Sum of the unit rows.
-    pub unit_sum: Vec<f64>,
-    /// Statistics of the norms.
-    pub norms: Stats,
-    /// Rows left out.
-    pub invalid: Invalid,
-}
-
-impl Sums {
-    /// Of no rows.
-    pub fn new(dim: usize) -> Self {
-        let zeros = || vec![0.0; dim];
-        Sums {
-            count: 0,
-            mean: zeros(),
-            squares: zeros(),
-            unit_sum: zeros(),
-            norms: Stats::default(),
-            invalid: Invalid::default(),
-        }
-    }
-
-    /// Adds the sums of other rows.
-    pub fn merge(&mut self, other: &Sums) {
-        self.invalid.non_finite += other.invalid.non_finite;
-        self.invalid.zero_norm += other.invalid.zero_norm;
-        if other.count == 0 {
-            return;
-        }
-        let (n, k) = (self.count as f64, other.count as f64);
-        let (share, weight) = (k / (n + k), n * k / (n + k));
-        for i in 0..self.mean.len() {
-            let delta = other.mean[i] - self.mean[i];
-            self.mean[i] += delta * share;
-            self.squares[i] += other.squares[i] + delta * delta * weight;
-            self.unit_sum[i] += other.unit_sum[i];
-        }
-        self.count += other.count;
-        self.norms.merge(&other.norms);
-    }
-}
-
 /// What one block gives.
 struct Block {
     sums: Sums,
     first_invalid: Option<(usize, Status)>,
     scatter: Option<BlockScatter>,
-}
-
-/// Running sums over a block, of deviations from a reference row.
-struct Running {
-    reference: Option<Vec<f64>>,
-    raw: Vec<f64>,
-    squares: Vec<f64>,
-    unit: Vec<f64>,
-}
-
-impl Running {
-    /// Adds `R` valid rows of plain magnitude.
-    ///
-    /// # Safety
-    /// Rows are readable for `dim` elements, and the caller runs under `I`.
-    #[inline(always)]
-    unsafe fn add<I: Isa, E: Element, const R: usize>(
-        &mut self,
-        isa: I,
-        rows: [*const E; R],
-        inverse: [f64; R],
-    ) {
-        let dim = self.raw.len();
-        // SAFETY: the first row is readable for `dim` elements.
-        let reference = self.reference.get_or_insert_with(|| unsafe { widened(rows[0], dim) });
-        assert!(reference.len() == dim && self.squares.len() == dim && self.unit.len() == dim);
-        let body = dim - dim % I::LANES_F64;
-        let mut scales = [isa.zero_f64(); R];
-        for r in 0..R {
-            scales[r] = isa.splat_f64(inverse[r]);
-        }
-        let (raw, squares, unit) = (self.raw.as_mut_ptr(), self.squares.as_mut_ptr(), self.unit.as_mut_ptr());
-        let mut k = 0;
-        while k < body {
-            // SAFETY: k + LANES_F64 <= dim, the length of every buffer and row.
-            unsafe {
-                let origin = isa.load_f64(reference.as_ptr().add(k));
-                let (mut sum, mut square, mut units) =
-                    (isa.load_f64(raw.add(k)), isa.load_f64(squares.add(k)), isa.load_f64(unit.add(k)));
-                for r in 0..R {
-                    if r >= EARLY {
-                        ahead::<I, E>(isa, rows[r], k, R * dim);
-                    }
-                    let x = E::load_f64(isa, rows[r].add(k));
-                    let deviation = isa.sub_f64(x, origin);
-                    sum = isa.add_f64(sum, deviation);
-                    square = isa.mul_add_f64(deviation, deviation, square);
-                    units = isa.mul_add_f64(x, scales[r], units);
-                }
-                isa.store_f64(raw.add(k), sum);
-                isa.store_f64(squares.add(k), square);
-                isa.store_f64(unit.add(k), units);
-            }
-            k += I::LANES_F64;
-        }
-        for k in body..dim {
-            for r in 0..R {
-                // SAFETY: k < dim.
-                let x = unsafe { rows[r].add(k).read_unaligned() }.to_f64();
-                self.add_element(k, x, x * inverse[r]);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn add_element(&mut self, k: usize, x: f64, unit: f64) {
-        let deviation = x - self.reference.as_ref().map_or(0.0, |reference| reference[k]);
-        self.raw[k] += deviation;
-        self.squares[k] += deviation * deviation;
-        self.unit[k] += unit;
-    }
-
-    /// Adds a valid row so large or small that it has to be scaled.
-    #[cold]
-    fn add_extreme(&mut self, row: Vec<f64>, norm: Norm) {
-        for (k, &x) in row.iter().enumerate() {
-            self.add_element(k, x, x * norm.scale * norm.inverse);
-        }
-        self.reference.get_or_insert(vec![0.0; row.len()]);
-    }
-}
-
-/// The kernel: sums over one block. Clears `valid` where a row has no direction.
-struct Accumulate<'a, E> {
-    rows: Rows<'a, E>,
-    scratch: &'a mut [E],
-    valid: &'a mut [bool],
-}
-
-impl<E: Element> Kernel for Accumulate<'_, E> {
-    type Output = (Sums, Option<(usize, Status)>);
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) -> Self::Output {
-        let Accumulate { rows, scratch, valid } = self;
-        let dim = rows.dim();
-        let zeros = || vec![0.0; dim];
-        let mut running = Running { reference: None, raw: zeros(), squares: zeros(), unit: zeros() };
-        let mut sums = Sums::new(0);
-        let mut first_invalid = None;
-        let mut i = 0;
-        while i < rows.count() {
-            if rows.count() - i >= GROUP {
-                let group = rows.group::<GROUP>(i, scratch);
-                // SAFETY: `group` gives rows of `dim` elements, and this runs under `I`.
-                let (squares, _) = unsafe { dots::<I, E, GROUP, 0>(isa, group, [], dim, EARLY) };
-                let mut norms = [Norm { status: Status::Ok, value: 0.0, scale: 1.0, inverse: 0.0 }; GROUP];
-                for r in 0..GROUP {
-                    // SAFETY: as above.
-                    norms[r] = Norm::new(squares[r], || unsafe { widened(group[r], dim) });
-                }
-                if norms.iter().all(Norm::is_plain) {
-                    norms.iter().for_each(|norm| sums.norms.push(norm.value));
-                    // SAFETY: as above.
-                    unsafe { running.add::<I, E, GROUP>(isa, group, norms.map(|norm| norm.inverse)) };
-                    i += GROUP;
-                    continue;
-                }
-            }
-            let [row] = rows.group::<1>(i, scratch);
-            // SAFETY: as above, for one row.
-            let norm = unsafe {
-                let ([square], _) = dots::<I, E, 1, 0>(isa, [row], [], dim, 0);
-                Norm::new(square, || widened(row, dim))
-            };
-            match norm.status {
-                Status::Ok => {
-                    sums.norms.push(norm.value);
-                    // SAFETY: as above.
-                    unsafe {
-                        if norm.is_plain() {
-                            running.add::<I, E, 1>(isa, [row], [norm.inverse]);
-                        } else {
-                            running.add_extreme(widened(row, dim), norm);
-                        }
-                    }
-                }
-                Status::NonFinite => sums.invalid.non_finite += 1,
-                Status::ZeroNorm => sums.invalid.zero_norm += 1,
-            }
-            if norm.status != Status::Ok {
-                valid[i] = false;
-                first_invalid = first_invalid.or(Some((i, norm.status)));
-            }
-            i += 1;
-        }
-        sums.count = sums.norms.count;
-        let n = sums.count.max(1) as f64;
-        let reference = running.reference.unwrap_or_else(zeros);
-        sums.mean = reference.iter().zip(&running.raw).map(|(origin, raw)| origin + raw / n).collect();
-        sums.squares = running
-            .squares
-            .iter()
-            .zip(&running.raw)
-            .map(|(square, raw)| (square - raw * raw / n).max(0.0))
-            .collect();
-        sums.unit_sum = running.unit;
-        (sums, first_invalid)
-    }
 }
 
 /// The accumulator: moments of all the rows it has seen.
@@ -355,21 +121,14 @@ impl Moments {
         context: &Context,
     ) -> Result<(), Error> {
         if on_invalid == OnInvalid::Error {
-            with_rows!(rows, rows => self.check(rows, offset, context))?;
+            let status = units(rows, [], context)?.status;
+            if let Some(row) = status.iter().position(|&status| status != Status::Ok) {
+                let (row, status) = (self.seen + (offset + row) as u64, status[row]);
+                return Err(Error::InvalidRow { row, status });
+            }
         }
         self.carry.push(rows);
         Ok(())
-    }
-
-    /// Refuses invalid rows; `offset` is the number of the first of them within the batch.
-    fn check<E: Element>(&self, rows: Rows<E>, offset: usize, context: &Context) -> Result<(), Error> {
-        let (mut scratch, mut valid) = (rows.scratch(GROUP), [true; BLOCK]);
-        let (_, invalid) =
-            context.level.dispatch(Accumulate { rows, scratch: &mut scratch, valid: &mut valid });
-        match invalid {
-            Some((row, status)) => Err(Error::InvalidRow { row: self.seen + (offset + row) as u64, status }),
-            None => Ok(()),
-        }
     }
 
     /// Sums the carry as a block of its own, full or not.
@@ -472,6 +231,7 @@ impl Moments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear::sums::Invalid;
     use crate::testing::{data, everywhere};
 
     fn naive(x: &[f64], d: usize) -> Sums {

@@ -9,32 +9,44 @@
 //! ```
 //!
 //! All in float64: the error is that of two dot products, below `1e-14` for any `d` in use. Time
-//! `O(n d)`, one read of the rows; memory `O(d)` beside the scores.
+//! `O(n d)`, one read of the rows; memory `O(d)` beside what is returned.
 
-use crate::blocks::for_each_block;
-use crate::element::Element;
+use super::unit::{Units, for_each_unit};
 use crate::error::{Error, Status};
-use crate::math::dots::{dots, widened};
 use crate::math::norm::Norm;
-use crate::rows::{AnyRows, Rows};
+use crate::rows::AnyRows;
 use crate::schedule::Context;
-use crate::simd::{Isa, Kernel};
-use crate::with_rows;
 
-/// Rows scored side by side: with three sums each, they fill the registers of AVX2.
-const GROUP: usize = 4;
-
-/// What rows are scored against.
+/// The set that rows are scored against.
 #[derive(Clone, Debug)]
 pub struct Reference {
     /// Valid rows of the set.
     pub count: u64,
-    /// Raw mean `m`.
-    pub mean: Vec<f64>,
     /// Unit mean `s`.
     pub unit_mean: Vec<f64>,
     /// Whether the rows to be scored belong to the set.
     pub member: bool,
+}
+
+impl Reference {
+    fn check(&self) -> Result<(), Error> {
+        let needed = if self.member { 2 } else { 1 };
+        if self.count < needed {
+            return Err(Error::TooFewRows { what: "conformity", found: self.count, needed });
+        }
+        Ok(())
+    }
+
+    /// From `s.u`.
+    fn conformity(&self, product: f64) -> f64 {
+        let n = self.count as f64;
+        cosine(if self.member { (n * product - 1.0) / (n - 1.0) } else { product })
+    }
+}
+
+/// Rounding can carry a cosine of one a few units past it.
+fn cosine(x: f64) -> f64 {
+    x.clamp(-1.0, 1.0)
 }
 
 /// Scores, one entry per row; NaN where the status is not [`Status::Ok`].
@@ -50,118 +62,50 @@ pub struct Scores {
     pub status: Vec<Status>,
 }
 
-impl Scores {
-    fn push(&mut self, [conformity, cosine_to_mean, norm]: [f64; 3], status: Status) {
-        self.conformity.push(conformity);
-        self.cosine_to_mean.push(cosine_to_mean);
-        self.norm.push(norm);
-        self.status.push(status);
-    }
-
-    fn append(&mut self, mut other: Scores) {
-        self.conformity.append(&mut other.conformity);
-        self.cosine_to_mean.append(&mut other.cosine_to_mean);
-        self.norm.append(&mut other.norm);
-        self.status.append(&mut other.status);
-    }
-
-    fn reserve(&mut self, rows: usize) {
-        self.conformity.reserve(rows);
-        self.cosine_to_mean.reserve(rows);
-        self.norm.reserve(rows);
-        self.status.reserve(rows);
-    }
+/// The conformity of every row, and nothing else: less arithmetic and a third of the memory.
+pub fn conformity(
+    rows: AnyRows,
+    reference: &Reference,
+    context: &Context,
+) -> Result<(Vec<f64>, Vec<Status>), Error> {
+    reference.check()?;
+    let (mut values, mut status) = (Vec::with_capacity(rows.count()), Vec::with_capacity(rows.count()));
+    for_each_unit(rows, [&reference.unit_mean], context, |part: Units<1>| {
+        let [products] = part.products;
+        values.extend(products.into_iter().map(|product| reference.conformity(product)));
+        status.extend(part.status);
+    })?;
+    Ok((values, status))
 }
 
-/// Scores every row.
-pub fn score(rows: AnyRows, reference: &Reference, context: &Context) -> Result<Scores, Error> {
-    let expected = reference.mean.len();
-    if rows.dim() != expected || reference.unit_mean.len() != expected {
-        return Err(Error::Dimension { what: "rows", found: rows.dim(), expected });
-    }
-    let needed = if reference.member { 2 } else { 1 };
-    if reference.count < needed {
-        return Err(Error::TooFewRows { what: "conformity", found: reference.count, needed });
-    }
-    let mean_norm = Norm::new(reference.mean.iter().map(|x| x * x).sum(), || reference.mean.clone());
+/// Scores every row; `mean` is the raw mean `m` of the set.
+pub fn score(rows: AnyRows, reference: &Reference, mean: &[f64], context: &Context) -> Result<Scores, Error> {
+    reference.check()?;
+    let norm = Norm::new(mean.iter().map(|x| x * x).sum(), || mean.to_vec());
     // A vector of unit length, so that extreme means neither overflow nor vanish in the products.
-    let direction: Vec<f64> = match mean_norm.status {
-        Status::Ok => reference.mean.iter().map(|x| x * mean_norm.scale * mean_norm.inverse).collect(),
-        _ => vec![f64::NAN; expected],
+    let direction: Vec<f64> = match norm.status {
+        Status::Ok => mean.iter().map(|x| x * norm.scale * norm.inverse).collect(),
+        _ => vec![f64::NAN; mean.len()],
     };
     let mut scores = Scores::default();
-    scores.reserve(rows.count());
-    with_rows!(rows, rows => for_each_block(
-        rows,
-        context,
-        || rows.scratch(GROUP),
-        |scratch, _, rows| Ok(context.level.dispatch(ScoreBlock { rows, scratch, reference, direction: &direction })),
-        |part| {
-            scores.append(part);
-            Ok(())
-        },
-    ))?;
+    scores.conformity.reserve_exact(rows.count());
+    scores.cosine_to_mean.reserve_exact(rows.count());
+    scores.norm.reserve_exact(rows.count());
+    scores.status.reserve_exact(rows.count());
+    for_each_unit(rows, [&reference.unit_mean, &direction], context, |part: Units<2>| {
+        let [conformity, cosines] = part.products;
+        scores.conformity.extend(conformity.into_iter().map(|product| reference.conformity(product)));
+        scores.cosine_to_mean.extend(cosines.into_iter().map(cosine));
+        scores.norm.extend(part.norm);
+        scores.status.extend(part.status);
+    })?;
     Ok(scores)
-}
-
-struct ScoreBlock<'a, E> {
-    rows: Rows<'a, E>,
-    scratch: &'a mut [E],
-    reference: &'a Reference,
-    direction: &'a [f64],
-}
-
-impl<E: Element> Kernel for ScoreBlock<'_, E> {
-    type Output = Scores;
-    #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I) -> Scores {
-        let mut scores = Scores::default();
-        scores.reserve(self.rows.count());
-        let mut i = 0;
-        while i + GROUP <= self.rows.count() {
-            self.score_group::<I, GROUP>(isa, i, &mut scores);
-            i += GROUP;
-        }
-        while i < self.rows.count() {
-            self.score_group::<I, 1>(isa, i, &mut scores);
-            i += 1;
-        }
-        scores
-    }
-}
-
-impl<E: Element> ScoreBlock<'_, E> {
-    #[inline(always)]
-    fn score_group<I: Isa, const R: usize>(&mut self, isa: I, first: usize, scores: &mut Scores) {
-        let dim = self.rows.dim();
-        let group = self.rows.group::<R>(first, self.scratch);
-        let vectors = [self.reference.unit_mean.as_ptr(), self.direction.as_ptr()];
-        // SAFETY: rows and vectors have `dim` elements, and this runs under `I`.
-        let (squares, products) = unsafe { dots::<I, E, R, 2>(isa, group, vectors, dim, R) };
-        for r in 0..R {
-            // SAFETY: as above.
-            let row = || unsafe { widened(group[r], dim) };
-            let norm = Norm::new(squares[r], row);
-            let [unit, cosine] = match norm.status {
-                Status::Ok if norm.scale == 1.0 => products[r].map(|product| product * norm.inverse),
-                Status::Ok => {
-                    let row: Vec<f64> = row().iter().map(|x| x * norm.scale * norm.inverse).collect();
-                    [&self.reference.unit_mean[..], self.direction]
-                        .map(|y| row.iter().zip(y).map(|(x, y)| x * y).sum())
-                }
-                _ => [f64::NAN; 2],
-            };
-            let n = self.reference.count as f64;
-            let conformity = if self.reference.member { (n * unit - 1.0) / (n - 1.0) } else { unit };
-            // Rounding can carry a cosine of one a few units past it.
-            scores.push([conformity.clamp(-1.0, 1.0), cosine.clamp(-1.0, 1.0), norm.value], norm.status);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::Rows;
     use crate::testing::{data, everywhere};
 
     #[test]
@@ -179,13 +123,11 @@ mod tests {
             let unit_mean = average(&|row, k| row[k] / norm(row));
             everywhere(|context| {
                 for member in [true, false] {
-                    let reference = Reference {
-                        count: n as u64,
-                        mean: mean.clone(),
-                        unit_mean: unit_mean.clone(),
-                        member,
-                    };
-                    let scores = score(AnyRows::F64(Rows::new(&x, d)), &reference, context).unwrap();
+                    let reference = Reference { count: n as u64, unit_mean: unit_mean.clone(), member };
+                    let all = AnyRows::F64(Rows::new(&x, d));
+                    let scores = score(all, &reference, &mean, context).unwrap();
+                    let alone = conformity(all, &reference, context).unwrap();
+                    assert_eq!(alone, (scores.conformity.clone(), scores.status.clone()));
                     for (j, row) in rows.iter().enumerate() {
                         let cosine = |k: usize| dot(row, rows[k]) / (norm(row) * norm(rows[k]));
                         let others = (0..n).filter(|&k| !member || k != j);
@@ -202,11 +144,11 @@ mod tests {
 
     #[test]
     fn extreme_rows_score_as_their_directions_do() {
-        let reference =
-            Reference { count: 3, mean: vec![0.5, 0.25], unit_mean: vec![0.6, 0.2], member: false };
+        let reference = Reference { count: 3, unit_mean: vec![0.6, 0.2], member: false };
         let plain = [3.0, 4.0, -1.0, 2.0, 0.0, 0.0, f64::NAN, 1.0];
         everywhere(|context| {
-            let of = |x: &[f64]| score(AnyRows::F64(Rows::new(x, 2)), &reference, context).unwrap();
+            let of =
+                |x: &[f64]| score(AnyRows::F64(Rows::new(x, 2)), &reference, &[0.5, 0.25], context).unwrap();
             let want = of(&plain);
             assert_eq!(want.status, [Status::Ok, Status::Ok, Status::ZeroNorm, Status::NonFinite]);
             for factor in [1e-200, 1e200] {

@@ -1,5 +1,6 @@
 //! Kernels: one family per file, each with its error bound, each with one body for every SIMD level.
 
+pub mod aligned;
 pub mod dots;
 pub mod norm;
 pub mod product;

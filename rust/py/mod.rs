@@ -21,6 +21,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rows::Shell>()?;
     module.add_class::<rows::Regression>()?;
     module.add_function(wrap_pyfunction!(rows::score, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::pairwise_conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::off_diagonal_dominance, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_level, module)?)?;

@@ -8,7 +8,7 @@ use crate::linear::moments::OnInvalid;
 use crate::linear::score::Reference;
 use crate::linear::stats::Stats;
 use crate::linear::{dominance, regression, score as scoring, shell};
-use crate::quadratic::conformity;
+use crate::quadratic::conformity as pairwise;
 use numpy::{
     IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods,
 };
@@ -42,15 +42,35 @@ pub fn score<'py>(
 ) -> PyResult<(Vector<'py>, Vector<'py>, Vector<'py>, Codes<'py>)> {
     // SAFETY: `array` is borrowed for the whole call.
     let rows = unsafe { rows(array, dtype)? };
-    let (mean, unit_mean) = (mean.as_array().to_vec(), unit_mean.as_array().to_vec());
-    let reference = Reference { count, mean, unit_mean, member };
-    let scores = run(py, n_threads, array.len(), |context| scoring::score(rows, &reference, context))?;
+    let reference = Reference { count, unit_mean: unit_mean.as_array().to_vec(), member };
+    let mean = mean.as_array().to_vec();
+    let scores = run(py, n_threads, array.len(), |context| scoring::score(rows, &reference, &mean, context))?;
     Ok((
         scores.conformity.into_pyarray(py),
         scores.cosine_to_mean.into_pyarray(py),
         scores.norm.into_pyarray(py),
         codes(py, scores.status),
     ))
+}
+
+/// `(conformity, status)` of each row.
+#[pyfunction]
+#[pyo3(signature = (array, dtype, count, unit_mean, member, n_threads))]
+pub fn conformity<'py>(
+    py: Python<'py>,
+    array: &Bound<'py, PyUntypedArray>,
+    dtype: &str,
+    count: u64,
+    unit_mean: PyReadonlyArray1<'py, f64>,
+    member: bool,
+    n_threads: Option<usize>,
+) -> PyResult<(Vector<'py>, Codes<'py>)> {
+    // SAFETY: `array` is borrowed for the whole call.
+    let rows = unsafe { rows(array, dtype)? };
+    let reference = Reference { count, unit_mean: unit_mean.as_array().to_vec(), member };
+    let (values, status) =
+        run(py, n_threads, array.len(), |context| scoring::conformity(rows, &reference, context))?;
+    Ok((values.into_pyarray(py), codes(py, status)))
 }
 
 /// `(conformity, status)` of each row, from all pairs.
@@ -68,7 +88,7 @@ pub fn pairwise_conformity<'py>(
     let cost = array.len().saturating_mul(rows.count());
     let on_invalid = policy(skip_invalid);
     let (values, status) =
-        run(py, n_threads, cost, |context| conformity::pairwise_conformity(rows, on_invalid, context))?;
+        run(py, n_threads, cost, |context| pairwise::pairwise_conformity(rows, on_invalid, context))?;
     Ok((values.into_pyarray(py), codes(py, status)))
 }
 

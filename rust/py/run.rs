@@ -4,8 +4,10 @@ use super::errors::to_python;
 use crate::error::Error;
 use crate::schedule::{Context, Control};
 use crate::simd::Level;
+use crate::threads::with_helpers;
 use pyo3::prelude::*;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,36 +28,42 @@ pub fn run<T: Send>(
 ) -> PyResult<T> {
     let level = Level::current().map_err(|error| to_python(py, error))?;
     let all = || thread::available_parallelism().map_or(1, usize::from);
-    let control = Control::default();
-    let context = Context { level, threads: threads.unwrap_or_else(all).max(1), control: &control };
+    let control = &Control::default();
+    let context = Context { level, threads: threads.unwrap_or_else(all).max(1), control };
     if cost < BRIEF {
         return py.detach(|| work(&context)).map_err(|error| to_python(py, error));
     }
-    let (outcome, signal) = py.detach(|| -> PyResult<_> {
-        thread::scope(|scope| {
-            let (done, finished) = channel();
-            let context = &context;
-            thread::Builder::new().name("clipsoid".to_owned()).spawn_scoped(scope, move || {
-                // The receiver is gone only if this thread's owner panicked.
-                let _ = done.send(work(context));
-            })?;
-            let mut signal = None;
-            loop {
-                match finished.recv_timeout(PATIENCE) {
-                    Ok(outcome) => return Ok((outcome, signal)),
-                    // The worker panicked: the scope passes the panic on.
-                    Err(RecvTimeoutError::Disconnected) => return Ok((Err(Error::Interrupted), signal)),
-                    Err(RecvTimeoutError::Timeout) if signal.is_none() => {
-                        if let Err(raised) = Python::attach(|py| py.check_signals()) {
-                            control.cancel();
-                            signal = Some(raised);
-                        }
+    let (done, finished) = channel();
+    let job = Mutex::new(Some((work, done)));
+    let help = &|| {
+        let job = job.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((work, done)) = job {
+            // The receiver lives until this has returned.
+            let _ = done.send(work(&context));
+        }
+    };
+    let watch = move |started| {
+        // No thread was to be had: Ctrl-C has to wait.
+        if started == 0 {
+            help();
+        }
+        let mut signal = None;
+        loop {
+            match finished.recv_timeout(PATIENCE) {
+                Ok(outcome) => return (outcome, signal),
+                // The work panicked, which is passed on when this returns.
+                Err(RecvTimeoutError::Disconnected) => return (Err(Error::Interrupted), signal),
+                Err(RecvTimeoutError::Timeout) if signal.is_none() => {
+                    if let Err(raised) = Python::attach(|py| py.check_signals()) {
+                        control.cancel();
+                        signal = Some(raised);
                     }
-                    Err(RecvTimeoutError::Timeout) => {}
                 }
+                Err(RecvTimeoutError::Timeout) => {}
             }
-        })
-    })?;
+        }
+    };
+    let (outcome, signal) = py.detach(|| with_helpers(1, help, watch));
     match signal {
         Some(raised) => Err(raised),
         None => outcome.map_err(|error| to_python(py, error)),

@@ -11,7 +11,7 @@
 use crate::element::{Element, Real};
 use crate::error::{Error, Status};
 use crate::linear::moments::OnInvalid;
-use crate::linear::norms::{RowNorms, norms};
+use crate::linear::unit::{Units, units};
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
@@ -25,15 +25,16 @@ pub fn pairwise_conformity(
     on_invalid: OnInvalid,
     context: &Context,
 ) -> Result<(Vec<f64>, Vec<Status>), Error> {
-    with_rows!(rows, rows => of_rows(rows, on_invalid, context))
+    with_rows!(rows, typed => of_rows(rows, typed, on_invalid, context))
 }
 
 fn of_rows<E: Element>(
+    any: AnyRows,
     rows: Rows<E>,
     on_invalid: OnInvalid,
     context: &Context,
 ) -> Result<(Vec<f64>, Vec<Status>), Error> {
-    let RowNorms { norm, status } = norms(rows, context)?;
+    let Units { norm, status, products: [] } = units(any, [], context)?;
     let invalid = status.iter().position(|&status| status != Status::Ok);
     if let (Some(row), OnInvalid::Error) = (invalid, on_invalid) {
         return Err(Error::InvalidRow { row: row as u64, status: status[row] });

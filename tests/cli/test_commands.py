@@ -172,6 +172,24 @@ def test_demo_prints_the_paper_beside_the_measured(run, tmp_path):
     assert (tmp_path / "d" / "mine.txt").exists()
 
 
+def test_demo_in_json_is_what_its_score_files_hold(run, shards, tmp_path):
+    outcome = run("demo", "--rows", "1500", "--out", "d", "--json")
+    assert set(outcome.json) == {"rows", "dim", "seed", "image", "text", "paper"}
+    run("score", shards, "--out", "s")
+    for modality in ("image", "text"):
+        result = outcome.json[modality]
+        conformity = scores(tmp_path / "d" / "scores" / modality)["conformity"].to_numpy()
+        assert result["figures"]["conformity: mean"] == pytest.approx(conformity.mean(), rel=1e-6)
+        assert sum(result["histogram"]) == len(conformity) == 1500
+        assert (result["least"], result["most"]) == (conformity.argmin(), conformity.argmax())
+    demo, score = (
+        json.loads(pl.read_parquet_metadata(tmp_path / file)["clipsoid"])
+        for file in ("d/scores/text/text_0.parquet", "s/img_emb/img_emb_0.parquet")
+    )
+    assert demo.keys() == score.keys()
+    assert demo["member"] is True and demo["ellipsoid_rows"] == 1500 and demo["dim"] == 512
+
+
 def test_help_and_version(run):
     top = run("--help")
     assert top.code == 0 and "exit codes" in top.out

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 
@@ -100,6 +101,19 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(run, shards,
         assert outcome.code == 4 and "rows/s" not in outcome.err
     (tmp_path / "file").write_text("")
     assert run("score", shards, "--out", "file").code == 4
+
+
+def test_an_id_column_that_a_later_shard_lacks_is_refused_before_the_work(run, rows, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i, ids in enumerate(("uid", "url")):
+        emb = pl.Series(rows.tolist(), dtype=pl.List(pl.Float32))
+        pl.DataFrame({ids: range(len(rows)), "emb": emb}).write_parquet(folder / f"{i}.parquet")
+    before = files(tmp_path)
+    outcome = run("score", folder, "--out", "s", "--id-column", "uid")
+    assert outcome.code == 3 and "rows/s" not in outcome.err
+    assert "1.parquet: has no column 'uid'; found url, emb" in outcome.err
+    assert files(tmp_path) == before
 
 
 def limited(bytes_: int) -> None:

@@ -256,8 +256,10 @@ def test_columns_beside(tmp_path: Path):
     found = shard.columns(["id"])
     assert found.columns == ["id"]
     assert found["id"].to_list() == list(range(10))
-    with pytest.raises(StoreError, match=r"no column 'uid'; found id, emb"):
-        shard.columns(["id", "uid"])
+    shard.check_columns(["id"])
+    for find in (shard.columns, shard.check_columns):
+        with pytest.raises(StoreError, match=r"no column 'uid'; found id, emb"):
+            find(["id", "uid"])
 
 
 @pytest.mark.parametrize("compression", ["zstd", "uncompressed"])

@@ -7,6 +7,7 @@ import pytest
 
 import clipsoid as cs
 from bounds import SINGLE, Bounds, assert_within, eigenvalues
+from clipsoid import _native
 from oracle import reference
 from unit.samples import BLOCK, DTYPES, cloud, wide
 
@@ -120,3 +121,34 @@ def test_means_only_has_no_covariance_and_says_why() -> None:
     for name in ("covariance", "off_diagonal_dominance", "off_diagonal_dominance_null"):
         with pytest.raises(cs.UnavailableError, match="covariance=False"):
             getattr(e, name)
+
+
+def test_dominance_and_its_null_are_one_computation(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    compute = _native.off_diagonal_dominance
+
+    def counting(covariance: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        counts.append(count)
+        return compute(covariance, count)
+
+    monkeypatch.setattr(_native, "off_diagonal_dominance", counting)
+
+    def pair(e: cs.Ellipsoid) -> tuple[np.ndarray, np.ndarray]:
+        return e.off_diagonal_dominance, e.off_diagonal_dominance_null
+
+    x = cloud(1500, 12)
+    e = cs.Ellipsoid.fit(x[:1000])
+    want = compute(e.covariance, 1000)
+    for array in pair(e):
+        array[:] = 0  # the caller's own
+    np.testing.assert_array_equal(pair(e), want)
+    assert counts == [1000]
+    # Of the rows seen so far: neither those of a failed update nor those before an update.
+    with pytest.raises(cs.InvalidRowError):
+        e.update(np.full((3, 12), np.nan))
+    np.testing.assert_array_equal(pair(e), want)
+    merged = e.merge(cs.Ellipsoid.fit(x[1000:]))
+    np.testing.assert_array_equal(pair(merged), compute(merged.covariance, 1500))
+    e.update(x[1000:])
+    np.testing.assert_array_equal(pair(e), compute(e.covariance, 1500))
+    assert counts == [1000, 1500, 1500]

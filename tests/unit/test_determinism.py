@@ -61,6 +61,17 @@ def test_ragged_batches_give_the_same_bits() -> None:
         assert snapshot(e) == snapshot(cs.Ellipsoid.fit(x))
 
 
+@every_dtype
+@pytest.mark.parametrize("precision", ["auto", "float64"])
+def test_merging_on_any_number_of_threads_gives_the_same_bits(dtype: str, precision: str) -> None:
+    x = cloud(7 * BLOCK + 100, 65, dtype)
+    parts = [cs.Ellipsoid.fit(part, precision=precision) for part in np.split(x, [900, 5 * BLOCK])]
+    first, *others = parts
+    single = snapshot(first.merge(*others, n_threads=1))
+    for n_threads in (2, 3, None):
+        assert snapshot(first.merge(*others, n_threads=n_threads)) == single
+
+
 def test_looking_between_batches_changes_nothing() -> None:
     x = cloud(2500, 12)
     e = cs.Ellipsoid(12)

@@ -136,6 +136,12 @@ def test_what_differs_cannot_be_merged() -> None:
     assert e.merge(cs.Ellipsoid.fit(x)).encoder is None
 
 
+def test_merging_takes_one_thread_or_more() -> None:
+    e = cs.Ellipsoid.fit(cloud(50, 4))
+    with pytest.raises(ValueError, match="n_threads=0"):
+        e.merge(e, n_threads=0)
+
+
 def test_element_types_are_united() -> None:
     parts = [cloud(20, 4, dtype) for dtype in DTYPES]
     first, *rest = (cs.Ellipsoid.fit(part) for part in parts)

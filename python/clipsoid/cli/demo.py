@@ -49,7 +49,6 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid.cli.output import show
-    from clipsoid.store.scores import METADATA_KEY
     from clipsoid.synthetic import double_ellipsoid
 
     if options.rows < SHARDS:
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         results[modality] = _one(out, modality, rows, options)
     result = {"rows": options.rows, "dim": data.image.shape[1], "seed": options.seed}
     text = _table(result, results, out, made)
-    show(options, {**result, **results, "paper": PAPER, "metadata_key": METADATA_KEY}, text)
+    show(options, {**result, **results, "paper": PAPER}, text)
 
 
 def _names(modality: str) -> list[str]:
@@ -96,9 +95,10 @@ def _one(
 ) -> dict[str, Any]:
     """Shards, ellipsoid and scores of one modality."""
     import numpy as np
+    import polars as pl
 
-    from clipsoid import __version__
     from clipsoid._output import as_output_errors, written_beside
+    from clipsoid.cli.score import how_made
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.store import open_store
     from clipsoid.store.scores import write_scores
@@ -122,13 +122,16 @@ def _one(
         store,
         e.reference(member=True),
         out / "scores" / modality,
-        made={"clipsoid_version": __version__, "member": True, "ellipsoid_rows": e.count},
+        made=how_made(e, store, member=True, on_invalid="error"),
         n_threads=options.threads,
     )
     scored = time.perf_counter()
 
     odd = e.off_diagonal_dominance / e.off_diagonal_dominance_null
-    conformity = e.conformity(rows, member=True, n_threads=options.threads)
+    # The paths are names, not patterns, whatever is in --out.
+    scores = pl.read_parquet(list(written.files), glob=False, hive_partitioning=False)
+    # Sums of float32 would show in the standard deviation.
+    conformity = scores["conformity"].to_numpy().astype(np.float64)
     figures = (
         e.center_ratio,
         shell.mean,

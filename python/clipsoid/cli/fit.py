@@ -37,8 +37,7 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid._file import is_ellipsoid
     from clipsoid._output import check_writable
-    from clipsoid.cli.info import describe, report
-    from clipsoid.cli.output import show
+    from clipsoid.cli.output import save
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import ShapeError
@@ -58,6 +57,4 @@ def run(options: argparse.Namespace) -> None:
         )
     if not e.count:
         raise ShapeError(f"{shared.named(options)}: all {e.invalid.total} rows were left out")
-    e.save(options.out)
-    result = {"out": options.out, **report(e)}
-    show(options, result, describe(e) + f"\nwritten                {options.out}")
+    save(options, e)

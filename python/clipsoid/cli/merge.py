@@ -20,8 +20,7 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid._file import is_ellipsoid
     from clipsoid._output import check_writable
-    from clipsoid.cli.info import describe, report
-    from clipsoid.cli.output import show
+    from clipsoid.cli.output import save
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import MismatchError
 
@@ -34,9 +33,7 @@ def run(options: argparse.Namespace) -> None:
         if twice:
             raise MismatchError(f"{file}: was fitted on {len(twice)} of the same shards as before")
         try:
-            merged = merged.merge(other)
+            merged = merged.merge(other, n_threads=options.threads)
         except MismatchError as error:
             raise MismatchError(f"{file}: {error}") from None
-    merged.save(options.out)
-    result = {"out": options.out, "files": options.files, **report(merged)}
-    show(options, result, describe(merged) + f"\nwritten                {options.out}")
+    save(options, merged, files=options.files)

@@ -7,7 +7,10 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipsoid.ellipsoid import Ellipsoid
 
 
 def show(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
@@ -16,6 +19,15 @@ def show(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> N
         print(json.dumps(_plain(result), indent=2, allow_nan=False))
     elif not options.quiet:
         print(text)
+
+
+def save(options: argparse.Namespace, e: Ellipsoid, **more: Any) -> None:
+    """Write an ellipsoid to ``--out`` and print what it holds, and `more` in the JSON."""
+    from clipsoid.cli.info import describe, report
+
+    e.save(options.out)
+    result = {"out": options.out, **more, **report(e)}
+    show(options, result, f"{describe(e)}\n{'written':<21}  {options.out}")
 
 
 def _plain(value: Any) -> Any:

@@ -50,8 +50,6 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from pathlib import Path
 
-    from clipsoid import __version__
-    from clipsoid._native import simd_level
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
@@ -72,7 +70,8 @@ def run(options: argparse.Namespace) -> None:
     check_targets(part, folder, store)
     check_id_columns(options.id_column)
     if options.id_column:
-        part.shards[0].columns(options.id_column)
+        for shard in part.shards:
+            shard.check_columns(options.id_column)
     if options.ellipsoid is None:
         with progress("fit", store.count, quiet=options.quiet) as tick:
             e = Ellipsoid.fit(
@@ -92,18 +91,7 @@ def run(options: argparse.Namespace) -> None:
         e = Ellipsoid.load(options.ellipsoid)
         _check_fits(e, part, options)
         member = is_member(e, part, options)
-    made = {
-        "clipsoid_version": __version__,
-        "member": member,
-        "ellipsoid_rows": e.count,
-        "dim": e.dim,
-        "encoder": e.encoder,
-        "is_normalized": e.is_normalized,
-        "on_invalid": options.on_invalid,
-        "simd": simd_level(),
-        "ellipsoid_simd": sorted(e.simd_levels),
-        "dtypes": sorted(part.dtypes),
-    }
+    made = how_made(e, part, member=member, on_invalid=options.on_invalid)
     with progress("score", part.count, quiet=options.quiet) as tick:
         written = write_scores(
             part,
@@ -133,6 +121,25 @@ def run(options: argparse.Namespace) -> None:
     if invalid:
         text["invalid"] = ", ".join(f"{n:,} {name}" for name, n in invalid.items())
     show(options, result, lines(text))
+
+
+def how_made(e: Ellipsoid, store: Store, *, member: bool, on_invalid: str) -> dict[str, Any]:
+    """Return what the score files of `store` say of how they were made."""
+    from clipsoid import __version__
+    from clipsoid._native import simd_level
+
+    return {
+        "clipsoid_version": __version__,
+        "member": member,
+        "ellipsoid_rows": e.count,
+        "dim": e.dim,
+        "encoder": e.encoder,
+        "is_normalized": e.is_normalized,
+        "on_invalid": on_invalid,
+        "simd": simd_level(),
+        "ellipsoid_simd": sorted(e.simd_levels),
+        "dtypes": sorted(store.dtypes),
+    }
 
 
 def _check_fits(e: Ellipsoid, store: Store, options: argparse.Namespace) -> None:

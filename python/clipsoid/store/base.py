@@ -61,6 +61,16 @@ class Shard(ABC):
         By default batches are as long as the way of reading makes worth while.
         """
 
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Refuse what `columns` could not find; only the header is read.
+
+        Raises
+        ------
+        StoreError
+            If the file has no such column; the columns that exist are named.
+        """
+        raise self._without_columns(names)
+
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns that lie beside the embeddings, such as ids: one value per row.
 
@@ -69,7 +79,10 @@ class Shard(ABC):
         StoreError
             If the file has no such column; the columns that exist are named.
         """
-        raise StoreError(
+        raise self._without_columns(names)
+
+    def _without_columns(self, names: Sequence[str]) -> StoreError:
+        return StoreError(
             f"{self.path}: a {self.path.suffix} file has no columns; wanted {', '.join(names)}"
         )
 

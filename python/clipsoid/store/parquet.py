@@ -48,10 +48,8 @@ class ParquetShard(Shard):
                     yield Batch(rows[start:stop], self.dtype, marks)
                 del rows, missing
 
-    def columns(self, names: Sequence[str]) -> pl.DataFrame:
-        """Columns beside the embeddings, read whole."""
-        import polars as pl
-
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Refuse columns that the footer does not name."""
         file, _ = open_file(self.path)
         with file, self.stamp.guarding(self.path, file):
             found = _schema(file, self.path, self.stamp.size)
@@ -61,6 +59,14 @@ class ParquetShard(Shard):
                     f"{self.path}: has no column {', '.join(map(repr, absent))}; "
                     f"found {', '.join(found)}"
                 )
+
+    def columns(self, names: Sequence[str]) -> pl.DataFrame:
+        """Columns beside the embeddings, read whole."""
+        import polars as pl
+
+        self.check_columns(names)
+        file, _ = open_file(self.path)
+        with file, self.stamp.guarding(self.path, file):
             try:
                 frame = (
                     pl.scan_parquet(self.path, glob=False, hive_partitioning=False, cache=False)
