@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ def score_batches(
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
     progress: Progress | None = None,
-) -> Iterator[Scores]:
+) -> Generator[Scores, None, None]:
     """Score every row of `source`; with ``"skip"``, invalid rows are left out."""
     count, mean, unit_mean = reference.count, reference.mean, reference.unit_mean
     member, start = reference.member, 0
@@ -71,9 +71,9 @@ def score_batches(
         row = np.arange(start, start + len(status))
         start += len(status)
         scores = Scores(row, conformity, cosine, norm, status)
-        yield kept(scores) if on_invalid == "skip" and status.any() else scores
         if progress is not None:
             progress(len(status))
+        yield kept(scores) if on_invalid == "skip" and status.any() else scores
 
 
 def conformity_batches(
