@@ -15,6 +15,7 @@ use clipsoid::element::Element;
 use clipsoid::linear::covariance::Precision;
 use clipsoid::linear::moments::{Moments, OnInvalid};
 use clipsoid::linear::score::{Reference, conformity};
+use clipsoid::math::aligned::Aligned;
 use clipsoid::math::dots::dots;
 use clipsoid::quadratic::conformity::pairwise_conformity;
 use clipsoid::rows::{AnyRows, Rows};
@@ -162,7 +163,7 @@ fn product<T: Multiplied>(c: &mut Criterion) {
         group.throughput(Throughput::Elements(operands.flops() as u64));
         let name = |contender: &str| format!("{} {depth}/{contender}", T::NAME);
         for level in Level::available() {
-            let (packed, mut tile) = (operands.packed(level), Vec::new());
+            let (packed, mut tile) = (operands.packed(level), Aligned::default());
             group.bench_function(name(level.name()), |bench| bench.iter(|| own(level, &packed, &mut tile)));
         }
         group.bench_function(name("matrixmultiply"), |b| b.iter(|| T::matrixmultiply(&mut operands)));

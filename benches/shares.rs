@@ -11,6 +11,7 @@
 
 mod reference;
 
+use clipsoid::math::aligned::Aligned;
 use clipsoid::rows::Rows;
 use clipsoid::tiles::{SIDE, ScaledRows, for_each_tile};
 use clipsoid::{Context, Control, Level};
@@ -38,7 +39,7 @@ fn rates<T: Multiplied>(depth: usize) -> Rates {
     let mut operands = Operands::<T>::new(SIDE, depth);
     check_products(level, &mut operands);
     let packed = operands.packed(level);
-    let mut tile = Vec::new();
+    let mut tile = Aligned::default();
     let elements: Vec<T> = numbers(TILES.1 * depth).map(T::from_f64).collect();
     let control = Control::default();
     let context = Context { level, threads: 1, control: &control };

@@ -11,6 +11,7 @@
 
 use crate::element::{Element, Real};
 use crate::error::Error;
+use crate::math::aligned::Aligned;
 use crate::math::product::{Panels, Product, micro_shape};
 use crate::rows::Rows;
 use crate::schedule::{Context, ordered};
@@ -151,7 +152,7 @@ pub fn for_each_tile<E: Element, P: Send>(
 struct Buffers<T> {
     left: Panels<T>,
     right: Panels<T>,
-    tile: Vec<T>,
+    tile: Aligned<T>,
     /// One panel's rows, widened and scaled, before they are interleaved.
     row: Vec<T>,
 }
@@ -191,8 +192,7 @@ impl<E: Element> Kernel for Pack<'_, E> {
                     unsafe { widen_scaled::<I, E>(isa, rows.row(i, &mut scratch), scale[i], wide) };
                 }
             }
-            let panel = &mut into.elements[p * width * dim..(p + 1) * width * dim];
-            interleave(row, panel, width, dim);
+            interleave(row, into.panel_mut(p), width, dim);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use clipsoid::Element;
 use clipsoid::element::Real;
+use clipsoid::math::aligned::Aligned;
 use clipsoid::math::product::{Panels, Product, micro_shape};
 use clipsoid::simd::{Isa, Kernel, Level};
 use std::hint::black_box;
@@ -73,7 +74,7 @@ impl<T: Real> Operands<T> {
         panels.reshape(self.side, self.depth, width);
         for (i, row) in rows.chunks_exact(self.depth).enumerate() {
             for (k, &x) in row.iter().enumerate() {
-                panels.elements[(i / width * self.depth + k) * width + i % width] = x;
+                panels.panel_mut(i / width)[k * width + i % width] = x;
             }
         }
         panels
@@ -91,7 +92,7 @@ impl<T: Real> Operands<T> {
 }
 
 /// The crate's product of operands that are packed already.
-pub fn own<T: Real>(level: Level, (left, right): &(Panels<T>, Panels<T>), tile: &mut Vec<T>) {
+pub fn own<T: Real>(level: Level, (left, right): &(Panels<T>, Panels<T>), tile: &mut Aligned<T>) {
     level.dispatch(Product { left, first: 0, panels: left.count(), right, tile });
 }
 
@@ -148,7 +149,7 @@ pub fn naive_product<T: Real>(operands: &mut Operands<T>) {
 
 /// Panics unless the crates and the loops agree: a wrong call is no comparison.
 pub fn check_products<T: Multiplied>(level: Level, operands: &mut Operands<T>) {
-    let mut tile = Vec::new();
+    let mut tile = Aligned::default();
     own(level, &operands.packed(level), &mut tile);
     let stride = tile.len() / operands.side.next_multiple_of(micro_shape::<T>(level).1);
     for product in [naive_product, T::matrixmultiply, T::gemm] {

@@ -16,6 +16,8 @@
 
 use super::sums::Sums;
 use crate::element::{Element, Real};
+use crate::math::aligned::Aligned;
+use crate::math::dots::ahead;
 use crate::math::product::Panels;
 use crate::rows::Rows;
 use crate::simd::{Isa, Kernel, Level};
@@ -23,6 +25,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Rows multiplied before the products go to float64.
 const DEPTH: usize = 256;
+
+/// Rows by which those to be packed are asked for ahead of their turn.
+const AHEAD: usize = 4;
 
 /// What the products of 32-bit and narrower elements are computed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,17 +145,17 @@ impl Kernel for MergeBlock<'_> {
 pub(super) struct Workspace<'a, T> {
     spare: &'a Spare,
     /// One row of deviations, padded to whole panels.
-    deviations: Vec<T>,
+    deviations: Aligned<T>,
     left: Panels<T>,
     right: Panels<T>,
     /// One register tile.
-    tile: Vec<T>,
+    tile: Aligned<T>,
 }
 
 impl<'a, T: Real> Workspace<'a, T> {
     pub(super) fn new(spare: &'a Spare) -> Self {
         let (left, right) = (Panels::default(), Panels::default());
-        Workspace { spare, deviations: Vec::new(), left, right, tile: Vec::new() }
+        Workspace { spare, deviations: Aligned::default(), left, right, tile: Aligned::default() }
     }
 
     /// The scatter of a block whose sums are known; `valid` says which rows count.
@@ -195,7 +200,7 @@ impl<E: Element, T: Real> Kernel for Multiply<'_, '_, E, T> {
         let stride = dim.next_multiple_of(mr);
         // Every entry that is read again is written by the first chunk.
         upper.resize(dim.next_multiple_of(nr) * stride, 0.0);
-        workspace.tile.resize(mr * nr, T::default());
+        workspace.tile.reshape(mr * nr);
         let used: Vec<usize> = (0..rows.count()).filter(|&i| valid[i]).collect();
         let mut scratch = rows.scratch(1);
         for (at, chunk) in used.chunks(DEPTH).enumerate() {
@@ -210,8 +215,13 @@ impl<E: Element, T: Real> Kernel for Multiply<'_, '_, E, T> {
                     unsafe { T::micro(isa, chunk.len(), a, b, tile.as_mut_ptr(), mr) };
                     for (j, products) in tile.chunks_exact(mr).enumerate() {
                         let sums = &mut upper[(q * nr + j) * stride + p * mr..][..mr];
-                        for (sum, product) in sums.iter_mut().zip(products) {
-                            *sum = if first { 0.0 } else { *sum } + product.to_f64();
+                        for i in (0..mr).step_by(I::LANES_F64) {
+                            // SAFETY: a register tile's height is a multiple of the lanes.
+                            unsafe {
+                                let (sum, x) =
+                                    (sums[i..].as_mut_ptr(), T::load_f64(isa, products[i..].as_ptr()));
+                                isa.store_f64(sum, if first { x } else { isa.add_f64(isa.load_f64(sum), x) });
+                            }
                         }
                     }
                 }
@@ -237,13 +247,13 @@ impl<T: Real> Workspace<'_, T> {
         let dim = rows.dim();
         self.left.reshape(dim, chunk.len(), mr);
         self.right.reshape(dim, chunk.len(), nr);
-        self.deviations.clear();
-        self.deviations.resize(dim.next_multiple_of(mr).max(dim.next_multiple_of(nr)), T::default());
+        self.deviations.reshape(dim.next_multiple_of(mr).max(dim.next_multiple_of(nr)));
         let body = dim - dim % I::LANES_F64;
         for (depth, &i) in chunk.iter().enumerate() {
             let row = rows.row(i, scratch);
             let mut k = 0;
             while k < body {
+                ahead::<I, E>(isa, row, k, AHEAD * dim);
                 // SAFETY: k + LANES_F64 <= dim, and the vectors have at least `dim`.
                 unsafe {
                     let x = E::load_f64(isa, row.add(k));
@@ -268,9 +278,8 @@ impl<T: Real> Workspace<'_, T> {
 /// the panels, and a constant where this is inlined: a copy of a few registers, not a call.
 #[inline(always)]
 fn spread<T: Real>(deviations: &[T], panels: &mut Panels<T>, depth: usize, width: usize) {
-    let panel = width * panels.depth;
     for (p, part) in deviations.chunks_exact(width).take(panels.count()).enumerate() {
-        panels.elements[p * panel + depth * width..][..width].copy_from_slice(part);
+        panels.panel_mut(p)[depth * width..][..width].copy_from_slice(part);
     }
 }
 

@@ -84,10 +84,10 @@ impl Sums {
 
 /// Running sums over a block, of deviations from a reference row.
 struct Running {
-    reference: Option<Aligned>,
-    raw: Aligned,
-    squares: Aligned,
-    unit: Aligned,
+    reference: Option<Aligned<f64>>,
+    raw: Aligned<f64>,
+    squares: Aligned<f64>,
+    unit: Aligned<f64>,
 }
 
 impl Running {

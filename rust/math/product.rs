@@ -15,6 +15,7 @@
 //! `(CHAIN + depth / CHAIN) u sum |a_k b_k|`. Chains are short because equal terms, as two-valued
 //! features give, all round the same way.
 
+use super::aligned::Aligned;
 use crate::element::Real;
 use crate::simd::{Isa, Kernel, Level};
 
@@ -88,31 +89,48 @@ pub fn micro_shape<T: Real>(level: Level) -> (usize, usize) {
 /// Packed vectors: panels of `width`, padded with zeros to whole panels.
 #[derive(Debug, Default)]
 pub struct Panels<T> {
-    /// `elements[(p * depth + k) * width + i]` is element `k` of vector `p * width + i`.
-    pub elements: Vec<T>,
+    elements: Aligned<T>,
     /// Vectors in a panel: `MR` for a left operand, `NR` for a right one.
     pub width: usize,
     /// Length of a vector.
     pub depth: usize,
+    /// Panels.
+    count: usize,
 }
+
+/// Elements between two panels. Without a gap, panels of 256 or 512 terms would lie whole pages apart,
+/// and what is packed or read across panels would compete for a few lines of the cache.
+const GAP: usize = 16;
 
 impl<T: Real> Panels<T> {
     /// Makes room for `count` vectors of `depth`; contents are unspecified.
     pub fn reshape(&mut self, count: usize, depth: usize, width: usize) {
-        self.width = width;
-        self.depth = depth;
-        self.elements.resize(count.div_ceil(width) * width * depth, T::default());
+        (self.count, self.depth, self.width) = (count.div_ceil(width), depth, width);
+        self.elements.reshape(self.count * self.stride());
     }
 
     /// Number of panels.
     pub fn count(&self) -> usize {
-        if self.depth == 0 { 0 } else { self.elements.len() / (self.width * self.depth) }
+        self.count
     }
 
-    /// Panel `p`.
+    /// Elements from one panel to the next.
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        self.width * self.depth + GAP
+    }
+
+    /// Panel `p`: element `k` of its vector `i` is `panel[k * width + i]`.
     #[inline(always)]
     pub fn panel(&self, p: usize) -> &[T] {
-        &self.elements[p * self.width * self.depth..(p + 1) * self.width * self.depth]
+        &self.elements[p * self.stride()..][..self.width * self.depth]
+    }
+
+    /// As [`Panels::panel`], to be filled.
+    #[inline(always)]
+    pub fn panel_mut(&mut self, p: usize) -> &mut [T] {
+        let start = p * self.stride();
+        &mut self.elements[start..][..self.width * self.depth]
     }
 }
 
@@ -128,7 +146,7 @@ pub struct Product<'a, T> {
     /// Right operand, panels of `NR`.
     pub right: &'a Panels<T>,
     /// Receives `right.count() * NR` columns of `panels * MR`; resized.
-    pub tile: &'a mut Vec<T>,
+    pub tile: &'a mut Aligned<T>,
 }
 
 impl<T: Real> Kernel for Product<'_, T> {
@@ -139,7 +157,7 @@ impl<T: Real> Kernel for Product<'_, T> {
         let Product { left, first, panels, right, tile } = self;
         assert!(left.width == mr && right.width == nr && left.depth == right.depth);
         let ldc = panels * mr;
-        tile.resize(right.count() * nr * ldc, T::default());
+        tile.reshape(right.count() * nr * ldc);
         // A right panel stays in L1 while the left ones stream past it from L2.
         for q in 0..right.count() {
             for p in 0..panels {
@@ -160,10 +178,10 @@ mod tests {
     fn pack<T: Real>(vectors: &[Vec<f64>], depth: usize, width: usize) -> Panels<T> {
         let mut panels = Panels::default();
         panels.reshape(vectors.len(), depth, width);
-        panels.elements.fill(T::default());
+        (0..panels.count()).for_each(|p| panels.panel_mut(p).fill(T::default()));
         for (i, vector) in vectors.iter().enumerate() {
             for (k, &x) in vector.iter().enumerate() {
-                panels.elements[(i / width * depth + k) * width + i % width] = T::from_f64(x);
+                panels.panel_mut(i / width)[k * width + i % width] = T::from_f64(x);
             }
         }
         panels
@@ -182,7 +200,7 @@ mod tests {
                 };
                 let (a, b) = (vectors(rows, 0), vectors(columns, 2));
                 let (left, right) = (pack::<T>(&a, depth, mr), pack::<T>(&b, depth, nr));
-                let mut tile = Vec::new();
+                let mut tile = Aligned::default();
                 level.dispatch(Product {
                     left: &left,
                     first: 0,
