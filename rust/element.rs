@@ -8,7 +8,7 @@ use std::ops::{AddAssign, Mul};
 ///
 /// The 16-bit types are storage only. Linear statistics widen every type to float64; tile products
 /// widen the 16-bit types to float32 and multiply in [`Element::Real`].
-pub trait Element: Copy + Default + Send + Sync + 'static {
+pub trait Element: Copy + Default + std::fmt::Debug + Send + Sync + 'static {
     /// What tile products are computed in: float32, or float64 for float64.
     type Real: Real;
     /// The name that users see.

@@ -12,7 +12,7 @@
 use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::math::aligned::Aligned;
-use crate::math::product::{Panels, Product, micro_shape};
+use crate::math::product::{Panels, Product, elementwise, micro_shape};
 use crate::rows::Rows;
 use crate::schedule::{Context, ordered};
 use crate::simd::{Isa, Kernel};
@@ -42,13 +42,27 @@ pub struct ScaledRows<'a, E> {
     pub scale: &'a [f64],
 }
 
+impl<E: Element> ScaledRows<'_, E> {
+    /// Row `i`, widened and scaled.
+    #[inline(always)]
+    fn widen<I: Isa>(&self, isa: I, i: usize, scratch: &mut [E], wide: &mut [E::Real]) {
+        if self.scale[i] == 0.0 {
+            wide.fill(E::Real::default());
+        } else {
+            assert!(wide.len() == self.rows.dim());
+            // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+            unsafe { widen_scaled::<I, E>(isa, self.rows.row(i, scratch), self.scale[i], wide) };
+        }
+    }
+}
+
 /// The products of a block of left rows with a block of right rows.
 pub struct Tile<'a, T> {
     /// Numbers of the left rows.
     pub left: Range<usize>,
     /// Numbers of the right rows.
     pub right: Range<usize>,
-    products: &'a [T],
+    products: &'a mut [T],
     stride: usize,
 }
 
@@ -57,6 +71,18 @@ impl<T: Real> Tile<'_, T> {
     #[inline(always)]
     pub fn column(&self, j: usize) -> &[T] {
         &self.products[j * self.stride..][..self.left.len()]
+    }
+
+    /// As [`Tile::column`], with the products beyond the last left row that fill its panel, to be
+    /// changed at will: a tile is gone after its reduction.
+    #[inline(always)]
+    pub fn whole_column(&mut self, j: usize) -> &mut [T] {
+        &mut self.products[j * self.stride..][..self.stride]
+    }
+
+    /// Left rows rounded up to whole panels.
+    pub fn stride(&self) -> usize {
+        self.stride
     }
 
     /// The products of left row `left.start + i` with right row `right.start + i`.
@@ -83,7 +109,7 @@ pub fn for_each_tile<E: Element, P: Send>(
     right: ScaledRows<E>,
     symmetric: bool,
     context: &Context,
-    reduce: impl Fn(Place, &Tile<E::Real>) -> P + Sync,
+    reduce: impl Fn(Place, &mut Tile<E::Real>) -> P + Sync,
     mut merge: impl FnMut(Place, P) + Send,
 ) -> Result<(), Error> {
     let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
@@ -130,14 +156,14 @@ pub fn for_each_tile<E: Element, P: Send>(
                     tile,
                 });
                 let range = |block: usize, count: usize| block * SIDE..count.min((block + 1) * SIDE);
-                let tile = Tile {
+                let mut tile = Tile {
                     left: range(block, left.rows.count()),
                     right: range(column, right.rows.count()),
                     products: tile,
                     stride: panels * mr,
                 };
                 let place = Place { left: block, right: column };
-                parts.push((place, reduce(place, &tile)));
+                parts.push((place, reduce(place, &mut tile)));
             }
         }
         Ok(parts)
@@ -146,6 +172,70 @@ pub fn for_each_tile<E: Element, P: Send>(
         parts.into_iter().for_each(|(place, part)| merge(place, part));
         Ok(())
     })
+}
+
+/// The product of each left row `j` with right row `partner(j)`, with the bits that it has in a tile.
+pub fn pair_products<E: Element>(
+    left: ScaledRows<E>,
+    right: ScaledRows<E>,
+    partner: impl Fn(usize) -> usize + Sync,
+    context: &Context,
+) -> Result<Vec<E::Real>, Error> {
+    let mut products = Vec::with_capacity(left.rows.count());
+    let map = |(): &mut (), block: usize| {
+        let range = block * SIDE..left.rows.count().min((block + 1) * SIDE);
+        Ok(context.level.dispatch(Pairs { left, right, range, partner: &partner }))
+    };
+    ordered(
+        left.rows.count().div_ceil(SIDE),
+        context,
+        || (),
+        map,
+        |part| {
+            products.extend(part);
+            Ok(())
+        },
+    )?;
+    Ok(products)
+}
+
+struct Pairs<'a, E, F> {
+    left: ScaledRows<'a, E>,
+    right: ScaledRows<'a, E>,
+    range: Range<usize>,
+    partner: &'a F,
+}
+
+impl<E: Element, F: Fn(usize) -> usize> Kernel for Pairs<'_, E, F> {
+    type Output = Vec<E::Real>;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> Vec<E::Real> {
+        let (dim, lanes) = (self.left.rows.dim(), E::Real::lanes::<I>());
+        let zeros = || vec![E::Real::default(); lanes * dim];
+        let (mut rows, mut left, mut right) = (zeros(), zeros(), zeros());
+        let (mut found, mut sums) = (Vec::new(), vec![E::Real::default(); lanes]);
+        let mut scratch = self.left.rows.scratch(1);
+        scratch.extend(self.right.rows.scratch(1));
+        for start in self.range.clone().step_by(lanes) {
+            let pairs = start..self.range.end.min(start + lanes);
+            for (side, panel, of) in
+                [(self.left, &mut left, None), (self.right, &mut right, Some(self.partner))]
+            {
+                for (r, j) in pairs.clone().enumerate() {
+                    let wide = &mut rows[r * dim..(r + 1) * dim];
+                    side.widen(isa, of.map_or(j, |partner| partner(j)), &mut scratch, wide);
+                }
+                interleave(&rows, panel, lanes, dim);
+            }
+            // SAFETY: both panels hold `dim` registers, `sums` one.
+            unsafe {
+                elementwise(isa, dim, left.as_ptr(), right.as_ptr(), sums.as_mut_ptr());
+            }
+            found.extend_from_slice(&sums[..pairs.len()]);
+        }
+        found
+    }
 }
 
 #[derive(Default)]
@@ -174,7 +264,8 @@ impl<E: Element> Kernel for Pack<'_, E> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Pack { source: ScaledRows { rows, scale }, blocks, width, into, row } = self;
+        let Pack { source, blocks, width, into, row } = self;
+        let rows = source.rows;
         let dim = rows.dim();
         let range = blocks.start * SIDE..rows.count().min(blocks.end * SIDE);
         into.reshape(range.len(), dim, width);
@@ -185,11 +276,10 @@ impl<E: Element> Kernel for Pack<'_, E> {
             for r in 0..width {
                 let i = range.start + p * width + r;
                 let wide = &mut row[r * dim..(r + 1) * dim];
-                if i >= range.end || scale[i] == 0.0 {
-                    wide.fill(E::Real::default());
+                if i < range.end {
+                    source.widen(isa, i, &mut scratch, wide);
                 } else {
-                    // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
-                    unsafe { widen_scaled::<I, E>(isa, rows.row(i, &mut scratch), scale[i], wide) };
+                    wide.fill(E::Real::default());
                 }
             }
             interleave(row, into.panel_mut(p), width, dim);
@@ -234,6 +324,54 @@ fn interleave<T: Real>(rows: &[T], panel: &mut [T], width: usize, dim: usize) {
             for k in start..end {
                 panel[k * width + r] = row[k];
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{data, everywhere};
+    use half::f16;
+
+    fn check<E: Element>(x: Vec<E>, y: Vec<E>, dim: usize) {
+        let (left, right) = (Rows::new(&x, dim), Rows::new(&y, dim));
+        let scales = |n: usize| -> Vec<f64> { (0..n).map(|i| 0.5 + (i % 7) as f64 / 3.0).collect() };
+        let (a, b) = (scales(left.count()), scales(right.count()));
+        let (left, right) = (ScaledRows { rows: left, scale: &a }, ScaledRows { rows: right, scale: &b });
+        let (n, m) = (left.rows.count(), right.rows.count());
+        let partner = |j: usize| (j * 7 + 3) % m;
+        everywhere(|context| {
+            let mut all = vec![0.0; n * m];
+            let keep = |_: Place, tile: &mut Tile<E::Real>| {
+                let entry = |i: usize, j: usize| {
+                    (tile.left.start + i, tile.right.start + j, tile.column(j)[i].to_f64())
+                };
+                let (height, width) = (tile.left.len(), tile.right.len());
+                (0..height * width).map(|at| entry(at % height, at / height)).collect::<Vec<_>>()
+            };
+            let merge = |_: Place, part: Vec<_>| part.into_iter().for_each(|(i, j, x)| all[i * m + j] = x);
+            for_each_tile(left, right, false, context, keep, merge).unwrap();
+            let pairs = pair_products(left, right, partner, context).unwrap();
+            for (i, product) in pairs.iter().enumerate() {
+                let j = partner(i);
+                assert_eq!(product.to_f64(), all[i * m + j], "{:?} {i} {j}: bits", context.level);
+                let terms = (0..dim).map(|k| left.rows.get(i, k).to_f64() * right.rows.get(j, k).to_f64());
+                let want = terms.sum::<f64>() * a[i] * b[j];
+                assert!((product.to_f64() - want).abs() < 1e-5 * dim as f64, "{product:?} {want}");
+            }
+        });
+    }
+
+    #[test]
+    fn pairs_have_the_bits_of_tiles() {
+        for (n, m, dim) in [(1, 1, 1), (5, 300, 31), (SIDE + 9, 2 * SIDE + 1, 70)] {
+            let (x, y) = (data(n, dim), data(m, dim));
+            let narrow = |x: &[f64]| x.iter().map(|&x| x as f32).collect::<Vec<_>>();
+            let half = |x: &[f64]| x.iter().map(|&x| f16::from_f64(x)).collect::<Vec<_>>();
+            check(narrow(&x), narrow(&y), dim);
+            check(half(&x), half(&y), dim);
+            check(x, y, dim);
         }
     }
 }

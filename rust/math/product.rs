@@ -73,6 +73,29 @@ pub unsafe fn micro<T: Real, I: Isa, const V: usize, const NR: usize>(
     }
 }
 
+/// A register of products, `c[i] = sum_k a[k][i] b[k][i]`, each with the bits that [`micro`] gives it.
+///
+/// # Safety
+/// `a` and `b` are readable for `depth` registers, `c` writable for one, and the caller runs under
+/// `I`.
+#[inline(always)]
+pub unsafe fn elementwise<T: Real, I: Isa>(isa: I, depth: usize, a: *const T, b: *const T, c: *mut T) {
+    let lanes = T::lanes::<I>();
+    let mut total = T::zero(isa);
+    for start in (0..depth).step_by(CHAIN) {
+        let mut sum = T::zero(isa);
+        for k in start..depth.min(start + CHAIN) {
+            // SAFETY: k < depth.
+            let (a, b) =
+                unsafe { (T::load_real(isa, a.add(k * lanes)), T::load_real(isa, b.add(k * lanes))) };
+            sum = T::mul_add(isa, a, b, sum);
+        }
+        total = if start == 0 { sum } else { T::add(isa, total, sum) };
+    }
+    // SAFETY: the caller grants one register.
+    unsafe { T::store(isa, c, total) };
+}
+
 /// Rows and columns of the register tile for a type at a level.
 pub fn micro_shape<T: Real>(level: Level) -> (usize, usize) {
     struct Shape<T>(std::marker::PhantomData<T>);
