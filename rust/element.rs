@@ -1,5 +1,6 @@
 //! The four element types: how each widens, and what it is multiplied in.
 
+use crate::math::exp::{EXP2_F32, EXP2_F64};
 use crate::simd::Isa;
 use half::{bf16, f16};
 use std::ops::{AddAssign, Mul};
@@ -33,6 +34,8 @@ pub trait Element: Copy + Default + std::fmt::Debug + Send + Sync + 'static {
 /// A type that the machine multiplies: float32 or float64.
 #[allow(clippy::missing_safety_doc)] // Each method's contract is that of its namesake in `Isa`.
 pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self> {
+    /// Coefficients of [`crate::math::exp::exp2`].
+    const EXP2: &'static [Self];
     /// A register of this type.
     type Register<I: Isa>: Copy;
     /// Number of lanes of a register.
@@ -51,6 +54,18 @@ pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, x: Self::Register<I>);
     /// `a + b`.
     fn add<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
+    /// `a * b`.
+    fn times<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
+    /// The greater of each lane.
+    fn max<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
+    /// `x - floor(x)`.
+    fn fraction<I: Isa>(isa: I, x: Self::Register<I>) -> Self::Register<I>;
+    /// `p * 2^floor(x)`.
+    fn scale_by_floor<I: Isa>(isa: I, p: Self::Register<I>, x: Self::Register<I>) -> Self::Register<I>;
+    /// The greatest lane.
+    fn greatest<I: Isa>(isa: I, x: Self::Register<I>) -> Self;
+    /// Sum of the lanes.
+    fn sum<I: Isa>(isa: I, x: Self::Register<I>) -> Self;
     /// `a * b + c`.
     fn mul_add<I: Isa>(
         isa: I,
@@ -94,8 +109,10 @@ macro_rules! element {
 }
 
 macro_rules! real {
-    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $micro:ident) => {
+    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $micro:ident,
+     $mul:ident, $max:ident, $fraction:ident, $scale_by_floor:ident, $greatest:ident, $sum:ident, $exp2:ident) => {
         impl Real for $type {
+            const EXP2: &'static [Self] = $exp2;
             type Register<I: Isa> = I::$register;
             #[inline(always)]
             fn lanes<I: Isa>() -> usize {
@@ -130,6 +147,30 @@ macro_rules! real {
             #[inline(always)]
             fn add<I: Isa>(isa: I, a: I::$register, b: I::$register) -> I::$register {
                 isa.$add(a, b)
+            }
+            #[inline(always)]
+            fn times<I: Isa>(isa: I, a: I::$register, b: I::$register) -> I::$register {
+                isa.$mul(a, b)
+            }
+            #[inline(always)]
+            fn max<I: Isa>(isa: I, a: I::$register, b: I::$register) -> I::$register {
+                isa.$max(a, b)
+            }
+            #[inline(always)]
+            fn fraction<I: Isa>(isa: I, x: I::$register) -> I::$register {
+                isa.$fraction(x)
+            }
+            #[inline(always)]
+            fn scale_by_floor<I: Isa>(isa: I, p: I::$register, x: I::$register) -> I::$register {
+                isa.$scale_by_floor(p, x)
+            }
+            #[inline(always)]
+            fn greatest<I: Isa>(isa: I, x: I::$register) -> Self {
+                isa.$greatest(x)
+            }
+            #[inline(always)]
+            fn sum<I: Isa>(isa: I, x: I::$register) -> Self {
+                isa.$sum(x)
             }
             #[inline(always)]
             fn mul_add<I: Isa>(isa: I, a: I::$register, b: I::$register, c: I::$register) -> I::$register {
@@ -203,7 +244,14 @@ real!(
     store_f64_as_f32,
     add_f32,
     mul_add_f32,
-    micro_f32
+    micro_f32,
+    mul_f32,
+    max_f32,
+    fraction_f32,
+    scale_by_floor_f32,
+    greatest_f32,
+    sum_f32,
+    EXP2_F32
 );
 real!(
     f64,
@@ -216,5 +264,12 @@ real!(
     store_f64,
     add_f64,
     mul_add_f64,
-    micro_f64
+    micro_f64,
+    mul_f64,
+    max_f64,
+    fraction_f64,
+    scale_by_floor_f64,
+    greatest_f64,
+    sum_f64,
+    EXP2_F64
 );

@@ -80,9 +80,10 @@ impl<T: Real> Tile<'_, T> {
         &mut self.products[j * self.stride..][..self.stride]
     }
 
-    /// Left rows rounded up to whole panels.
-    pub fn stride(&self) -> usize {
-        self.stride
+    /// All products, column after column, and the length of a column: that of the left rows rounded up
+    /// to whole panels.
+    pub fn products(&self) -> (&[T], usize) {
+        (&self.products[..self.right.len() * self.stride], self.stride)
     }
 
     /// The products of left row `left.start + i` with right row `right.start + i`.
@@ -100,25 +101,38 @@ pub struct Place {
     pub right: usize,
 }
 
-/// Runs `reduce` on each tile of `left x right`, and `merge` on its results in tile order.
-///
-/// With `symmetric`, left and right are the same rows, and only tiles on and above the diagonal
-/// (`place.left <= place.right`) are made.
+/// Which tiles of `left x right` are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// Left and right are the same rows: tiles on and above the diagonal, `place.left <= place.right`.
+    Upper,
+    /// Those of some blocks of left rows: a part of the work.
+    LeftBlocks(Range<usize>),
+}
+
+/// Runs `reduce` on each tile, and `merge` on its results in tile order.
 pub fn for_each_tile<E: Element, P: Send>(
     left: ScaledRows<E>,
     right: ScaledRows<E>,
-    symmetric: bool,
+    which: Which,
     context: &Context,
     reduce: impl Fn(Place, &mut Tile<E::Real>) -> P + Sync,
     mut merge: impl FnMut(Place, P) + Send,
 ) -> Result<(), Error> {
     let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
     let (height, width) = (blocks(left.rows), blocks(right.rows));
-    let share = (height * width).div_ceil(STRIP * JOBS_PER_THREAD * context.threads);
+    let symmetric = which == Which::Upper;
+    let lines = match which {
+        Which::LeftBlocks(blocks) => blocks.start.min(height)..blocks.end.min(height),
+        _ => 0..height,
+    };
+    let share = (lines.len() * width).div_ceil(STRIP * JOBS_PER_THREAD * context.threads);
     let length = share.clamp(LEAST_RUN, RUN);
     let mut jobs = Vec::new();
-    for top in (0..height).step_by(STRIP) {
-        let strip = top..height.min(top + STRIP);
+    for top in lines.clone().step_by(STRIP) {
+        let strip = top..lines.end.min(top + STRIP);
         for start in (if symmetric { top } else { 0 }..width).step_by(length) {
             jobs.push((strip.clone(), start..width.min(start + length)));
         }
@@ -351,7 +365,7 @@ mod tests {
                 (0..height * width).map(|at| entry(at % height, at / height)).collect::<Vec<_>>()
             };
             let merge = |_: Place, part: Vec<_>| part.into_iter().for_each(|(i, j, x)| all[i * m + j] = x);
-            for_each_tile(left, right, false, context, keep, merge).unwrap();
+            for_each_tile(left, right, Which::All, context, keep, merge).unwrap();
             let pairs = pair_products(left, right, partner, context).unwrap();
             for (i, product) in pairs.iter().enumerate() {
                 let j = partner(i);

@@ -4,3 +4,5 @@
 //! order. The tiles themselves, and the rows in them, are [`crate::tiles`]' business.
 
 pub mod conformity;
+pub mod modality;
+pub mod sweep;

@@ -44,6 +44,31 @@ impl Isa for Avx512 {
         unsafe { _mm512_add_ps(a, b) }
     }
     #[inline(always)]
+    fn mul_f32(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max_f32(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fraction_f32(self, x: __m512) -> __m512 {
+        // Zero binary digits are kept (the high half), rounded down (the low half).
+        unsafe { _mm512_reduce_ps::<1>(x) }
+    }
+    #[inline(always)]
+    fn scale_by_floor_f32(self, p: __m512, x: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(p, x) }
+    }
+    #[inline(always)]
+    fn greatest_f32(self, x: __m512) -> f32 {
+        unsafe { _mm512_reduce_max_ps(x) }
+    }
+    #[inline(always)]
+    fn sum_f32(self, x: __m512) -> f32 {
+        unsafe { _mm512_reduce_add_ps(x) }
+    }
+    #[inline(always)]
     fn mul_add_f32(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
@@ -82,6 +107,27 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn add_f64(self, a: __m512d, b: __m512d) -> __m512d {
         unsafe { _mm512_add_pd(a, b) }
+    }
+    #[inline(always)]
+    fn mul_f64(self, a: __m512d, b: __m512d) -> __m512d {
+        unsafe { _mm512_mul_pd(a, b) }
+    }
+    #[inline(always)]
+    fn max_f64(self, a: __m512d, b: __m512d) -> __m512d {
+        unsafe { _mm512_max_pd(a, b) }
+    }
+    #[inline(always)]
+    fn fraction_f64(self, x: __m512d) -> __m512d {
+        // Zero binary digits are kept (the high half), rounded down (the low half).
+        unsafe { _mm512_reduce_pd::<1>(x) }
+    }
+    #[inline(always)]
+    fn scale_by_floor_f64(self, p: __m512d, x: __m512d) -> __m512d {
+        unsafe { _mm512_scalef_pd(p, x) }
+    }
+    #[inline(always)]
+    fn greatest_f64(self, x: __m512d) -> f64 {
+        unsafe { _mm512_reduce_max_pd(x) }
     }
     #[inline(always)]
     fn sub_f64(self, a: __m512d, b: __m512d) -> __m512d {
