@@ -6,15 +6,15 @@ pairs. A product in float32 has a rounding error, and a logit is that product ov
 two pairs at a temperature of 0.005 have no average to hide it in. So a derived bound takes over
 where it is larger, from the rounding errors of one product of two rows of d features:
 
-* each of its d additions rounds a partial sum s_k by at most ``u |s_k|``, with u = 2^-24 (2^-53 from
-  float64), and each factor of a term is a rounded one;
+* each of its d additions rounds a partial sum s_k by at most ``u |s_k|``, with u = 2^-24 (2^-53
+  from float64), and each factor of a term is a rounded one;
 * scaling, shifting and dividing by the temperature round it a few more times.
 
 Rounding errors are spread over [-u, u], ``u / sqrt(3)`` their standard deviation, and independent
-(Higham & Mary, *A New Approach to Probabilistic Rounding Error Analysis*, 2019). A shift by alpha m
-takes a part of every product away and divides by a shorter length, hence multiplies the errors of
-row k by ``(|v_k| + |alpha m|) / |v_k - alpha m|``; below 1e-3 of |v_k| the row is shifted itself, by
-METHOD.md, and the factor is 1. To first order the error of a pair's loss is that of
+(Higham & Mary, *A New Approach to Probabilistic Rounding Error Analysis*, 2019). A shift by
+alpha m takes a part of every product away and divides by a shorter length, hence multiplies the
+errors of row k by ``(|v_k| + |alpha m|) / |v_k - alpha m|``; below 1e-3 of |v_k| the row itself is
+shifted, by METHOD.md, and the factor is 1. To first order the error of a pair's loss is that of
 ``sum_k p_k L_k - L_own``, p being its softmax. `SIGMAS` standard deviations are allowed.
 """
 
@@ -23,14 +23,14 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bounds import NARROW, UNIT, stated
 from oracle import contrast
 from oracle.reference import Array, mean, norms, unit_rows, wide
 
-#: Beyond five standard deviations is one in two million.
-SIGMAS = 5.0
+#: Beyond four standard deviations is one in 16,000; the deviation itself is taken at its largest.
+SIGMAS = 4.0
 
 #: Below this share of its length a shifted row is made by subtraction (METHOD.md).
 DIRECT = 1e-3
@@ -81,6 +81,11 @@ class LossBounds:
             spread = float(norms(np.abs(x).max(axis=0)[None])[0])
             lost = abs(alpha) * np.sqrt(self.n) * 2 * UNIT * spread / apart
         return factor, 0.0 if self.exact_mean else float(lost.max())
+
+    @cached_property
+    def _which(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """For every image and text, which of the distinct ones it is."""
+        return contrast.distinct(self.image)[1], contrast.distinct(self.text)[1]
 
     @cached_property
     def _base(self) -> float:
@@ -148,7 +153,7 @@ class LossBounds:
             "loss_text_to_image": to_image,
         }.get(figure, (to_text + to_image) / 2)
         chosen = np.arange(self.n) if members is None else np.flatnonzero(members)
-        distinct = min(len(contrast.distinct(x[chosen])[0]) for x in (self.image, self.text))
+        distinct = min(len(np.unique(which[chosen])) for which in self._which)
         typical = np.sqrt((each[chosen] ** 2).mean())
         derived = SIGMAS * typical / np.sqrt(distinct) + 2 * self._errors[1]
         return np.maximum(stated(self.dtype, want), derived)
@@ -156,11 +161,11 @@ class LossBounds:
     def undecided(self, axis: int) -> contrast.Mask:
         """Pairs whose hit the errors may decide: image to text along axis 0, the reverse along 1.
 
-        A partner that occurs twice is no such case: equal rows have equal logits, and that is a miss.
+        A partner that occurs twice is no such case: equal rows have equal logits, hence a miss.
         """
         errors, common = self._errors
         line = errors.max(axis=axis)
         margin = np.diag(self.logits) - contrast.rival(self.logits, axis)
-        _, which = contrast.distinct(self.text if axis == 0 else self.image)
+        which = self._which[1 - axis]
         twice = np.bincount(which)[which] > 1
         return ~twice & (np.abs(margin) <= 2 * (SIGMAS * line + common))

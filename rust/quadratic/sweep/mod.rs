@@ -332,14 +332,18 @@ impl<'a> Sweep<'a> {
             } else {
                 part.narrow.push(self.tile_at(step, products, &rows, &columns, stride, context));
             }
-            let exact_left =
-                |i: &usize| step.left.as_ref().is_some_and(|left| left.exact.binary_search(i).is_ok());
-            for k in columns.clone() {
-                let whole = step.right.exact.binary_search(&k).is_ok();
-                for i in rows.clone().filter(|i| *i != k && (whole || exact_left(i))) {
-                    part.exact.push((a, i, k, self.exact(step, i, k)));
-                }
+            let among = |exact: &[usize], range: &Range<usize>| -> Vec<usize> {
+                exact.iter().copied().filter(|row| range.contains(row)).collect()
+            };
+            let exact_left = step.left.as_ref().map_or(Vec::new(), |left| among(&left.exact, &rows));
+            let exact_right = among(&step.right.exact, &columns);
+            let mut entries: Vec<(usize, usize)> =
+                exact_right.iter().flat_map(|&k| rows.clone().map(move |i| (i, k))).collect();
+            for i in exact_left {
+                entries.extend(columns.clone().filter(|k| !exact_right.contains(k)).map(|k| (i, k)));
             }
+            entries.retain(|(i, k)| i != k);
+            part.exact.extend(entries.into_iter().map(|(i, k)| (a, i, k, self.exact(step, i, k))));
         }
         part
     }
