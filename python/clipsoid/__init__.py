@@ -10,6 +10,7 @@ True
 
 from clipsoid._native import __version__
 from clipsoid.conformity import conformity
+from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import (
     ClipsoidError,
@@ -23,16 +24,20 @@ from clipsoid.errors import (
 )
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.store import Store, open_store
+from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
 
 __all__ = [
     "Calibration",
     "ClipsoidError",
+    "ContrastiveLoss",
     "DTypeError",
     "DoubleEllipsoid",
     "Ellipsoid",
     "Invalid",
     "InvalidRowError",
+    "LossSweep",
+    "LossSweepPart",
     "MismatchError",
     "Norms",
     "OutputError",
@@ -41,9 +46,13 @@ __all__ = [
     "Shell",
     "Store",
     "StoreError",
+    "SweepOptions",
     "UnavailableError",
     "__version__",
     "conformity",
+    "contrastive_loss",
     "double_ellipsoid",
+    "loss_sweep",
+    "loss_sweep_part",
     "open_store",
 ]
