@@ -247,18 +247,18 @@ impl<'a> Sweep<'a> {
     }
 
     fn left_rows<T: Real>(&self, step: &Step, range: Range<usize>, stride: usize) -> LeftRows<T> {
-        let padded = |of: &dyn Fn(usize) -> f64| -> Vec<T> {
+        let padded = |of: &dyn Fn(usize) -> f64, padding: f64| -> Vec<T> {
             let mut all: Vec<T> = range.clone().map(|i| T::from_f64(of(i))).collect();
-            all.resize(stride, T::default());
+            all.resize(stride, T::from_f64(padding));
             all
         };
-        let cosine = padded(&|i| self.left_to_mean[i]);
+        let cosine = padded(&|i| self.left_to_mean[i], 0.0);
         let moved = step.left.as_ref().map(|left| {
-            let mut shift = padded(&|_| -step.offset);
+            let mut shift = padded(&|_| -step.offset, NO_RIVAL);
             for &row in left.exact.iter().filter(|&row| range.contains(row)) {
                 shift[row - range.start] = T::from_f64(NO_RIVAL);
             }
-            [padded(&|i| left.factor[i]), padded(&|i| left.stretch[i]), shift]
+            [padded(&|i| left.factor[i], 0.0), padded(&|i| left.stretch[i], 1.0), shift]
         });
         LeftRows { cosine, moved }
     }
