@@ -43,7 +43,7 @@ impl Shifted {
             let (a, b) = (1.0 / scale, q / scale);
             let mut length = (a * a - 2.0 * a * b * cosine + b * b).max(0.0).sqrt() * scale;
             if length < least || q.abs() > GREATEST_FACTOR {
-                length = moved(modality, row, q).iter().map(|x| x * x).sum::<f64>().sqrt();
+                length = moved(modality, row, a, b).iter().map(|x| x * x).sum::<f64>().sqrt() * scale;
                 if length <= 8.0 * f64::EPSILON * scale {
                     return Err(Error::Vanishes { side, row: row as u64, alpha });
                 }
@@ -58,16 +58,14 @@ impl Shifted {
 
 /// The unit vector of a moved row, from its elements.
 pub fn direction(modality: &Modality, shifted: Option<&Shifted>, row: usize) -> Vec<f64> {
-    let Some(shifted) = shifted else { return moved(modality, row, 0.0) };
-    let mut vector = moved(modality, row, shifted.factor[row]);
-    vector.iter_mut().for_each(|x| *x *= shifted.stretch[row]);
-    vector
+    let Some(Shifted { factor, stretch, .. }) = shifted else { return moved(modality, row, 1.0, 0.0) };
+    moved(modality, row, stretch[row], factor[row] * stretch[row])
 }
 
-/// `u - q n` of a row.
-fn moved(modality: &Modality, row: usize, q: f64) -> Vec<f64> {
+/// `a u - b n` of a row.
+fn moved(modality: &Modality, row: usize, a: f64, b: f64) -> Vec<f64> {
     let inverse = modality.inverse[row];
-    let element = |k: usize, x: f64| x * inverse - q * modality.direction[k];
+    let element = |k: usize, x: f64| x * inverse * a - b * modality.direction[k];
     with_rows!(modality.rows, rows => {
         (0..rows.dim()).map(|k| element(k, rows.get(row, k).to_f64())).collect()
     })
