@@ -12,8 +12,9 @@
 mod reference;
 
 use clipsoid::math::aligned::Aligned;
+use clipsoid::pack::ScaledRows;
 use clipsoid::rows::Rows;
-use clipsoid::tiles::{SIDE, ScaledRows, Which, for_each_tile};
+use clipsoid::tiles::{SIDE, Which, for_each_tile};
 use clipsoid::{Context, Control, Level};
 use reference::*;
 use std::hint::black_box;

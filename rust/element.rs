@@ -73,6 +73,14 @@ pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self
         b: Self::Register<I>,
         c: Self::Register<I>,
     ) -> Self::Register<I>;
+    /// Transposes a square.
+    unsafe fn transpose<I: Isa>(
+        isa: I,
+        from: *const Self,
+        from_stride: usize,
+        to: *mut Self,
+        to_stride: usize,
+    );
     /// The register tile of the product; see [`crate::math::product::micro`].
     unsafe fn micro<I: Isa>(isa: I, depth: usize, a: *const Self, b: *const Self, c: *mut Self, ldc: usize);
 }
@@ -110,7 +118,7 @@ macro_rules! element {
 
 macro_rules! real {
     ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $micro:ident,
-     $mul:ident, $max:ident, $fraction:ident, $scale_by_floor:ident, $greatest:ident, $sum:ident, $exp2:ident) => {
+     $mul:ident, $max:ident, $fraction:ident, $scale_by_floor:ident, $greatest:ident, $sum:ident, $transpose:ident, $exp2:ident) => {
         impl Real for $type {
             const EXP2: &'static [Self] = $exp2;
             type Register<I: Isa> = I::$register;
@@ -175,6 +183,17 @@ macro_rules! real {
             #[inline(always)]
             fn mul_add<I: Isa>(isa: I, a: I::$register, b: I::$register, c: I::$register) -> I::$register {
                 isa.$mul_add(a, b, c)
+            }
+            #[inline(always)]
+            unsafe fn transpose<I: Isa>(
+                isa: I,
+                from: *const Self,
+                from_stride: usize,
+                to: *mut Self,
+                to_stride: usize,
+            ) {
+                // SAFETY: the contract is the same.
+                unsafe { isa.$transpose(from, from_stride, to, to_stride) }
             }
             #[inline(always)]
             unsafe fn micro<I: Isa>(
@@ -251,6 +270,7 @@ real!(
     scale_by_floor_f32,
     greatest_f32,
     sum_f32,
+    transpose_f32,
     EXP2_F32
 );
 real!(
@@ -271,5 +291,6 @@ real!(
     scale_by_floor_f64,
     greatest_f64,
     sum_f64,
+    transpose_f64,
     EXP2_F64
 );

@@ -13,6 +13,7 @@ use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::math::aligned::Aligned;
 use crate::math::product::{Panels, Product, elementwise, micro_shape};
+use crate::pack::{Pack, ScaledRows, interleave};
 use crate::rows::Rows;
 use crate::schedule::{Context, ordered};
 use crate::simd::{Isa, Kernel};
@@ -32,29 +33,6 @@ const LEAST_RUN: usize = 4;
 
 /// Jobs per thread, so that no thread is left with the last one for long.
 const JOBS_PER_THREAD: usize = 8;
-
-/// Rows with a factor for each; a factor of zero takes a row out, whatever it holds.
-#[derive(Clone, Copy)]
-pub struct ScaledRows<'a, E> {
-    /// The rows.
-    pub rows: Rows<'a, E>,
-    /// One factor per row.
-    pub scale: &'a [f64],
-}
-
-impl<E: Element> ScaledRows<'_, E> {
-    /// Row `i`, widened and scaled.
-    #[inline(always)]
-    fn widen<I: Isa>(&self, isa: I, i: usize, scratch: &mut [E], wide: &mut [E::Real]) {
-        if self.scale[i] == 0.0 {
-            wide.fill(E::Real::default());
-        } else {
-            assert!(wide.len() == self.rows.dim());
-            // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
-            unsafe { widen_scaled::<I, E>(isa, self.rows.row(i, scratch), self.scale[i], wide) };
-        }
-    }
-}
 
 /// The products of a block of left rows with a block of right rows.
 pub struct Tile<'a, T> {
@@ -137,13 +115,14 @@ pub fn for_each_tile<E: Element, P: Send>(
             jobs.push((strip.clone(), start..width.min(start + length)));
         }
     }
+    let rows_of = |blocks: &Range<usize>, count: usize| blocks.start * SIDE..count.min(blocks.end * SIDE);
     let map = |buffers: &mut Buffers<E::Real>, job: usize| {
         let (strip, run) = &jobs[job];
         let mut parts = Vec::new();
         let (mr, nr) = micro_shape::<E::Real>(context.level);
         context.level.dispatch(Pack {
             source: left,
-            blocks: strip.clone(),
+            range: rows_of(strip, left.rows.count()),
             width: mr,
             into: &mut buffers.left,
             row: &mut buffers.row,
@@ -152,7 +131,7 @@ pub fn for_each_tile<E: Element, P: Send>(
             context.control.check()?;
             context.level.dispatch(Pack {
                 source: right,
-                blocks: column..column + 1,
+                range: rows_of(&(column..column + 1), right.rows.count()),
                 width: nr,
                 into: &mut buffers.right,
                 row: &mut buffers.row,
@@ -169,10 +148,9 @@ pub fn for_each_tile<E: Element, P: Send>(
                     right: right_panels,
                     tile,
                 });
-                let range = |block: usize, count: usize| block * SIDE..count.min((block + 1) * SIDE);
                 let mut tile = Tile {
-                    left: range(block, left.rows.count()),
-                    right: range(column, right.rows.count()),
+                    left: rows_of(&(block..block + 1), left.rows.count()),
+                    right: rows_of(&(column..column + 1), right.rows.count()),
                     products: tile,
                     stride: panels * mr,
                 };
@@ -240,7 +218,8 @@ impl<E: Element, F: Fn(usize) -> usize> Kernel for Pairs<'_, E, F> {
                     let wide = &mut rows[r * dim..(r + 1) * dim];
                     side.widen(isa, of.map_or(j, |partner| partner(j)), &mut scratch, wide);
                 }
-                interleave(&rows, panel, lanes, dim);
+                // SAFETY: as wide as a register, so that nothing spills.
+                unsafe { interleave(isa, &rows, panel.as_mut_ptr(), lanes, dim) };
             }
             // SAFETY: both panels hold `dim` registers, `sums` one.
             unsafe {
@@ -259,87 +238,6 @@ struct Buffers<T> {
     tile: Aligned<T>,
     /// One panel's rows, widened and scaled, before they are interleaved.
     row: Vec<T>,
-}
-
-/// Widens, scales and packs blocks of rows.
-struct Pack<'a, E: Element> {
-    source: ScaledRows<'a, E>,
-    blocks: Range<usize>,
-    width: usize,
-    into: &'a mut Panels<E::Real>,
-    row: &'a mut Vec<E::Real>,
-}
-
-/// Factors in this range are applied in the arithmetic of the product; others in float64.
-const PLAIN_SCALE: Range<f64> = 1e-30..1e30;
-
-impl<E: Element> Kernel for Pack<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Pack { source, blocks, width, into, row } = self;
-        let rows = source.rows;
-        let dim = rows.dim();
-        let range = blocks.start * SIDE..rows.count().min(blocks.end * SIDE);
-        into.reshape(range.len(), dim, width);
-        row.clear();
-        row.resize(width * dim, E::Real::default());
-        let mut scratch = rows.scratch(1);
-        for p in 0..into.count() {
-            for r in 0..width {
-                let i = range.start + p * width + r;
-                let wide = &mut row[r * dim..(r + 1) * dim];
-                if i < range.end {
-                    source.widen(isa, i, &mut scratch, wide);
-                } else {
-                    wide.fill(E::Real::default());
-                }
-            }
-            interleave(row, into.panel_mut(p), width, dim);
-        }
-    }
-}
-
-/// # Safety
-/// `row` is readable for as many elements as `wide` has, and the caller runs under `I`.
-#[inline(always)]
-unsafe fn widen_scaled<I: Isa, E: Element>(isa: I, row: *const E, scale: f64, wide: &mut [E::Real]) {
-    let (dim, lanes) = (wide.len(), E::Real::lanes::<I>());
-    let body = if PLAIN_SCALE.contains(&scale) { dim - dim % lanes } else { 0 };
-    let (factor, zero) = (E::Real::splat(isa, E::Real::from_f64(scale)), E::Real::zero(isa));
-    let mut k = 0;
-    while k < body {
-        // SAFETY: k + lanes <= dim.
-        unsafe {
-            let x = E::Real::mul_add(isa, E::load_real(isa, row.add(k)), factor, zero);
-            E::Real::store(isa, wide[k..].as_mut_ptr(), x);
-        }
-        k += lanes;
-    }
-    for (k, slot) in wide.iter_mut().enumerate().skip(body) {
-        // SAFETY: k < dim.
-        let x = unsafe { row.add(k).read_unaligned() };
-        *slot = if body > 0 || PLAIN_SCALE.contains(&scale) {
-            x.to_real() * E::Real::from_f64(scale)
-        } else {
-            E::Real::from_f64(x.to_f64() * scale)
-        };
-    }
-}
-
-/// `panel[k * width + r] = rows[r * dim + k]`, in squares that stay in L1.
-#[inline(always)]
-fn interleave<T: Real>(rows: &[T], panel: &mut [T], width: usize, dim: usize) {
-    const SQUARE: usize = 16;
-    for start in (0..dim).step_by(SQUARE) {
-        let end = dim.min(start + SQUARE);
-        for (r, row) in rows.chunks_exact(dim).enumerate() {
-            for k in start..end {
-                panel[k * width + r] = row[k];
-            }
-        }
-    }
 }
 
 #[cfg(test)]

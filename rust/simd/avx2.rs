@@ -178,6 +178,59 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn transpose_f32(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let mut x = [_mm256_setzero_ps(); 8];
+            for r in 0..8 {
+                x[r] = _mm256_loadu_ps(from.add(r * from_stride));
+            }
+            let mut y = x;
+            for i in (0..8).step_by(4) {
+                let (a, b) = (_mm256_unpacklo_ps(x[i], x[i + 1]), _mm256_unpackhi_ps(x[i], x[i + 1]));
+                let (c, d) = (_mm256_unpacklo_ps(x[i + 2], x[i + 3]), _mm256_unpackhi_ps(x[i + 2], x[i + 3]));
+                let (a, b, c, d) =
+                    (_mm256_castps_pd(a), _mm256_castps_pd(b), _mm256_castps_pd(c), _mm256_castps_pd(d));
+                y[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+                y[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+                y[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+                y[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+            }
+            // Half h of y[4 i + c] holds column 4 h + c of rows 4 i on.
+            let mut z = y;
+            for c in 0..4 {
+                z[c] = _mm256_permute2f128_ps::<0x20>(y[c], y[c + 4]);
+                z[c + 4] = _mm256_permute2f128_ps::<0x31>(y[c], y[c + 4]);
+            }
+            for k in 0..8 {
+                _mm256_storeu_ps(to.add(k * to_stride), z[k]);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_f64(self, from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        unsafe {
+            let mut x = [_mm256_setzero_pd(); 4];
+            for r in 0..4 {
+                x[r] = _mm256_loadu_pd(from.add(r * from_stride));
+            }
+            let mut y = x;
+            for i in (0..4).step_by(2) {
+                y[i] = _mm256_unpacklo_pd(x[i], x[i + 1]);
+                y[i + 1] = _mm256_unpackhi_pd(x[i], x[i + 1]);
+            }
+            // Half h of y[2 i + c] holds column 2 h + c of rows 2 i on.
+            let mut z = y;
+            for c in 0..2 {
+                z[c] = _mm256_permute2f128_pd::<0x20>(y[c], y[c + 2]);
+                z[c + 2] = _mm256_permute2f128_pd::<0x31>(y[c], y[c + 2]);
+            }
+            for k in 0..4 {
+                _mm256_storeu_pd(to.add(k * to_stride), z[k]);
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn micro_f32(self, depth: usize, a: *const f32, b: *const f32, c: *mut f32, ldc: usize) {
         unsafe { micro::<f32, Self, 2, 6>(self, depth, a, b, c, ldc) }
     }

@@ -158,6 +158,71 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn transpose_f32(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let mut x = [_mm512_setzero_ps(); 16];
+            for r in 0..16 {
+                x[r] = _mm512_loadu_ps(from.add(r * from_stride));
+            }
+            let mut y = x;
+            for i in (0..16).step_by(4) {
+                let (a, b) = (_mm512_unpacklo_ps(x[i], x[i + 1]), _mm512_unpackhi_ps(x[i], x[i + 1]));
+                let (c, d) = (_mm512_unpacklo_ps(x[i + 2], x[i + 3]), _mm512_unpackhi_ps(x[i + 2], x[i + 3]));
+                let (a, b, c, d) =
+                    (_mm512_castps_pd(a), _mm512_castps_pd(b), _mm512_castps_pd(c), _mm512_castps_pd(d));
+                y[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+                y[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+                y[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+                y[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+            }
+            // Quarter q of y[4 i + c] holds column 4 q + c of rows 4 i on.
+            let mut z = y;
+            for c in 0..4 {
+                let (a, b, e, f) = (y[c], y[c + 4], y[c + 8], y[c + 12]);
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (even_too, odd_too) =
+                    (_mm512_shuffle_f32x4::<0x88>(e, f), _mm512_shuffle_f32x4::<0xdd>(e, f));
+                z[c] = _mm512_shuffle_f32x4::<0x88>(even, even_too);
+                z[c + 4] = _mm512_shuffle_f32x4::<0x88>(odd, odd_too);
+                z[c + 8] = _mm512_shuffle_f32x4::<0xdd>(even, even_too);
+                z[c + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_too);
+            }
+            for k in 0..16 {
+                _mm512_storeu_ps(to.add(k * to_stride), z[k]);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_f64(self, from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        unsafe {
+            let mut x = [_mm512_setzero_pd(); 8];
+            for r in 0..8 {
+                x[r] = _mm512_loadu_pd(from.add(r * from_stride));
+            }
+            let mut y = x;
+            for i in (0..8).step_by(2) {
+                y[i] = _mm512_unpacklo_pd(x[i], x[i + 1]);
+                y[i + 1] = _mm512_unpackhi_pd(x[i], x[i + 1]);
+            }
+            // Quarter q of y[2 i + c] holds column 2 q + c of rows 2 i on.
+            let mut z = y;
+            for c in 0..2 {
+                let (a, b, e, f) = (y[c], y[c + 2], y[c + 4], y[c + 6]);
+                let (even, odd) = (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
+                let (even_too, odd_too) =
+                    (_mm512_shuffle_f64x2::<0x88>(e, f), _mm512_shuffle_f64x2::<0xdd>(e, f));
+                z[c] = _mm512_shuffle_f64x2::<0x88>(even, even_too);
+                z[c + 2] = _mm512_shuffle_f64x2::<0x88>(odd, odd_too);
+                z[c + 4] = _mm512_shuffle_f64x2::<0xdd>(even, even_too);
+                z[c + 6] = _mm512_shuffle_f64x2::<0xdd>(odd, odd_too);
+            }
+            for k in 0..8 {
+                _mm512_storeu_pd(to.add(k * to_stride), z[k]);
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn micro_f32(self, depth: usize, a: *const f32, b: *const f32, c: *mut f32, ldc: usize) {
         unsafe { micro::<f32, Self, 2, 12>(self, depth, a, b, c, ldc) }
     }

@@ -125,6 +125,15 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// `p` is readable for `LANES_F64` elements.
     unsafe fn f32_to_f64(self, p: *const f32) -> Self::F64;
 
+    /// Transposes a square of `LANES_F32` rows: `to[k * to_stride + r] = from[r * from_stride + k]`.
+    /// # Safety
+    /// All those elements are readable or writable, and the squares do not overlap.
+    unsafe fn transpose_f32(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    /// As `transpose_f32`, of `LANES_F64` rows.
+    /// # Safety
+    /// See `transpose_f32`.
+    unsafe fn transpose_f64(self, from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize);
+
     /// The tile product's inner loop, in the register shape that suits this instruction set.
     /// # Safety
     /// See [`crate::math::product::micro`].

@@ -181,6 +181,25 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
+    unsafe fn transpose_f32(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for r in 0..4 {
+            for k in 0..4 {
+                // SAFETY: the contract is the same.
+                unsafe { *to.add(k * to_stride + r) = *from.add(r * from_stride + k) };
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_f64(self, from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        for r in 0..4 {
+            for k in 0..4 {
+                // SAFETY: the contract is the same.
+                unsafe { *to.add(k * to_stride + r) = *from.add(r * from_stride + k) };
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn micro_f32(self, depth: usize, a: *const f32, b: *const f32, c: *mut f32, ldc: usize) {
         // SAFETY: the contract is the same.
         unsafe { micro::<f32, Self, 2, 4>(self, depth, a, b, c, ldc) }

@@ -26,9 +26,10 @@ use super::modality::Modality;
 use crate::element::{Element, Real};
 use crate::error::{Error, Side};
 use crate::linear::unit::units;
+use crate::pack::ScaledRows;
 use crate::rows::{AnyRows, Rows};
-use crate::schedule::Context;
-use crate::tiles::{SIDE, ScaledRows, Tile, Which, for_each_tile, pair_products};
+use crate::schedule::{Context, ordered};
+use crate::tiles::{SIDE, Tile, Which, for_each_tile, pair_products};
 use std::f64::consts::LOG2_E;
 use std::ops::Range;
 
@@ -196,8 +197,8 @@ impl<'a> Sweep<'a> {
         let (left, right) = self.scaled(left, right);
         let products = pair_products(left, right, |pair| pair, context)?;
         let pairs: Vec<f64> = products.iter().map(|product| product.to_f64()).collect();
-        let prepare = |&alpha: &f64| {
-            context.control.check()?;
+        let prepare = |(): &mut (), at: usize| {
+            let alpha = options.alphas[at];
             let right = Shifted::new(&self.right, alpha, least, Side::Right)?;
             let left =
                 options.both.then(|| Shifted::new(&self.left, alpha, least, Side::Left)).transpose()?;
@@ -215,7 +216,18 @@ impl<'a> Sweep<'a> {
             }
             Ok(step)
         };
-        options.alphas.iter().map(prepare).collect()
+        let mut steps = Vec::with_capacity(options.alphas.len());
+        ordered(
+            options.alphas.len(),
+            context,
+            || (),
+            prepare,
+            |step| {
+                steps.push(step);
+                Ok(())
+            },
+        )?;
+        Ok(steps)
     }
 
     fn scaled<'b, E>(
