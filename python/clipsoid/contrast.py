@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid import _native
-from clipsoid._pairs import measured, named, paired
-from clipsoid._source import Progress, check_threads
-from clipsoid.errors import InvalidRowError
-from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
+from clipsoid._source import Progress
+from clipsoid._sweeping import Partition, Shift, compute, job
+from clipsoid.sweep import LossSweep, LossSweepPart
 
 Array = NDArray[np.float64]
-Shift = Literal["image", "text", "both"]
-Partition = Literal["fixed", "each"]
-
-#: Smaller temperatures take logits out of the range of float64.
-LEAST_TEMPERATURE = 0.003
-
-#: Alphas of the paper's Figure 6.
-DEFAULT_ALPHAS = tuple(round(-1 + step / 20, 2) for step in range(41))
-
-#: Multiply-adds of one call into the core: about a second of work between reports of progress.
-CALL_COST = 4e10
-
-#: Blocks of rows of one call at least, so that all threads have work.
-CALL_BLOCKS = 16
-
-#: Rows of a block.
-BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +110,10 @@ def contrastive_loss(
     Notes
     -----
     Eq. 7 and 8 of [1]_, the loss that CLIP is trained by: with
-    ``L_jk = cos(t_j, v_k) / temperature`` the mean of ``log sum_k exp(L_jk) - L_jj`` and of the same over columns, halved and added. A
-    pair's loss is ``log(1 + sum of its rivals relative to it)``, so that small ones keep their
-    digits. ``O(n^2 d)`` time, ``O(n)`` memory and 3 MB per thread; nothing of size n x n is stored.
+    ``L_jk = cos(t_j, v_k) / temperature`` the mean of ``log sum_k exp(L_jk) - L_jj`` and of the
+    same over columns, halved and added. A pair's loss is
+    ``log(1 + sum of its rivals relative to it)``, so that small ones keep their digits.
+    ``O(n^2 d)`` time, ``O(n)`` memory and 3 MB per thread; nothing of size n x n is stored.
     Cosines are float32 sums from rows narrower than float64 (a pair's loss is then within 1e-4),
     float64 otherwise.
 
@@ -149,8 +131,8 @@ def contrastive_loss(
     >>> bool(abs(found.alignment + found.uniformity - found.loss) < 1e-9)
     True
     """
-    options = _options(image, text, [0.0], "image", temperature, "fixed")
-    part = _computed(options, 0, 1, n_threads, None)
+    what = job(image, text, [0.0], "image", temperature, "fixed")
+    part = compute(what, n_threads=n_threads)
     to_text, to_image = part.losses()
     (own,) = part.logits()
     hits_to_text, hits_to_image = part.hits()
@@ -227,8 +209,8 @@ def loss_sweep(
     >>> sweep.best_alpha
     0.0
     """
-    options = _options(image, text, alphas, shift, temperature, partition)
-    return _computed(options, 0, 1, n_threads, progress).result()
+    what = job(image, text, alphas, shift, temperature, partition)
+    return compute(what, n_threads=n_threads, progress=progress).result()
 
 
 def loss_sweep_part(
@@ -273,88 +255,5 @@ def loss_sweep_part(
     """
     if not 0 <= i < n:
         raise ValueError(f"part {i} of {n}; wanted a number from 0 to {n - 1}")
-    options = _options(image, text, alphas, shift, temperature, partition)
-    return _computed(options, i, n, n_threads, progress)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is to be computed, checked."""
-
-    image: Any
-    text: Any
-    alphas: tuple[float, ...]
-    shift: Shift
-    temperature: float
-    partition: Partition
-
-
-def _options(
-    image: Any,
-    text: Any,
-    alphas: Iterable[float] | None,
-    shift: Shift,
-    temperature: float,
-    partition: Partition,
-) -> _Job:
-    if shift not in ("image", "text", "both"):
-        raise ValueError(f"shift={shift!r}; wanted 'image', 'text' or 'both'")
-    if partition not in ("fixed", "each"):
-        raise ValueError(f"partition={partition!r}; wanted 'fixed' or 'each'")
-    temperature = float(temperature)
-    if not LEAST_TEMPERATURE <= temperature < np.inf:
-        raise ValueError(
-            f"temperature={temperature}; wanted a finite number, {LEAST_TEMPERATURE} or more"
-        )
-    grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
-    if not grid:
-        raise ValueError("alphas is empty; wanted one number or more")
-    if not np.isfinite(grid).all():
-        bad = int(np.argmin(np.isfinite(grid)))
-        raise ValueError(f"alphas: number {bad} is {grid[bad]}; wanted finite numbers")
-    return _Job(image, text, grid, shift, temperature, partition)
-
-
-def _computed(
-    job: _Job, i: int, n: int, n_threads: int | None, progress: Progress | None
-) -> LossSweepPart:
-    check_threads(n_threads)
-    image, text = paired(job.image, job.text)
-    images = measured("image", image, n_threads)
-    texts = measured("text", text, n_threads)
-    alphas: Sequence[float] = job.alphas
-    if job.partition == "fixed" and 0.0 not in alphas:
-        alphas = (*alphas, 0.0)
-    # The right rows are those that move.
-    names = ("image", "text") if job.shift == "text" else ("text", "image")
-    left, right = (texts, images) if names[0] == "text" else (images, texts)
-    try:
-        sweep = _native.LossSweep(
-            left, right, alphas, job.shift == "both", job.temperature, n_threads
-        )
-    except InvalidRowError as error:
-        raise named(error, names[error.side == "right"]) from None
-    blocks = sweep.blocks
-    start, stop = blocks * i // n, blocks * (i + 1) // n
-    count = len(image)
-    step = max(CALL_BLOCKS, int(CALL_COST / (BLOCK * count * (image.dim + 4 * len(alphas)))))
-    for at in range(start, stop, step):
-        end = min(at + step, stop)
-        sweep.run(at, end, n_threads)
-        if progress is not None:
-            progress(min(end * BLOCK, count) - at * BLOCK)
-    options = SweepOptions(
-        alphas=job.alphas,
-        computed=tuple(alphas),
-        shift=job.shift,
-        temperature=job.temperature,
-        partition=job.partition,
-        count=count,
-        dim=image.dim,
-        dtype=image.dtype,
-        image_norms=images.norms,
-        text_norms=texts.norms,
-        blocks=blocks,
-        simd_level=_native.simd_level(),
-    )
-    return LossSweepPart.of(options, names[0], sweep.state(), range(start, stop))
+    what = job(image, text, alphas, shift, temperature, partition)
+    return compute(what, part=(i, n), n_threads=n_threads, progress=progress)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -43,6 +41,8 @@ class SweepOptions:
         Least and greatest norm.
     simd_level : str
         Instruction set; bits may differ between two.
+    rows_digest : str, optional
+        Tells the rows of one part from those of another.
     """
 
     alphas: tuple[float, ...]
@@ -57,6 +57,7 @@ class SweepOptions:
     text_norms: tuple[float, float]
     blocks: int
     simd_level: str
+    rows_digest: str | None = None
 
     @property
     def is_normalized(self) -> bool:
@@ -97,13 +98,6 @@ class LossSweepPart:
         own = state["own"].reshape(shape)
         return cls(options, frozenset(blocks), own, state["offset"], totals)
 
-    @cached_property
-    def _digest(self) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr(self.options).encode())
-        digest.update(self._own.tobytes() + self._offset.tobytes())
-        return digest.hexdigest()
-
     def merge(self, other: LossSweepPart) -> LossSweepPart:
         """Return the part that covers the blocks of both.
 
@@ -113,12 +107,13 @@ class LossSweepPart:
             If they are parts of different sweeps (rows, options, SIMD level), or both cover a
             block.
         """
-        if self.options != other.options:
-            raise MismatchError(
-                f"parts of different sweeps: found {other.options}, wanted {self.options}"
-            )
-        if self._digest != other._digest:
-            raise MismatchError("parts of different sweeps: their rows differ")
+        mine, theirs = asdict(self.options), asdict(other.options)
+        for name in mine:
+            if mine[name] != theirs[name]:
+                raise MismatchError(
+                    f"parts of different sweeps: {name} is {theirs[name]!r} in one of them, "
+                    f"{mine[name]!r} in the other"
+                )
         twice = self.blocks & other.blocks
         if twice:
             raise MismatchError(f"block {min(twice)} of {self.options.blocks} is in both parts")

@@ -1,5 +1,6 @@
 //! One of two modalities, as pairs of rows are compared: unit rows and the mean that they move by.
 
+use crate::element::Element;
 use crate::error::{Error, Status};
 use crate::linear::covariance::Precision;
 use crate::linear::moments::{Moments, OnInvalid};
@@ -7,6 +8,7 @@ use crate::linear::unit::{Units, units};
 use crate::math::norm::Norm;
 use crate::rows::AnyRows;
 use crate::schedule::Context;
+use crate::with_rows;
 
 /// Rows that all have a direction, with their norms and their raw mean.
 #[derive(Clone)]
@@ -15,7 +17,9 @@ pub struct Modality<'a> {
     pub rows: AnyRows<'a>,
     /// `1 / |x|` of each row.
     pub inverse: Vec<f64>,
-    /// `m / |m|` of the raw mean `m`; zeros if it is zero.
+    /// Raw mean `m`.
+    pub mean: Vec<f64>,
+    /// `m / |m|`; zeros if it is zero.
     pub direction: Vec<f64>,
     /// `|m| / |x|` of each row.
     pub reach: Vec<f64>,
@@ -38,7 +42,18 @@ impl<'a> Modality<'a> {
         // A quotient beyond float64 is as good as one near its end.
         let reach = norm.iter().map(|norm| (length.value / norm).min(1e290)).collect();
         let inverse = norm.iter().map(|norm| 1.0 / norm).collect();
-        Ok(Modality { rows, inverse, direction, reach, cosine })
+        Ok(Modality { rows, inverse, mean, direction, reach, cosine })
+    }
+
+    /// `x - alpha m` of a row, as its norm and its direction. The status tells a row that vanishes.
+    pub fn moved(&self, row: usize, alpha: f64) -> (Norm, Vec<f64>) {
+        let difference = |k: usize, x: f64| x - alpha * self.mean[k];
+        let mut moved: Vec<f64> = with_rows!(self.rows, rows => {
+            (0..rows.dim()).map(|k| difference(k, rows.get(row, k).to_f64())).collect()
+        });
+        let norm = Norm::new(moved.iter().map(|x| x * x).sum(), || moved.clone());
+        moved.iter_mut().for_each(|x| *x *= norm.scale * norm.inverse);
+        (norm, moved)
     }
 
     /// Number of rows.

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 import clipsoid as cs
-from bounds import assert_within
+from bounds import assert_within, stated
 from contrast_bounds import LossBounds
 from oracle import contrast, reference
 from unit.pair_samples import SIDE, assert_loss, pairs
@@ -111,7 +111,7 @@ def test_what_a_result_holds() -> None:
     assert found.per_pair_image_to_text is None
     assert found.per_pair_text_to_image is None
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.loss = 0.0  # type: ignore[misc]
+        found.loss = 0.0
     each = cs.contrastive_loss(image, text, per_pair=True)
     directions = each.per_pair_image_to_text, each.per_pair_text_to_image
     assert all(values.shape == (50,) and values.dtype == np.float64 for values in directions)
@@ -153,10 +153,10 @@ def test_a_constant_embedding_never_hits(n: int, dtype: str) -> None:
     assert found.accuracy_image_to_text == 0
     assert found.accuracy_text_to_image == 1 / n
     # Every text is as likely as every other.
-    assert_within(found.per_pair_image_to_text, np.log(n), 1e-6, "log n")
+    assert_within(found.loss_image_to_text, np.log(n), stated(dtype, np.log(n)), "log n")
     neither = cs.contrastive_loss(constant, constant)
     assert neither.accuracy_image_to_text == neither.accuracy_text_to_image == 0
-    assert_within(neither.loss, np.log(n), 1e-6 * max(1, np.log(n)), "log n")
+    assert_within(neither.loss, np.log(n), stated(dtype, np.log(n)), "log n")
 
 
 @every_dtype
@@ -169,7 +169,8 @@ def test_opposite_vectors(temperature: float, dtype: str) -> None:
         assert_loss(found, image, -image, dtype, temperature)
     pole = np.array([[1, 0], [-1, 0]], DTYPES[dtype])
     found = cs.contrastive_loss(pole, -pole, temperature=temperature)
-    assert_within(found.loss, np.logaddexp(0, 2 / temperature), 1e-4, "poles")
+    want = np.logaddexp(0, 2 / temperature)
+    assert_within(found.loss, want, stated(dtype, want), "poles")
 
 
 @every_dtype
@@ -189,12 +190,18 @@ def test_lines_whose_logits_are_all_far_below_the_others(temperature: float, dty
     assert cosines.min() < -0.999
     assert (cosines.max(axis=1) < -0.9).sum() > 100
     for left, right, found in both_losses(v, t, temperature, per_pair=True):
-        assert_loss(found, left, right, dtype, temperature)
+        # Cosines crowd around 1: float32 decides a hit or two.
+        assert_loss(found, left, right, dtype, temperature, decided=False)
 
 
 @every_dtype
 def test_losses_near_zero(dtype: str) -> None:
-    image, text = pairs(300, 40, dtype, noise=0.1)
+    # Directions all over the sphere, and texts near their images.
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((300, 64))
+    image, text = (
+        x.astype(DTYPES[dtype]) for x in (rows, rows + 0.2 * rng.standard_normal(rows.shape))
+    )
     # The temperature at which the oracle's loss is 0.001.
     low, high = 0.003, 1.0
     for _ in range(60):
@@ -211,7 +218,7 @@ def test_losses_near_zero(dtype: str) -> None:
         exact = np.log1p(39 * np.exp(-1 / temperature))
         eye = np.eye(40, dtype=DTYPES[dtype])
         found = cs.contrastive_loss(eye, eye, temperature=temperature, per_pair=True)
-        assert_within(found.loss, exact, 1e-6 if dtype != "float64" else 1e-10, "orthonormal")
+        assert_within(found.loss, exact, stated(dtype, exact), "orthonormal")
         assert min(found.loss, found.per_pair.min()) >= 0
 
 
@@ -242,6 +249,14 @@ def test_the_layout_of_memory_changes_no_bit(layout: str, dtype: str) -> None:
         found = cs.contrastive_loss(v, t, per_pair=True)
         np.testing.assert_array_equal(found.per_pair, want.per_pair)
         assert all(getattr(found, name) == getattr(want, name) for name in contrast.FIGURES)
+
+
+@pytest.mark.parametrize("image_dtype", DTYPES)
+@pytest.mark.parametrize("text_dtype", DTYPES)
+def test_two_dtypes_may_meet(image_dtype: str, text_dtype: str) -> None:
+    image, text = pairs(300, 24, image_dtype)[0], pairs(300, 24, text_dtype)[1]
+    widest = "float64" if "float64" in (image_dtype, text_dtype) else "float32"
+    assert_loss(cs.contrastive_loss(image, text, per_pair=True), image, text, widest)
 
 
 def test_tensors_are_taken_as_they_are() -> None:

@@ -18,9 +18,11 @@
 //! Time `O(N^2 (d + A))`, memory `O(N A)`.
 
 mod shifted;
+#[cfg(test)]
+mod tests;
 mod tile;
 
-use self::shifted::{Shifted, direction};
+use self::shifted::Shifted;
 use self::tile::{Exponentials, Found, LeftRows, NO_RIVAL, Own, RightRows, Rivals};
 use super::modality::Modality;
 use crate::element::{Element, Real};
@@ -60,6 +62,7 @@ pub struct Options {
 
 /// One alpha, prepared.
 struct Step {
+    alpha: f64,
     right: Shifted,
     left: Option<Shifted>,
     offset: f64,
@@ -202,7 +205,7 @@ impl<'a> Sweep<'a> {
             let right = Shifted::new(&self.right, alpha, least, Side::Right)?;
             let left =
                 options.both.then(|| Shifted::new(&self.left, alpha, least, Side::Left)).transpose()?;
-            let mut step = Step { right, left, offset: 0.0, wide: true, own: Vec::new() };
+            let mut step = Step { alpha, right, left, offset: 0.0, wide: true, own: Vec::new() };
             self.set_own(&mut step, &pairs, context);
             let mean = step.own.iter().sum::<f64>() / self.count() as f64;
             let lowest = step.own.iter().fold(f64::INFINITY, |least, &y| least.min(y));
@@ -253,8 +256,8 @@ impl<'a> Sweep<'a> {
 
     /// `y` of an entry from the elements of its rows.
     fn exact(&self, step: &Step, left: usize, right: usize) -> f64 {
-        let a = direction(&self.left, step.left.as_ref(), left);
-        let b = direction(&self.right, Some(&step.right), right);
+        let (_, a) = self.left.moved(left, if step.left.is_some() { step.alpha } else { 0.0 });
+        let (_, b) = self.right.moved(right, step.alpha);
         a.iter().zip(&b).map(|(a, b)| a * b).sum::<f64>() * self.scale - step.offset
     }
 

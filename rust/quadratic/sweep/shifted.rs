@@ -4,10 +4,8 @@
 //! `q = alpha |m| / |x|`. Its length over `|x|` is `sqrt(1 - 2 q n.u + q^2)`, so that nothing here
 //! depends on the scale of the rows.
 
-use crate::element::Element;
-use crate::error::{Error, Side};
+use crate::error::{Error, Side, Status};
 use crate::quadratic::modality::Modality;
-use crate::with_rows;
 
 /// The moved rows at one alpha.
 #[derive(Clone, Debug)]
@@ -17,7 +15,7 @@ pub struct Shifted {
     /// `|x| / |x - alpha m|` of each row.
     pub stretch: Vec<f64>,
     /// Rows that came so near to zero that products made before the move have lost their digits:
-    /// ascending.
+    /// ascending. [`Modality::moved`] gives them.
     pub exact: Vec<usize>,
 }
 
@@ -41,32 +39,23 @@ impl Shifted {
             // Divided by the greater of 1 and |q|, so that no square overflows.
             let scale = q.abs().max(1.0);
             let (a, b) = (1.0 / scale, q / scale);
-            let mut length = (a * a - 2.0 * a * b * cosine + b * b).max(0.0).sqrt() * scale;
+            let length = (a * a - 2.0 * a * b * cosine + b * b).max(0.0).sqrt() * scale;
             if length < least || q.abs() > GREATEST_FACTOR {
-                length = moved(modality, row, a, b).iter().map(|x| x * x).sum::<f64>().sqrt() * scale;
-                if length <= 8.0 * f64::EPSILON * scale {
+                // Rounding of the mean and of the difference, relative to what was subtracted.
+                let rounding = 8.0 * f64::EPSILON * scale / modality.inverse[row];
+                let (norm, _) = modality.moved(row, alpha);
+                if norm.status != Status::Ok || norm.value <= rounding {
                     return Err(Error::Vanishes { side, row: row as u64, alpha });
                 }
                 shifted.exact.push(row);
+                // Anything finite: nobody looks.
+                shifted.factor.push(0.0);
+                shifted.stretch.push(1.0);
+            } else {
+                shifted.factor.push(q);
+                shifted.stretch.push(1.0 / length);
             }
-            shifted.factor.push(q);
-            shifted.stretch.push(1.0 / length);
         }
         Ok(shifted)
     }
-}
-
-/// The unit vector of a moved row, from its elements.
-pub fn direction(modality: &Modality, shifted: Option<&Shifted>, row: usize) -> Vec<f64> {
-    let Some(Shifted { factor, stretch, .. }) = shifted else { return moved(modality, row, 1.0, 0.0) };
-    moved(modality, row, stretch[row], factor[row] * stretch[row])
-}
-
-/// `a u - b n` of a row.
-fn moved(modality: &Modality, row: usize, a: f64, b: f64) -> Vec<f64> {
-    let inverse = modality.inverse[row];
-    let element = |k: usize, x: f64| x * inverse * a - b * modality.direction[k];
-    with_rows!(modality.rows, rows => {
-        (0..rows.dim()).map(|k| element(k, rows.get(row, k).to_f64())).collect()
-    })
 }

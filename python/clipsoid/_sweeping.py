@@ -1,0 +1,136 @@
+"""The work behind the contrastive loss: arguments checked, rows measured, tiles asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from clipsoid import _native
+from clipsoid._batch import Batch
+from clipsoid._pairs import measured, named, paired
+from clipsoid._source import Progress, check_threads
+from clipsoid.errors import InvalidRowError
+from clipsoid.sweep import LossSweepPart, SweepOptions
+
+Shift = Literal["image", "text", "both"]
+Partition = Literal["fixed", "each"]
+
+#: Smaller temperatures take logits out of the range of float64.
+LEAST_TEMPERATURE = 0.003
+
+#: Alphas of the paper's Figure 6.
+DEFAULT_ALPHAS = tuple(round(-1 + step / 20, 2) for step in range(41))
+
+#: Multiply-adds of one call into the core: about a second of work between reports of progress.
+CALL_COST = 4e10
+
+#: Blocks of rows of one call at least, so that all threads have work.
+CALL_BLOCKS = 16
+
+#: Rows of a block.
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be computed, checked."""
+
+    image: Any
+    text: Any
+    alphas: tuple[float, ...]
+    shift: Shift
+    temperature: float
+    partition: Partition
+
+
+def job(
+    image: Any,
+    text: Any,
+    alphas: Iterable[float] | None,
+    shift: Shift,
+    temperature: float,
+    partition: Partition,
+) -> Job:
+    """Check what is asked for."""
+    if shift not in ("image", "text", "both"):
+        raise ValueError(f"shift={shift!r}; wanted 'image', 'text' or 'both'")
+    if partition not in ("fixed", "each"):
+        raise ValueError(f"partition={partition!r}; wanted 'fixed' or 'each'")
+    temperature = float(temperature)
+    if not LEAST_TEMPERATURE <= temperature < np.inf:
+        raise ValueError(
+            f"temperature={temperature}; wanted a finite number, {LEAST_TEMPERATURE} or more"
+        )
+    grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
+    if not grid:
+        raise ValueError("alphas is empty; wanted one number or more")
+    if not np.isfinite(grid).all():
+        bad = int(np.argmin(np.isfinite(grid)))
+        raise ValueError(f"alphas: number {bad} is {grid[bad]}; wanted finite numbers")
+    return Job(image, text, grid, shift, temperature, partition)
+
+
+def compute(
+    job: Job,
+    *,
+    part: tuple[int, int] | None = None,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> LossSweepPart:
+    """Do the work of a job, or of one part of several that will be merged."""
+    check_threads(n_threads)
+    image, text = paired(job.image, job.text)
+    images = measured("image", image, n_threads)
+    texts = measured("text", text, n_threads)
+    alphas = job.alphas
+    if job.partition == "fixed" and 0.0 not in alphas:
+        alphas = (*alphas, 0.0)
+    # The right rows are those that move.
+    names = ("image", "text") if job.shift == "text" else ("text", "image")
+    left, right = (texts, images) if names[0] == "text" else (images, texts)
+    try:
+        sweep = _native.LossSweep(
+            left, right, alphas, job.shift == "both", job.temperature, n_threads
+        )
+    except InvalidRowError as error:
+        raise named(error, names[error.side == "right"]) from None
+    blocks = sweep.blocks
+    i, n = part or (0, 1)
+    start, stop = blocks * i // n, blocks * (i + 1) // n
+    count = len(image)
+    step = max(CALL_BLOCKS, int(CALL_COST / (BLOCK * count * (image.dim + 4 * len(alphas)))))
+    for at in range(start, stop, step):
+        end = min(at + step, stop)
+        sweep.run(at, end, n_threads)
+        if progress is not None:
+            progress(min(end * BLOCK, count) - at * BLOCK)
+    options = SweepOptions(
+        alphas=job.alphas,
+        computed=tuple(alphas),
+        shift=job.shift,
+        temperature=job.temperature,
+        partition=job.partition,
+        count=count,
+        dim=image.dim,
+        dtype=image.dtype,
+        image_norms=images.norms,
+        text_norms=texts.norms,
+        blocks=blocks,
+        simd_level=_native.simd_level(),
+        rows_digest=_digest(image, text) if part else None,
+    )
+    return LossSweepPart.of(options, names[0], sweep.state(), range(start, stop))
+
+
+def _digest(*batches: Batch) -> str:
+    """Tell rows from others: parts of a sweep must be of the same."""
+    digest = hashlib.blake2b(digest_size=16)
+    for batch in batches:
+        for start in range(0, len(batch), BLOCK):
+            rows = np.ascontiguousarray(batch.rows[start : start + BLOCK])
+            digest.update(rows.view(np.uint8).data)
+    return digest.hexdigest()

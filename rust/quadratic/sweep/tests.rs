@@ -1,0 +1,114 @@
+//! Against the definition, at every level: the moved rows are made and compared one by one.
+
+use super::*;
+use crate::testing::{data, everywhere};
+use half::{bf16, f16};
+
+/// `log(sum over rivals of e^(logit - own))` in base 2, and whether a rival is as near as the partner,
+/// for each left and each right row.
+type Sides = [Vec<(f64, bool)>; 2];
+
+fn definition(left: &[f64], right: &[f64], dim: usize, options: &Options, alpha: f64) -> Sides {
+    let moved = |x: &[f64], by: f64| -> Vec<Vec<f64>> {
+        let n = (x.len() / dim) as f64;
+        let mean: Vec<f64> = (0..dim).map(|k| x.chunks(dim).map(|row| row[k]).sum::<f64>() / n).collect();
+        let row = |row: &[f64]| {
+            let moved: Vec<f64> = row.iter().zip(&mean).map(|(x, m)| x - by * m).collect();
+            let norm = moved.iter().map(|x| x * x).sum::<f64>().sqrt();
+            moved.iter().map(|x| x / norm).collect()
+        };
+        x.chunks(dim).map(row).collect()
+    };
+    let (a, b) = (moved(left, if options.both { alpha } else { 0.0 }), moved(right, alpha));
+    let logit = |i: usize, k: usize| {
+        a[i].iter().zip(&b[k]).map(|(x, y)| x * y).sum::<f64>() * LOG2_E / options.temperature
+    };
+    let side = |of: &dyn Fn(usize, usize) -> f64| -> Vec<(f64, bool)> {
+        (0..a.len())
+            .map(|i| {
+                let rivals: Vec<f64> = (0..a.len()).filter(|&k| k != i).map(|k| of(i, k)).collect();
+                let sum: f64 = rivals.iter().map(|rival| (rival - of(i, i)).exp2()).sum();
+                (sum.log2(), rivals.iter().any(|&rival| rival >= of(i, i)))
+            })
+            .collect()
+    };
+    [side(&logit), side(&|k, i| logit(i, k))]
+}
+
+fn check<E: Element>(
+    rows: impl Fn(&[E]) -> AnyRows,
+    cast: impl Fn(f64) -> E,
+    options: &Options,
+    tolerance: f64,
+) {
+    let (n, dim) = (SIDE + 9, 11);
+    let shared = data(n, dim);
+    let make = |salt: usize| -> Vec<E> {
+        let own = data(n + salt, dim);
+        shared.iter().zip(&own).map(|(s, x)| cast(s + 0.4 * x)).collect()
+    };
+    let (left, right) = (make(1), make(2));
+    let wide = |x: &[E]| -> Vec<f64> { x.iter().map(|x| x.to_f64()).collect() };
+    let (wide_left, wide_right) = (wide(&left), wide(&right));
+    let want: Vec<Sides> = options
+        .alphas
+        .iter()
+        .map(|&alpha| definition(&wide_left, &wide_right, dim, options, alpha))
+        .collect();
+    everywhere(|context| {
+        let [l, r] = [&left, &right].map(|x| Modality::new(rows(x), context).unwrap());
+        let sweep = Sweep::new(l, r, options, context).unwrap();
+        let length = n * options.alphas.len();
+        let mut totals = [Totals::new(length), Totals::new(length)];
+        let [a, b] = &mut totals;
+        // In parts, as a cluster would.
+        sweep.run(1..2, a, b, context).unwrap();
+        sweep.run(0..1, a, b, context).unwrap();
+        let (own, _) = sweep.own();
+        for (totals, side) in totals.iter().zip(0..) {
+            for at in 0..length {
+                let (want, missed) = want[at / n][side][at % n];
+                let got = totals.sum[at].log2() - own[at];
+                // Far below the pair's own logit only the magnitude of the sum matters.
+                let error = if want < -20.0 { (got.exp2() - want.exp2()).abs() } else { (got - want).abs() };
+                assert!(error <= tolerance, "{:?} {options:?} {at}: {got} {want}", context.level);
+                if want.abs() > 1.0 {
+                    assert_eq!(totals.greatest[at] >= own[at], missed, "{:?} {at}", context.level);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn equals_the_definition_at_every_level() {
+    for both in [false, true] {
+        for temperature in [0.07, 0.01, LEAST_TEMPERATURE] {
+            let options = Options { alphas: vec![-1.0, 0.0, 0.7, 1.5], both, temperature };
+            // A float32 cosine is off by 1.5e-7, by eight times that after a move to an eighth of the
+            // row's length, and two of them make a term.
+            let narrow = 2.0 * 8.0 * 1.5e-7 * LOG2_E / temperature;
+            check(|x| AnyRows::F32(Rows::new(x, 11)), |x| x as f32, &options, narrow);
+            check(|x| AnyRows::F16(Rows::new(x, 11)), f16::from_f64, &options, narrow);
+            check(|x| AnyRows::Bf16(Rows::new(x, 11)), bf16::from_f64, &options, narrow);
+            check(|x| AnyRows::F64(Rows::new(x, 11)), |x| x, &options, 1e-13 / temperature);
+        }
+    }
+}
+
+#[test]
+fn a_row_that_is_its_mean_vanishes() {
+    let x = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0];
+    let y = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+    everywhere(|context| {
+        let [x, y] = [&x, &y].map(|x| Modality::new(AnyRows::F64(Rows::new(x, 2)), context).unwrap());
+        let sweep = |left: &Modality, right: &Modality, both| {
+            let options = Options { alphas: vec![0.5, 1.0], both, temperature: 0.01 };
+            Sweep::new(left.clone(), right.clone(), &options, context).err()
+        };
+        let error = |side| Some(Error::Vanishes { side, row: 0, alpha: 1.0 });
+        assert_eq!(sweep(&y, &x, false), error(Side::Right));
+        assert_eq!(sweep(&x, &y, true), error(Side::Left));
+        assert_eq!(sweep(&x, &y, false), None);
+    });
+}
