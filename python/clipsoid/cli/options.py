@@ -32,11 +32,7 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
     )
-    parser.add_argument(
-        "--dtype",
-        choices=("float16", "bfloat16", "float32", "float64"),
-        help="what every shard must hold; 'bfloat16' also reads 2-byte void .npy as bfloat16",
-    )
+    _add_dtype(parser)
     parser.add_argument(
         "--on-invalid",
         choices=("error", "skip", "null"),
@@ -46,6 +42,30 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shards", type=_part, metavar="i/n", help="only every n-th shard, from i")
     parser.add_argument("--encoder", metavar="NAME", help="the model that made the embeddings")
+
+
+def add_pairs(parser: argparse.ArgumentParser) -> None:
+    """Add what is said about images and texts to be read, row by row."""
+    parser.add_argument("--images", metavar="PATH", nargs="+", required=True, help=PATH_HELP)
+    parser.add_argument(
+        "--texts", metavar="PATH", nargs="+", required=True, help="their texts, row by row"
+    )
+    parser.add_argument(
+        "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
+    )
+    for name in ("image", "text"):
+        parser.add_argument(
+            f"--{name}-key", metavar="NAME", help=f"the same of the {name}s, if it is another"
+        )
+    _add_dtype(parser)
+
+
+def _add_dtype(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dtype",
+        choices=("float16", "bfloat16", "float32", "float64"),
+        help="what every shard must hold; 'bfloat16' also reads 2-byte void .npy as bfloat16",
+    )
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +81,15 @@ def open_rows(options: argparse.Namespace) -> Store:
 
     path = options.path if len(options.path) > 1 else options.path[0]
     return open_store(path, key=options.key, dtype=options.dtype)
+
+
+def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
+    """Open the images and the texts."""
+    from clipsoid.store import open_store
+
+    images = open_store(options.images, key=options.image_key or options.key, dtype=options.dtype)
+    texts = open_store(options.texts, key=options.text_key or options.key, dtype=options.dtype)
+    return images, texts
 
 
 def named(options: argparse.Namespace) -> str:

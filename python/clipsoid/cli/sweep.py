@@ -1,0 +1,314 @@
+"""``clipsoid sweep``: the contrastive loss as a centre moves, as a table and as a chart."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsoid.cli import options as shared
+
+if TYPE_CHECKING:
+    from clipsoid.errors import InvalidRowError
+    from clipsoid.store import Store
+    from clipsoid.sweep import LossSweep
+
+FORMAT = "clipsoid.sweep"
+VERSION = 1
+
+#: Begins a table as CSV, which has no room for more.
+CSV_HEAD = b"alpha,alignment,uniformity,loss,loss_image_to_text,"
+
+TABLE_SUFFIXES = (".parquet", ".csv")
+
+#: Most alphas of START:STOP:COUNT; memory grows by 40 bytes for each of them and pair.
+MAX_ALPHAS = 100_000
+
+#: Rows of the table on a terminal, about.
+SHOWN = 11
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = shared.command(
+        commands, "sweep", run, "contrastive loss of pairs as the centre of a modality moves"
+    )
+    shared.add_pairs(parser)
+    parser.add_argument(
+        "--out",
+        type=_target,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="where the table (.parquet, .csv) or the chart (.png, .svg, .html) goes; may be "
+        "repeated",
+    )
+    parser.add_argument(
+        "--alphas",
+        type=_alphas,
+        metavar="LIST",
+        help="multiples of the mean to take away: START:STOP:COUNT, or numbers with commas "
+        "between them (default: -1:1:41)",
+    )
+    parser.add_argument(
+        "--shift",
+        choices=("image", "text", "both"),
+        default="image",
+        help="the modality that moves (image)",
+    )
+    parser.add_argument(
+        "--temperature", type=shared.positive, default=0.01, metavar="T", help="of the loss (0.01)"
+    )
+    parser.add_argument(
+        "--partition",
+        choices=("fixed", "each"),
+        default="fixed",
+        help="pairs count as matched if the image finds its text at alpha = 0 (fixed, the "
+        "default), or at each alpha",
+    )
+    shared.add_common(parser)
+    # argparse takes values that begin with a minus sign for options, numbers excepted: a list of
+    # alphas is to be one, too.
+    parser._negative_number_matcher = re.compile(r"-\.?\d")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from clipsoid._output import as_output_errors, written_beside
+    from clipsoid._sweeping import LEAST_TEMPERATURE
+    from clipsoid.cli.output import show
+    from clipsoid.cli.progress import progress
+    from clipsoid.contrast import loss_sweep
+    from clipsoid.errors import InvalidRowError
+
+    if options.temperature < LEAST_TEMPERATURE:
+        options.usage(
+            f"--temperature: {options.temperature:g} is too small; wanted {LEAST_TEMPERATURE} or "
+            "more"
+        )
+    _check_targets(options)
+    images, texts = shared.open_pairs(options)
+    with progress("sweep", images.count, quiet=options.quiet) as tick:
+        try:
+            sweep = loss_sweep(
+                images,
+                texts,
+                alphas=options.alphas,
+                shift=options.shift,
+                temperature=options.temperature,
+                partition=options.partition,
+                n_threads=options.threads,
+                progress=tick,
+            )
+        except InvalidRowError as error:
+            raise _located(error, {"image": images, "text": texts}) from None
+    made = how_made(sweep)
+    contents = {path: _contents(path, sweep, made) for path in options.out}
+    # The files get their names when all of them are complete.
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            temporary = stack.enter_context(written_beside(path))
+            with as_output_errors(path):
+                temporary.write_bytes(content)
+    result = {"out": options.out, **made, "table": sweep.table.rows(named=True)}
+    show(options, result, f"{_table(sweep)}\n\n{_summary(sweep, options.out)}")
+
+
+def how_made(sweep: LossSweep) -> dict[str, Any]:
+    """Return what the files of a sweep say of how they were made."""
+    made = sweep.options
+    return {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "clipsoid_version": sweep.version,
+        "alphas": list(made.alphas),
+        "shift": made.shift,
+        "temperature": made.temperature,
+        "partition": made.partition,
+        "count": made.count,
+        "dim": made.dim,
+        "dtype": made.dtype,
+        "is_normalized": made.is_normalized,
+        "image_norms": list(made.image_norms),
+        "text_norms": list(made.text_norms),
+        "simd": made.simd_level,
+        "best_alpha": sweep.best_alpha,
+        "refined_alpha": sweep.refined_alpha,
+    }
+
+
+def _target(text: str) -> Path:
+    """Read the name of a file whose format is known by its suffix."""
+    from clipsoid.report import FIGURE_SUFFIXES
+
+    path = Path(text)
+    if path.suffix.lower() not in (*TABLE_SUFFIXES, *FIGURE_SUFFIXES):
+        raise argparse.ArgumentTypeError(
+            f"{text}: the suffix is {path.suffix or 'missing'!r}; wanted "
+            f"{' or '.join(TABLE_SUFFIXES)} for the table, {', '.join(FIGURE_SUFFIXES)} for the "
+            "chart"
+        )
+    return path
+
+
+def _alphas(text: str) -> tuple[float, ...]:
+    """Read ``START:STOP:COUNT`` or numbers with commas between them.
+
+    In decimals, so that 0 and -0.1 are on the grid if they are on paper.
+    """
+    try:
+        if ":" in text:
+            start, stop, count = text.split(":")
+            ends, steps = (Decimal(start), Decimal(stop)), int(count) - 1
+            if not 1 <= steps < MAX_ALPHAS:
+                raise argparse.ArgumentTypeError(
+                    f"{text!r}: COUNT is {count}; wanted 2 to {MAX_ALPHAS}"
+                )
+            grid = [ends[0] + (ends[1] - ends[0]) * i / steps for i in range(steps + 1)]
+        else:
+            grid = [Decimal(number) for number in text.split(",")]
+        alphas = tuple(map(float, grid))
+    except (ArithmeticError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither START:STOP:COUNT nor numbers with commas between them"
+        ) from None
+    for alpha in alphas:
+        if not abs(alpha) < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r}: {alpha} is not a finite number")
+    return alphas
+
+
+def _check_targets(options: argparse.Namespace) -> None:
+    """Refuse, before any work is done, a file that could not or must not be written after it."""
+    from clipsoid._output import check_writable
+    from clipsoid.errors import OutputError, UnavailableError
+    from clipsoid.report import FIGURE_SUFFIXES, check_extra
+
+    seen = set()
+    for path in options.out:
+        if path.resolve() in seen:
+            options.usage(f"--out: {path} is named twice")
+        seen.add(path.resolve())
+        if path.is_file() and not _is_ours(path):
+            raise OutputError(
+                f"{path}: is there already and was not written by clipsoid sweep; wanted a new name"
+            )
+        check_writable(path, lambda _: True)
+        if path.suffix.lower() in FIGURE_SUFFIXES:
+            try:
+                check_extra()
+            except UnavailableError as error:
+                raise OutputError(f"{path}: cannot be written: {error}") from None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is one that this command wrote, and writes in that format."""
+    import polars as pl
+
+    from clipsoid.report import is_figure
+
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return f'"{FORMAT}"' in pl.read_parquet_metadata(path).get("clipsoid", "")
+        contents = path.read_bytes()
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    if suffix == ".csv":
+        return contents.startswith(CSV_HEAD)
+    return is_figure(contents, suffix)
+
+
+def _contents(path: Path, sweep: LossSweep, made: Mapping[str, Any]) -> bytes:
+    """Return the contents of a file, by its suffix."""
+    import io
+    import json
+
+    file = io.BytesIO()
+    match path.suffix.lower():
+        case ".parquet":
+            sweep.table.write_parquet(file, metadata={"clipsoid": json.dumps(made)})
+        case ".csv":
+            sweep.table.write_csv(file)
+        case suffix:
+            from clipsoid.report import figure_bytes, sweep_chart
+
+            return figure_bytes(sweep_chart(sweep), suffix, made)
+    return file.getvalue()
+
+
+def _located(error: InvalidRowError, stores: Mapping[str, Store]) -> InvalidRowError:
+    """Return an error about a row of a set with the file that it lies in."""
+    store = stores.get(str(error).partition(":")[0])
+    row = error.row
+    for shard in store.shards if store is not None else ():
+        if row < shard.count:
+            return type(error)(f"{error} ({shard.path}: row {row})")
+        row -= shard.count
+    return error
+
+
+def _table(sweep: LossSweep) -> str:
+    """Return some rows over the whole grid and the least, marked."""
+    from clipsoid.cli.output import number
+
+    table = sweep.table.sort("alpha")
+    alphas = table["alpha"].to_list()
+    best = alphas.index(sweep.best_alpha)
+    nearest = min(range(len(alphas)), key=lambda i: abs(alphas[i]))
+    step = -(-(len(alphas) - 1) // (SHOWN - 1)) or 1
+    shown = sorted({*range(0, len(alphas), step), len(alphas) - 1, best, nearest})
+    columns = {
+        "alpha": ("alpha", 8),
+        "loss": ("loss", 9),
+        "alignment": ("alignment", 11),
+        "uniformity": ("uniformity", 12),
+        "loss_correct": ("matched", 10),
+        "loss_misclassified": ("others", 10),
+        "accuracy_image_to_text": ("to text", 9),
+        "accuracy_text_to_image": ("to image", 9),
+    }
+    width = sum(width for _, width in columns.values())
+    lines = [
+        f"{'mean loss of pairs':>60}{'accuracy':>18}",
+        "".join(f"{name:>{wide}}" for name, wide in columns.values()),
+        "-" * width,
+    ]
+    for i in shown:
+        row = table.row(i, named=True)
+        cells = [f"{row['alpha'] + 0.0:.4g}"]
+        cells += ["none" if row[name] is None else number(row[name]) for name in [*columns][1:]]
+        wides = (wide for _, wide in columns.values())
+        line = "".join(f"{cell:>{wide}}" for cell, wide in zip(cells, wides, strict=True))
+        lines.append(line + (" *" if i == best else ""))
+    return "\n".join([*lines, lines[2]])
+
+
+def _summary(sweep: LossSweep, out: list[Path]) -> str:
+    from clipsoid.cli.output import lines, number, plural
+
+    made, table = sweep.options, sweep.table
+    ends = {min(made.alphas), max(made.alphas)}
+    best = f"{sweep.best_alpha + 0.0:.4g} *, loss {number(min(table['loss']))}"
+    if sweep.best_alpha in ends and len(ends) > 1:
+        best += ", at an end of the grid"
+    matched = "at each alpha"
+    if made.partition == "fixed":
+        matched = f"{table['count_correct'][0]:,} of {made.count:,} pairs, at alpha 0"
+    text = {
+        "best alpha": best,
+        "refined alpha": number(sweep.refined_alpha),
+        "alphas": f"{len(made.alphas)} from {min(ends):.4g} to {max(ends):.4g}",
+        "moved": {"both": "both centres"}.get(made.shift, f"{made.shift} centre"),
+        "pairs": f"{made.count:,} x {plural(made.dim, 'feature')}, {made.dtype}, "
+        + ("normalised" if made.is_normalized else "raw"),
+        "temperature": f"{made.temperature:g}",
+        "matched": matched,
+    }
+    if out:
+        text["written"] = ", ".join(map(str, out))
+    return lines(text)
