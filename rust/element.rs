@@ -32,7 +32,7 @@ pub trait Element: Copy + Default + std::fmt::Debug + Send + Sync + 'static {
 
 /// A type that the machine multiplies: float32 or float64.
 #[allow(clippy::missing_safety_doc)] // Each method's contract is that of its namesake in `Isa`.
-pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self> {
+pub trait Real: Element<Real = Self> + PartialOrd + AddAssign + Mul<Output = Self> {
     /// A register of this type.
     type Register<I: Isa>: Copy;
     /// Number of lanes of a register.
@@ -58,6 +58,12 @@ pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self
         b: Self::Register<I>,
         c: Self::Register<I>,
     ) -> Self::Register<I>;
+    /// 1 in each lane where `a > b`, else 0.
+    fn greater<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
+    /// As [`Real::greater`], bit `i` for lane `i`.
+    fn greater_bits<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> u32;
+    /// The greatest number below this one.
+    fn next_down(self) -> Self;
     /// The register tile of the product; see [`crate::math::product::micro`].
     unsafe fn micro<I: Isa>(isa: I, depth: usize, a: *const Self, b: *const Self, c: *mut Self, ldc: usize);
 }
@@ -94,7 +100,7 @@ macro_rules! element {
 }
 
 macro_rules! real {
-    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $micro:ident) => {
+    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $greater:ident, $greater_bits:ident, $micro:ident) => {
         impl Real for $type {
             type Register<I: Isa> = I::$register;
             #[inline(always)]
@@ -134,6 +140,18 @@ macro_rules! real {
             #[inline(always)]
             fn mul_add<I: Isa>(isa: I, a: I::$register, b: I::$register, c: I::$register) -> I::$register {
                 isa.$mul_add(a, b, c)
+            }
+            #[inline(always)]
+            fn greater<I: Isa>(isa: I, a: I::$register, b: I::$register) -> I::$register {
+                isa.$greater(a, b)
+            }
+            #[inline(always)]
+            fn greater_bits<I: Isa>(isa: I, a: I::$register, b: I::$register) -> u32 {
+                isa.$greater_bits(a, b)
+            }
+            #[inline(always)]
+            fn next_down(self) -> Self {
+                <$type>::next_down(self)
             }
             #[inline(always)]
             unsafe fn micro<I: Isa>(
@@ -203,6 +221,8 @@ real!(
     store_f64_as_f32,
     add_f32,
     mul_add_f32,
+    greater_f32,
+    greater_bits_f32,
     micro_f32
 );
 real!(
@@ -216,5 +236,7 @@ real!(
     store_f64,
     add_f64,
     mul_add_f64,
+    greater_f64,
+    greater_bits_f64,
     micro_f64
 );

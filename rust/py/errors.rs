@@ -8,6 +8,8 @@ use pyo3::prelude::*;
 pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
     let class = match error {
         Error::InvalidRow { .. } => "InvalidRowError",
+        Error::InvalidRowOf { .. } => "InvalidRowError",
+        Error::ElementType { .. } => "DTypeError",
         Error::Dimension { .. } => "MismatchError",
         Error::TooFewRows { .. } => "ShapeError",
         Error::SimdLevel { .. } => "UnavailableError",
@@ -19,6 +21,11 @@ pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
 fn exception(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
     let value = py.import("clipsoid.errors")?.getattr(class)?.call1((error.to_string(),))?;
     if let Error::InvalidRow { row, status } = error {
+        value.setattr("row", row)?;
+        value.setattr("status", status_name(*status))?;
+    }
+    if let Error::InvalidRowOf { set, row, status } = error {
+        value.setattr("argument", set)?;
         value.setattr("row", row)?;
         value.setattr("status", status_name(*status))?;
     }

@@ -4,3 +4,7 @@
 //! order. The tiles themselves, and the rows in them, are [`crate::tiles`]' business.
 
 pub mod conformity;
+pub mod false_negatives;
+pub mod histogram;
+pub mod partners;
+pub mod ranks;

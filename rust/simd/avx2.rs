@@ -48,6 +48,14 @@ impl Isa for Avx2 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn greater_f32(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b), _mm256_set1_ps(1.0)) }
+    }
+    #[inline(always)]
+    fn greater_bits_f32(self, a: __m256, b: __m256) -> u32 {
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) as u32 }
+    }
+    #[inline(always)]
     unsafe fn f16_to_f32(self, p: *const half::f16) -> __m256 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
     }
@@ -90,6 +98,14 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn mul_add_f64(self, a: __m256d, b: __m256d, c: __m256d) -> __m256d {
         unsafe { _mm256_fmadd_pd(a, b, c) }
+    }
+    #[inline(always)]
+    fn greater_f64(self, a: __m256d, b: __m256d) -> __m256d {
+        unsafe { _mm256_and_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(a, b), _mm256_set1_pd(1.0)) }
+    }
+    #[inline(always)]
+    fn greater_bits_f64(self, a: __m256d, b: __m256d) -> u32 {
+        unsafe { _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(a, b)) as u32 }
     }
     #[inline(always)]
     fn sum_f64(self, x: __m256d) -> f64 {
