@@ -21,7 +21,16 @@ from clipsoid.errors import (
     StoreError,
     UnavailableError,
 )
+from clipsoid.histogram import SimilarityHistogram, similarity_histogram
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
+from clipsoid.retrieval import RetrievalRanks, retrieval_ranks
+from clipsoid.rivals import (
+    FalseNegatives,
+    Rivals,
+    Spearman,
+    false_negatives,
+    false_negatives_within,
+)
 from clipsoid.store import Store, open_store
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
 
@@ -31,19 +40,28 @@ __all__ = [
     "DTypeError",
     "DoubleEllipsoid",
     "Ellipsoid",
+    "FalseNegatives",
     "Invalid",
     "InvalidRowError",
     "MismatchError",
     "Norms",
     "OutputError",
+    "RetrievalRanks",
+    "Rivals",
     "Scores",
     "ShapeError",
     "Shell",
+    "SimilarityHistogram",
+    "Spearman",
     "Store",
     "StoreError",
     "UnavailableError",
     "__version__",
     "conformity",
     "double_ellipsoid",
+    "false_negatives",
+    "false_negatives_within",
     "open_store",
+    "retrieval_ranks",
+    "similarity_histogram",
 ]

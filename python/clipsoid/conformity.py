@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
-from clipsoid._batch import Batch
-from clipsoid._source import Located, OnInvalid, Source, as_source, check_policy, check_threads
+from clipsoid._gather import gathered
+from clipsoid._source import OnInvalid, Source, as_source, check_policy, check_threads
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import InvalidRowError, UnavailableError
 from clipsoid.results import Calibration
@@ -99,34 +99,10 @@ def conformity(
 
 
 def _pairwise(source: Source, on_invalid: OnInvalid, n_threads: int | None) -> NDArray[np.float64]:
-    parts = list(source.read())
-    rows, dtype = _gathered(parts)
+    x = gathered(source)
     skip = on_invalid != "error"
     try:
-        values, status = _native.pairwise_conformity(rows, dtype, skip, n_threads)
+        values, status = _native.pairwise_conformity(x.rows, x.dtype, skip, n_threads)
     except InvalidRowError as error:
-        row = error.row
-        for part in parts:
-            if row < len(part.batch):
-                part.refuse_native(row, error.status)
-            row -= len(part.batch)
-        raise
+        x.refuse_native(error.row, error.status, policies=True)
     return values[status == 0] if on_invalid == "skip" else values
-
-
-def _gathered(parts: list[Located]) -> tuple[NDArray[Any], str]:
-    """All rows as one array: in place where they are one, else gathered in the widest dtype."""
-    batches = [part.batch for part in parts]
-    dtypes = {batch.dtype for batch in batches}
-    if len(batches) == 1:
-        return batches[0].rows, batches[0].dtype
-    if len(dtypes) == 1:
-        return np.concatenate([batch.rows for batch in batches]), dtypes.pop()
-    # float64 holds every other type exactly.
-    return np.concatenate([_widened(batch) for batch in batches]), "float64"
-
-
-def _widened(batch: Batch) -> NDArray[np.float64]:
-    if batch.dtype == "bfloat16":
-        return (batch.rows.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    return batch.rows.astype(np.float64)

@@ -44,6 +44,8 @@ class InvalidRowError(ClipsoidError, ValueError):
 
     row: int
     status: str
+    # Which of two sets, where the core compares two.
+    _argument: str
 
 
 class MismatchError(ClipsoidError, ValueError):

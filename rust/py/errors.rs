@@ -25,7 +25,7 @@ fn exception(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
         value.setattr("status", status_name(*status))?;
     }
     if let Error::InvalidRowOf { set, row, status } = error {
-        value.setattr("argument", set)?;
+        value.setattr("_argument", set)?;
         value.setattr("row", row)?;
         value.setattr("status", status_name(*status))?;
     }

@@ -2,7 +2,7 @@
 
 use super::array::rows;
 use super::run::run;
-use crate::quadratic::false_negatives::{self, Rivals};
+use crate::quadratic::false_negatives::{self as search, Rivals};
 use crate::quadratic::{histogram, ranks};
 use crate::rows::AnyRows;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArray};
@@ -68,7 +68,7 @@ pub fn false_negatives<'py>(
     // SAFETY: both arrays are borrowed for the whole call.
     let (image, text) = unsafe { (rows(image, dtype)?, rows(text, dtype)?) };
     let (images, texts) = run(py, n_threads, cost(image, text), |context| {
-        false_negatives::false_negatives(image, text, k, margin, context)
+        search::false_negatives(image, text, k, margin, context)
     })?;
     Ok([images, texts].map(|rivals| found(py, rivals)))
 }
@@ -86,9 +86,8 @@ pub fn false_negatives_within<'py>(
 ) -> PyResult<Found<'py>> {
     // SAFETY: `x` is borrowed for the whole call.
     let x = unsafe { rows(x, dtype)? };
-    let rivals = run(py, n_threads, cost(x, x), |context| {
-        false_negatives::false_negatives_within(x, k, threshold, context)
-    })?;
+    let rivals =
+        run(py, n_threads, cost(x, x), |context| search::false_negatives_within(x, k, threshold, context))?;
     Ok(found(py, rivals))
 }
 
