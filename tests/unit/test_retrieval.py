@@ -70,9 +70,9 @@ def test_duplicates_tie_exactly(n: int, d: int, dtype: str) -> None:
     text[same], image[same[::2]] = text[3], image[5]
     got = cs.retrieval_ranks(image, text)
     check(got, image, text, np.arange(n), dtype)
-    # Halves show that they tied.
-    assert len(set(got.text_to_image[same[::2]] % 1)) > 0
-    assert (got.image_to_text[[0, 1, 17]] >= 1 + (len(same)) / 2).all()
+    # Seven texts tie for the images that own them, four images for the texts that own those.
+    assert (got.image_to_text[[1, 200, 256]] >= 4).all()
+    assert (got.text_to_image[same[::2]] >= 2.5).all()
 
 
 def test_one_feature_and_signs_alone() -> None:
