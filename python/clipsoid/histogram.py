@@ -156,7 +156,7 @@ def _edges(bins: object, limits: tuple[float, float]) -> NDArray[np.float64]:
         low, high = (float(limit) for limit in limits)
     except (TypeError, ValueError):
         low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"range={limits!r}; wanted two finite numbers, the lower first")
     if not (high - low) / count >= LEAST_WIDTH * max(1.0, abs(low), abs(high)):
         raise ValueError(f"range={limits!r}: {count} bins are too narrow to tell apart")
