@@ -58,9 +58,14 @@ pub trait Real: Element<Real = Self> + PartialOrd + AddAssign + Mul<Output = Sel
         b: Self::Register<I>,
         c: Self::Register<I>,
     ) -> Self::Register<I>;
-    /// 1 in each lane where `a > b`, else 0.
-    fn greater<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
-    /// As [`Real::greater`], bit `i` for lane `i`.
+    /// Adds 1 to each lane of `count` where `a > b`.
+    fn count_greater<I: Isa>(
+        isa: I,
+        count: Self::Register<I>,
+        a: Self::Register<I>,
+        b: Self::Register<I>,
+    ) -> Self::Register<I>;
+    /// Where `a > b`: bit `i` for lane `i`.
     fn greater_bits<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> u32;
     /// The greatest number below this one.
     fn next_down(self) -> Self;
@@ -100,7 +105,7 @@ macro_rules! element {
 }
 
 macro_rules! real {
-    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $greater:ident, $greater_bits:ident, $micro:ident) => {
+    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $count_greater:ident, $greater_bits:ident, $micro:ident) => {
         impl Real for $type {
             type Register<I: Isa> = I::$register;
             #[inline(always)]
@@ -142,8 +147,13 @@ macro_rules! real {
                 isa.$mul_add(a, b, c)
             }
             #[inline(always)]
-            fn greater<I: Isa>(isa: I, a: I::$register, b: I::$register) -> I::$register {
-                isa.$greater(a, b)
+            fn count_greater<I: Isa>(
+                isa: I,
+                count: I::$register,
+                a: I::$register,
+                b: I::$register,
+            ) -> I::$register {
+                isa.$count_greater(count, a, b)
             }
             #[inline(always)]
             fn greater_bits<I: Isa>(isa: I, a: I::$register, b: I::$register) -> u32 {
@@ -221,7 +231,7 @@ real!(
     store_f64_as_f32,
     add_f32,
     mul_add_f32,
-    greater_f32,
+    count_greater_f32,
     greater_bits_f32,
     micro_f32
 );
@@ -236,7 +246,7 @@ real!(
     store_f64,
     add_f64,
     mul_add_f64,
-    greater_f64,
+    count_greater_f64,
     greater_bits_f64,
     micro_f64
 );

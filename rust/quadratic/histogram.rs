@@ -5,7 +5,7 @@
 //! the bin or the one below it, is compared with one edge. Counts are whole numbers, so that tiles are
 //! added as they come. Memory: a few counters per bin and thread, and the tiles of each thread.
 
-use super::partners::{check_dim, unit_scale, with_both};
+use super::partners::{at_least, check_dim, unit_scale, with_both};
 use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::rows::AnyRows;
@@ -70,7 +70,7 @@ fn of_units<E: Element>(
     edges: &[f64],
     context: &Context,
 ) -> Result<Histogram, Error> {
-    let bins = Bins::new(edges);
+    let bins = Bins::<E::Real>::new(edges);
     let total = Mutex::new(vec![0; bins.upper.len()]);
     for_each_tile(
         x,
@@ -92,20 +92,23 @@ fn of_units<E: Element>(
 }
 
 /// Slots: what lies below the first edge, the bins, what lies above the last edge.
-struct Bins {
+struct Bins<T> {
     first: f64,
     per_unit: f64,
-    /// What no longer belongs to a slot.
-    upper: Vec<f64>,
+    /// The least number that no longer belongs to a slot.
+    upper: Vec<T>,
 }
 
-impl Bins {
+impl<T: Real> Bins<T> {
     fn new(edges: &[f64]) -> Self {
         let (first, last) = (edges[0], edges[edges.len() - 1]);
-        let mut upper = edges.to_vec();
-        upper[edges.len() - 1] = last.next_up();
-        upper.push(f64::INFINITY);
-        Bins { first, per_unit: (edges.len() - 1) as f64 / (last - first), upper }
+        // The last bin has its upper edge too.
+        let limits = edges[..edges.len() - 1].iter().copied().chain([last.next_up(), f64::INFINITY]);
+        Bins {
+            first,
+            per_unit: (edges.len() - 1) as f64 / (last - first),
+            upper: limits.map(at_least).collect(),
+        }
     }
 }
 
@@ -113,7 +116,7 @@ struct Count<'a, 'b, T> {
     tile: &'a Tile<'b, T>,
     /// Whether to count only products of a left row with a later right one.
     triangle: bool,
-    bins: &'a Bins,
+    bins: &'a Bins<T>,
 }
 
 impl<T: Real> Kernel for Count<'_, '_, T> {
@@ -121,16 +124,21 @@ impl<T: Real> Kernel for Count<'_, '_, T> {
     #[inline(always)]
     fn run<I: Isa>(self, _: I) -> Vec<u64> {
         let Bins { first, per_unit, upper } = self.bins;
-        let top = (upper.len() - 1) as f64;
+        let (one, minus_one, top) = (T::from_f64(1.0), T::from_f64(-1.0), (upper.len() - 1) as f64);
         let mut counts = vec![[0u32; COUNTERS]; upper.len()];
-        let (mut cosines, mut slots) = ([0.0; SIDE], [0u32; SIDE]);
+        let (mut cosines, mut slots) = ([T::default(); SIDE], [0i32; SIDE]);
         for j in 0..self.tile.right.len() {
             let column = self.tile.column(j);
             let column = if self.triangle { &column[..j] } else { column };
-            for (i, x) in column.iter().enumerate() {
-                cosines[i] = x.to_f64().clamp(-1.0, 1.0);
-                let slot = (cosines[i] - first) * per_unit + (1.0 - BELOW);
-                slots[i] = slot.clamp(0.0, top) as u32;
+            for (i, &x) in column.iter().enumerate() {
+                // Unlike `clamp`, each comparison is one instruction, and a NaN does not get past all.
+                let x = if x > one { one } else { x };
+                cosines[i] = if x < minus_one { minus_one } else { x };
+                let slot = (cosines[i].to_f64() - first) * per_unit + (1.0 - BELOW);
+                let slot = if slot < top { slot } else { top };
+                let slot = if slot > 0.0 { slot } else { 0.0 };
+                // SAFETY: from 0 to the number of slots, which an i32 holds.
+                slots[i] = unsafe { slot.to_int_unchecked() };
             }
             for i in 0..column.len() {
                 let below = slots[i] as usize;

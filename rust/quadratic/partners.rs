@@ -71,14 +71,51 @@ pub fn whole_blocks<T: Real>(mut numbers: Vec<T>) -> Vec<T> {
 /// is exact far beyond its side.
 #[inline(always)]
 pub fn count_of<T: Real, I: Isa>(isa: I, counts: T::Register<I>) -> u64 {
-    let mut lanes = [T::default(); 16];
+    let (mut lanes, mut sum) = ([T::default(); 16], T::default());
     // SAFETY: no register has more than sixteen lanes.
     unsafe { T::store(isa, lanes.as_mut_ptr(), counts) };
-    lanes.iter().map(|lane| lane.to_f64() as u64).sum()
+    lanes.into_iter().for_each(|lane| sum += lane);
+    sum.to_f64() as u64
+}
+
+/// Adds 1 to each of a register of numbers where `a > b`.
+///
+/// # Safety
+/// `counts` is readable and writable for a register, and the caller runs under `I`.
+#[inline(always)]
+pub unsafe fn count_in_place<T: Real, I: Isa>(isa: I, counts: *mut T, a: T::Register<I>, b: T::Register<I>) {
+    // SAFETY: the contract is the same.
+    unsafe { T::store(isa, counts, T::count_greater(isa, T::load_real(isa, counts), a, b)) }
 }
 
 /// Counts as whole numbers.
 #[inline(always)]
 pub fn counts_of<T: Real>(counts: &[T]) -> Vec<u64> {
     counts.iter().map(|count| count.to_f64() as u64).collect()
+}
+
+/// The greatest `T` that is not above `x`: a `T` exceeds the one where it exceeds the other.
+pub fn at_most<T: Real>(x: f64) -> T {
+    let nearest = T::from_f64(x);
+    if nearest.to_f64() > x { nearest.next_down() } else { nearest }
+}
+
+/// The least `T` that is not below `x`.
+pub fn at_least<T: Real>(x: f64) -> T {
+    T::from_f64(-at_most::<T>(-x).to_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_between_two_others_are_rounded_one_way() {
+        for x in [0.0, 0.1, -0.1, 0.5, 1e-50, -1e-50, 1e300, -1e300] {
+            let (below, above): (f32, f32) = (at_most(x), at_least(x));
+            assert!(f64::from(below) <= x && f64::from(below.next_up()) > x, "{x} {below}");
+            assert!(f64::from(above) >= x && f64::from(above.next_down()) < x, "{x} {above}");
+            assert_eq!((at_most::<f64>(x), at_least::<f64>(x)), (x, x));
+        }
+    }
 }

@@ -11,7 +11,9 @@
 //! with the bits that it has in a tile, so identical rows tie. Both directions come of one pass over
 //! the tiles; memory is a few numbers per row and the tiles of each thread.
 
-use super::partners::{check_dim, count_of, counts_of, take_out, unit_scale, whole_blocks, with_both};
+use super::partners::{
+    check_dim, count_in_place, count_of, counts_of, take_out, unit_scale, whole_blocks, with_both,
+};
 use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::rows::AnyRows;
@@ -141,14 +143,10 @@ impl<T: Real> Kernel for Compare<'_, '_, T> {
                 unsafe {
                     let x = T::load_real(isa, column[i..].as_ptr());
                     let own = T::load_real(isa, partners[i..].as_ptr());
-                    greater = T::add(isa, greater, T::greater(isa, x, partner));
-                    less = T::add(isa, less, T::greater(isa, partner, x));
-                    let add = |sums: &mut [T], found| {
-                        let sums = sums[i..].as_mut_ptr();
-                        T::store(isa, sums, T::add(isa, T::load_real(isa, sums), found));
-                    };
-                    add(&mut left_greater, T::greater(isa, x, own));
-                    add(&mut left_less, T::greater(isa, own, x));
+                    greater = T::count_greater(isa, greater, x, partner);
+                    less = T::count_greater(isa, less, partner, x);
+                    count_in_place(isa, left_greater[i..].as_mut_ptr(), x, own);
+                    count_in_place(isa, left_less[i..].as_mut_ptr(), own, x);
                 }
             }
             right.greater.push(count_of::<T, I>(isa, greater));

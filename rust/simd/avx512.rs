@@ -48,8 +48,11 @@ impl Isa for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
-    fn greater_f32(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), _mm512_set1_ps(1.0)) }
+    fn count_greater_f32(self, count: __m512, a: __m512, b: __m512) -> __m512 {
+        unsafe {
+            let greater = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b);
+            _mm512_mask_add_ps(count, greater, count, _mm512_set1_ps(1.0))
+        }
     }
     #[inline(always)]
     fn greater_bits_f32(self, a: __m512, b: __m512) -> u32 {
@@ -100,8 +103,11 @@ impl Isa for Avx512 {
         unsafe { _mm512_fmadd_pd(a, b, c) }
     }
     #[inline(always)]
-    fn greater_f64(self, a: __m512d, b: __m512d) -> __m512d {
-        unsafe { _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_GT_OQ>(a, b), _mm512_set1_pd(1.0)) }
+    fn count_greater_f64(self, count: __m512d, a: __m512d, b: __m512d) -> __m512d {
+        unsafe {
+            let greater = _mm512_cmp_pd_mask::<_CMP_GT_OQ>(a, b);
+            _mm512_mask_add_pd(count, greater, count, _mm512_set1_pd(1.0))
+        }
     }
     #[inline(always)]
     fn greater_bits_f64(self, a: __m512d, b: __m512d) -> u32 {

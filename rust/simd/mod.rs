@@ -57,9 +57,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn add_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// Lane-wise `a * b + c`, fused where the instruction set fuses.
     fn mul_add_f32(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// 1 in each lane where `a > b`, else 0; a NaN is not greater and nothing is greater than it.
-    fn greater_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// As `greater_f32`, bit `i` for lane `i`.
+    /// Adds 1 to each lane of `count` where `a > b`; a NaN is not greater and nothing is greater than it.
+    fn count_greater_f32(self, count: Self::F32, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Where `a > b`: bit `i` for lane `i`.
     fn greater_bits_f32(self, a: Self::F32, b: Self::F32) -> u32;
     /// Widens `LANES_F32` float16.
     /// # Safety
@@ -92,9 +92,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn sub_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
     /// Lane-wise `a * b + c`, fused where the instruction set fuses.
     fn mul_add_f64(self, a: Self::F64, b: Self::F64, c: Self::F64) -> Self::F64;
-    /// 1 in each lane where `a > b`, else 0; a NaN is not greater and nothing is greater than it.
-    fn greater_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
-    /// As `greater_f64`, bit `i` for lane `i`.
+    /// Adds 1 to each lane of `count` where `a > b`; a NaN is not greater and nothing is greater than it.
+    fn count_greater_f64(self, count: Self::F64, a: Self::F64, b: Self::F64) -> Self::F64;
+    /// Where `a > b`: bit `i` for lane `i`.
     fn greater_bits_f64(self, a: Self::F64, b: Self::F64) -> u32;
     /// Sum of the lanes, in a fixed order.
     fn sum_f64(self, x: Self::F64) -> f64;

@@ -67,8 +67,8 @@ impl Isa for Portable {
         zip(zip(a, b, |a, b| a * b), c, |p, c| p + c)
     }
     #[inline(always)]
-    fn greater_f32(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
-        zip(a, b, |a, b| if a > b { 1.0 } else { 0.0 })
+    fn count_greater_f32(self, count: [f32; 4], a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(count, zip(a, b, |a, b| if a > b { 1.0 } else { 0.0 }), |count, one| count + one)
     }
     #[inline(always)]
     fn greater_bits_f32(self, a: [f32; 4], b: [f32; 4]) -> u32 {
@@ -121,8 +121,8 @@ impl Isa for Portable {
         zip(zip(a, b, |a, b| a * b), c, |p, c| p + c)
     }
     #[inline(always)]
-    fn greater_f64(self, a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
-        zip(a, b, |a, b| if a > b { 1.0 } else { 0.0 })
+    fn count_greater_f64(self, count: [f64; 4], a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        zip(count, zip(a, b, |a, b| if a > b { 1.0 } else { 0.0 }), |count, one| count + one)
     }
     #[inline(always)]
     fn greater_bits_f64(self, a: [f64; 4], b: [f64; 4]) -> u32 {
