@@ -17,10 +17,11 @@ use clipsoid::linear::moments::{Moments, OnInvalid};
 use clipsoid::linear::score::{Reference, conformity};
 use clipsoid::math::aligned::Aligned;
 use clipsoid::math::dots::dots;
+use clipsoid::pack::ScaledRows;
 use clipsoid::quadratic::conformity::pairwise_conformity;
 use clipsoid::rows::{AnyRows, Rows};
 use clipsoid::simd::{Isa, Kernel};
-use clipsoid::tiles::{SIDE, ScaledRows, for_each_tile};
+use clipsoid::tiles::{SIDE, Which, for_each_tile};
 use clipsoid::{Context, Control, Level};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
@@ -183,8 +184,8 @@ fn tiles<E: Stored>(c: &mut Criterion) {
     let all = ScaledRows { rows, scale: &scale };
     let few = |count: usize| ScaledRows { rows: rows.slice(0..count), scale: &scale[..count] };
     let run = |left: ScaledRows<E>, right: ScaledRows<E>, context: &Context| {
-        let reduce = |_, tile: &clipsoid::tiles::Tile<E::Real>| black_box(tile.column(0)[0]);
-        for_each_tile(left, right, false, context, reduce, |_, _| ()).expect("nobody cancels");
+        let reduce = |_, tile: &mut clipsoid::tiles::Tile<E::Real>| black_box(tile.column(0)[0]);
+        for_each_tile(left, right, Which::All, context, reduce, |_, _| ()).expect("nobody cancels");
     };
 
     // Packing and product, as every quadratic statistic runs them.

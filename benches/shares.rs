@@ -12,8 +12,9 @@
 mod reference;
 
 use clipsoid::math::aligned::Aligned;
+use clipsoid::pack::ScaledRows;
 use clipsoid::rows::Rows;
-use clipsoid::tiles::{SIDE, ScaledRows, for_each_tile};
+use clipsoid::tiles::{SIDE, Which, for_each_tile};
 use clipsoid::{Context, Control, Level};
 use reference::*;
 use std::hint::black_box;
@@ -57,8 +58,15 @@ fn rates<T: Multiplied>(depth: usize) -> Rates {
         found[0].push(done / time);
         found[1].push(flops / turn(|| own(level, &packed, &mut tile)));
         let time = seconds(|| {
-            for_each_tile(left, right, false, &context, |_, tile| black_box(tile.column(0)[0]), |_, _| ())
-                .expect("nobody cancels");
+            for_each_tile(
+                left,
+                right,
+                Which::All,
+                &context,
+                |_, tile| black_box(tile.column(0)[0]),
+                |_, _| (),
+            )
+            .expect("nobody cancels");
         });
         found[2].push(2.0 * (TILES.0 * TILES.1 * depth) as f64 / time);
         found[3].push(flops / turn(|| T::matrixmultiply(&mut operands)));

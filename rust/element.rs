@@ -1,5 +1,6 @@
 //! The four element types: how each widens, and what it is multiplied in.
 
+use crate::math::exp::{EXP2_F32, EXP2_F64};
 use crate::simd::Isa;
 use half::{bf16, f16};
 use std::ops::{AddAssign, Mul};
@@ -33,6 +34,8 @@ pub trait Element: Copy + Default + std::fmt::Debug + Send + Sync + 'static {
 /// A type that the machine multiplies: float32 or float64.
 #[allow(clippy::missing_safety_doc)] // Each method's contract is that of its namesake in `Isa`.
 pub trait Real: Element<Real = Self> + PartialOrd + AddAssign + Mul<Output = Self> {
+    /// Coefficients of [`crate::math::exp::exp2`].
+    const EXP2: &'static [Self];
     /// A register of this type.
     type Register<I: Isa>: Copy;
     /// Number of lanes of a register.
@@ -51,6 +54,18 @@ pub trait Real: Element<Real = Self> + PartialOrd + AddAssign + Mul<Output = Sel
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, x: Self::Register<I>);
     /// `a + b`.
     fn add<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
+    /// `a * b`.
+    fn times<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
+    /// The greater of each lane.
+    fn max<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> Self::Register<I>;
+    /// `x - floor(x)`.
+    fn fraction<I: Isa>(isa: I, x: Self::Register<I>) -> Self::Register<I>;
+    /// `p * 2^floor(x)`.
+    fn scale_by_floor<I: Isa>(isa: I, p: Self::Register<I>, x: Self::Register<I>) -> Self::Register<I>;
+    /// The greatest lane.
+    fn greatest<I: Isa>(isa: I, x: Self::Register<I>) -> Self;
+    /// Sum of the lanes.
+    fn sum<I: Isa>(isa: I, x: Self::Register<I>) -> Self;
     /// `a * b + c`.
     fn mul_add<I: Isa>(
         isa: I,
@@ -69,6 +84,14 @@ pub trait Real: Element<Real = Self> + PartialOrd + AddAssign + Mul<Output = Sel
     fn greater_bits<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> u32;
     /// The greatest number below this one.
     fn next_down(self) -> Self;
+    /// Transposes a square.
+    unsafe fn transpose<I: Isa>(
+        isa: I,
+        from: *const Self,
+        from_stride: usize,
+        to: *mut Self,
+        to_stride: usize,
+    );
     /// The register tile of the product; see [`crate::math::product::micro`].
     unsafe fn micro<I: Isa>(isa: I, depth: usize, a: *const Self, b: *const Self, c: *mut Self, ldc: usize);
 }
@@ -105,8 +128,10 @@ macro_rules! element {
 }
 
 macro_rules! real {
-    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $count_greater:ident, $greater_bits:ident, $micro:ident) => {
+    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $count_greater:ident, $greater_bits:ident, $micro:ident,
+     $mul:ident, $max:ident, $fraction:ident, $scale_by_floor:ident, $greatest:ident, $sum:ident, $transpose:ident, $exp2:ident) => {
         impl Real for $type {
+            const EXP2: &'static [Self] = $exp2;
             type Register<I: Isa> = I::$register;
             #[inline(always)]
             fn lanes<I: Isa>() -> usize {
@@ -143,6 +168,30 @@ macro_rules! real {
                 isa.$add(a, b)
             }
             #[inline(always)]
+            fn times<I: Isa>(isa: I, a: I::$register, b: I::$register) -> I::$register {
+                isa.$mul(a, b)
+            }
+            #[inline(always)]
+            fn max<I: Isa>(isa: I, a: I::$register, b: I::$register) -> I::$register {
+                isa.$max(a, b)
+            }
+            #[inline(always)]
+            fn fraction<I: Isa>(isa: I, x: I::$register) -> I::$register {
+                isa.$fraction(x)
+            }
+            #[inline(always)]
+            fn scale_by_floor<I: Isa>(isa: I, p: I::$register, x: I::$register) -> I::$register {
+                isa.$scale_by_floor(p, x)
+            }
+            #[inline(always)]
+            fn greatest<I: Isa>(isa: I, x: I::$register) -> Self {
+                isa.$greatest(x)
+            }
+            #[inline(always)]
+            fn sum<I: Isa>(isa: I, x: I::$register) -> Self {
+                isa.$sum(x)
+            }
+            #[inline(always)]
             fn mul_add<I: Isa>(isa: I, a: I::$register, b: I::$register, c: I::$register) -> I::$register {
                 isa.$mul_add(a, b, c)
             }
@@ -162,6 +211,17 @@ macro_rules! real {
             #[inline(always)]
             fn next_down(self) -> Self {
                 <$type>::next_down(self)
+            }
+            #[inline(always)]
+            unsafe fn transpose<I: Isa>(
+                isa: I,
+                from: *const Self,
+                from_stride: usize,
+                to: *mut Self,
+                to_stride: usize,
+            ) {
+                // SAFETY: the contract is the same.
+                unsafe { isa.$transpose(from, from_stride, to, to_stride) }
             }
             #[inline(always)]
             unsafe fn micro<I: Isa>(
@@ -233,7 +293,15 @@ real!(
     mul_add_f32,
     count_greater_f32,
     greater_bits_f32,
-    micro_f32
+    micro_f32,
+    mul_f32,
+    max_f32,
+    fraction_f32,
+    scale_by_floor_f32,
+    greatest_f32,
+    sum_f32,
+    transpose_f32,
+    EXP2_F32
 );
 real!(
     f64,
@@ -248,5 +316,13 @@ real!(
     mul_add_f64,
     count_greater_f64,
     greater_bits_f64,
-    micro_f64
+    micro_f64,
+    mul_f64,
+    max_f64,
+    fraction_f64,
+    scale_by_floor_f64,
+    greatest_f64,
+    sum_f64,
+    transpose_f64,
+    EXP2_F64
 );

@@ -25,6 +25,15 @@ impl Status {
     }
 }
 
+/// One of two sets of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The first.
+    Left,
+    /// The second.
+    Right,
+}
+
 /// Everything that the core refuses.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum Error {
@@ -35,6 +44,16 @@ pub enum Error {
         row: u64,
         /// What is wrong with it.
         status: Status,
+    },
+    /// A row that is nothing but the mean that it is moved by.
+    #[error("row {row} vanishes at alpha = {alpha}: it is alpha times the mean")]
+    Vanishes {
+        /// The set that it belongs to.
+        side: Side,
+        /// Row number.
+        row: u64,
+        /// The alpha.
+        alpha: f64,
     },
     /// Two lengths that must agree do not.
     #[error("{what}: found {found} features, expected {expected}")]

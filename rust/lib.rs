@@ -34,6 +34,7 @@ pub mod element;
 pub mod error;
 pub mod linear;
 pub mod math;
+pub mod pack;
 pub mod quadratic;
 pub mod rows;
 pub mod schedule;

@@ -13,6 +13,7 @@ use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::math::aligned::Aligned;
 use crate::math::product::{Panels, Product, elementwise, micro_shape};
+use crate::pack::{Pack, ScaledRows, interleave};
 use crate::rows::Rows;
 use crate::schedule::{Context, ordered};
 use crate::simd::{Isa, Kernel};
@@ -32,29 +33,6 @@ const LEAST_RUN: usize = 4;
 
 /// Jobs per thread, so that no thread is left with the last one for long.
 const JOBS_PER_THREAD: usize = 8;
-
-/// Rows with a factor for each; a factor of zero takes a row out, whatever it holds.
-#[derive(Clone, Copy)]
-pub struct ScaledRows<'a, E> {
-    /// The rows.
-    pub rows: Rows<'a, E>,
-    /// One factor per row.
-    pub scale: &'a [f64],
-}
-
-impl<E: Element> ScaledRows<'_, E> {
-    /// Row `i`, widened and scaled.
-    #[inline(always)]
-    fn widen<I: Isa>(&self, isa: I, i: usize, scratch: &mut [E], wide: &mut [E::Real]) {
-        if self.scale[i] == 0.0 {
-            wide.fill(E::Real::default());
-        } else {
-            assert!(wide.len() == self.rows.dim());
-            // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
-            unsafe { widen_scaled::<I, E>(isa, self.rows.row(i, scratch), self.scale[i], wide) };
-        }
-    }
-}
 
 /// The products of a block of left rows with a block of right rows.
 pub struct Tile<'a, T> {
@@ -80,9 +58,10 @@ impl<T: Real> Tile<'_, T> {
         &mut self.products[j * self.stride..][..self.stride]
     }
 
-    /// Left rows rounded up to whole panels.
-    pub fn stride(&self) -> usize {
-        self.stride
+    /// All products, column after column, and the length of a column: that of the left rows rounded up
+    /// to whole panels.
+    pub fn products(&self) -> (&[T], usize) {
+        (&self.products[..self.right.len() * self.stride], self.stride)
     }
 
     /// The products of left row `left.start + i` with right row `right.start + i`.
@@ -100,36 +79,50 @@ pub struct Place {
     pub right: usize,
 }
 
-/// Runs `reduce` on each tile of `left x right`, and `merge` on its results in tile order.
-///
-/// With `symmetric`, left and right are the same rows, and only tiles on and above the diagonal
-/// (`place.left <= place.right`) are made.
+/// Which tiles of `left x right` are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// Left and right are the same rows: tiles on and above the diagonal, `place.left <= place.right`.
+    Upper,
+    /// Those of some blocks of left rows: a part of the work.
+    LeftBlocks(Range<usize>),
+}
+
+/// Runs `reduce` on each tile, and `merge` on its results in tile order.
 pub fn for_each_tile<E: Element, P: Send>(
     left: ScaledRows<E>,
     right: ScaledRows<E>,
-    symmetric: bool,
+    which: Which,
     context: &Context,
     reduce: impl Fn(Place, &mut Tile<E::Real>) -> P + Sync,
     mut merge: impl FnMut(Place, P) + Send,
 ) -> Result<(), Error> {
     let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
     let (height, width) = (blocks(left.rows), blocks(right.rows));
-    let share = (height * width).div_ceil(STRIP * JOBS_PER_THREAD * context.threads);
+    let symmetric = which == Which::Upper;
+    let lines = match which {
+        Which::LeftBlocks(blocks) => blocks.start.min(height)..blocks.end.min(height),
+        _ => 0..height,
+    };
+    let share = (lines.len() * width).div_ceil(STRIP * JOBS_PER_THREAD * context.threads);
     let length = share.clamp(LEAST_RUN, RUN);
     let mut jobs = Vec::new();
-    for top in (0..height).step_by(STRIP) {
-        let strip = top..height.min(top + STRIP);
+    for top in lines.clone().step_by(STRIP) {
+        let strip = top..lines.end.min(top + STRIP);
         for start in (if symmetric { top } else { 0 }..width).step_by(length) {
             jobs.push((strip.clone(), start..width.min(start + length)));
         }
     }
+    let rows_of = |blocks: &Range<usize>, count: usize| blocks.start * SIDE..count.min(blocks.end * SIDE);
     let map = |buffers: &mut Buffers<E::Real>, job: usize| {
         let (strip, run) = &jobs[job];
         let mut parts = Vec::new();
         let (mr, nr) = micro_shape::<E::Real>(context.level);
         context.level.dispatch(Pack {
             source: left,
-            blocks: strip.clone(),
+            range: rows_of(strip, left.rows.count()),
             width: mr,
             into: &mut buffers.left,
             row: &mut buffers.row,
@@ -138,7 +131,7 @@ pub fn for_each_tile<E: Element, P: Send>(
             context.control.check()?;
             context.level.dispatch(Pack {
                 source: right,
-                blocks: column..column + 1,
+                range: rows_of(&(column..column + 1), right.rows.count()),
                 width: nr,
                 into: &mut buffers.right,
                 row: &mut buffers.row,
@@ -155,10 +148,9 @@ pub fn for_each_tile<E: Element, P: Send>(
                     right: right_panels,
                     tile,
                 });
-                let range = |block: usize, count: usize| block * SIDE..count.min((block + 1) * SIDE);
                 let mut tile = Tile {
-                    left: range(block, left.rows.count()),
-                    right: range(column, right.rows.count()),
+                    left: rows_of(&(block..block + 1), left.rows.count()),
+                    right: rows_of(&(column..column + 1), right.rows.count()),
                     products: tile,
                     stride: panels * mr,
                 };
@@ -226,7 +218,8 @@ impl<E: Element, F: Fn(usize) -> usize> Kernel for Pairs<'_, E, F> {
                     let wide = &mut rows[r * dim..(r + 1) * dim];
                     side.widen(isa, of.map_or(j, |partner| partner(j)), &mut scratch, wide);
                 }
-                interleave(&rows, panel, lanes, dim);
+                // SAFETY: as wide as a register, so that nothing spills.
+                unsafe { interleave(isa, &rows, panel.as_mut_ptr(), lanes, dim) };
             }
             // SAFETY: both panels hold `dim` registers, `sums` one.
             unsafe {
@@ -245,87 +238,6 @@ struct Buffers<T> {
     tile: Aligned<T>,
     /// One panel's rows, widened and scaled, before they are interleaved.
     row: Vec<T>,
-}
-
-/// Widens, scales and packs blocks of rows.
-struct Pack<'a, E: Element> {
-    source: ScaledRows<'a, E>,
-    blocks: Range<usize>,
-    width: usize,
-    into: &'a mut Panels<E::Real>,
-    row: &'a mut Vec<E::Real>,
-}
-
-/// Factors in this range are applied in the arithmetic of the product; others in float64.
-const PLAIN_SCALE: Range<f64> = 1e-30..1e30;
-
-impl<E: Element> Kernel for Pack<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Pack { source, blocks, width, into, row } = self;
-        let rows = source.rows;
-        let dim = rows.dim();
-        let range = blocks.start * SIDE..rows.count().min(blocks.end * SIDE);
-        into.reshape(range.len(), dim, width);
-        row.clear();
-        row.resize(width * dim, E::Real::default());
-        let mut scratch = rows.scratch(1);
-        for p in 0..into.count() {
-            for r in 0..width {
-                let i = range.start + p * width + r;
-                let wide = &mut row[r * dim..(r + 1) * dim];
-                if i < range.end {
-                    source.widen(isa, i, &mut scratch, wide);
-                } else {
-                    wide.fill(E::Real::default());
-                }
-            }
-            interleave(row, into.panel_mut(p), width, dim);
-        }
-    }
-}
-
-/// # Safety
-/// `row` is readable for as many elements as `wide` has, and the caller runs under `I`.
-#[inline(always)]
-unsafe fn widen_scaled<I: Isa, E: Element>(isa: I, row: *const E, scale: f64, wide: &mut [E::Real]) {
-    let (dim, lanes) = (wide.len(), E::Real::lanes::<I>());
-    let body = if PLAIN_SCALE.contains(&scale) { dim - dim % lanes } else { 0 };
-    let (factor, zero) = (E::Real::splat(isa, E::Real::from_f64(scale)), E::Real::zero(isa));
-    let mut k = 0;
-    while k < body {
-        // SAFETY: k + lanes <= dim.
-        unsafe {
-            let x = E::Real::mul_add(isa, E::load_real(isa, row.add(k)), factor, zero);
-            E::Real::store(isa, wide[k..].as_mut_ptr(), x);
-        }
-        k += lanes;
-    }
-    for (k, slot) in wide.iter_mut().enumerate().skip(body) {
-        // SAFETY: k < dim.
-        let x = unsafe { row.add(k).read_unaligned() };
-        *slot = if body > 0 || PLAIN_SCALE.contains(&scale) {
-            x.to_real() * E::Real::from_f64(scale)
-        } else {
-            E::Real::from_f64(x.to_f64() * scale)
-        };
-    }
-}
-
-/// `panel[k * width + r] = rows[r * dim + k]`, in squares that stay in L1.
-#[inline(always)]
-fn interleave<T: Real>(rows: &[T], panel: &mut [T], width: usize, dim: usize) {
-    const SQUARE: usize = 16;
-    for start in (0..dim).step_by(SQUARE) {
-        let end = dim.min(start + SQUARE);
-        for (r, row) in rows.chunks_exact(dim).enumerate() {
-            for k in start..end {
-                panel[k * width + r] = row[k];
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -351,7 +263,7 @@ mod tests {
                 (0..height * width).map(|at| entry(at % height, at / height)).collect::<Vec<_>>()
             };
             let merge = |_: Place, part: Vec<_>| part.into_iter().for_each(|(i, j, x)| all[i * m + j] = x);
-            for_each_tile(left, right, false, context, keep, merge).unwrap();
+            for_each_tile(left, right, Which::All, context, keep, merge).unwrap();
             let pairs = pair_products(left, right, partner, context).unwrap();
             for (i, product) in pairs.iter().enumerate() {
                 let j = partner(i);

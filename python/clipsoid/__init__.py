@@ -10,6 +10,7 @@ True
 
 from clipsoid._native import __version__
 from clipsoid.conformity import conformity
+from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import (
     ClipsoidError,
@@ -32,17 +33,21 @@ from clipsoid.rivals import (
     false_negatives_within,
 )
 from clipsoid.store import Store, open_store
+from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
 
 __all__ = [
     "Calibration",
     "ClipsoidError",
+    "ContrastiveLoss",
     "DTypeError",
     "DoubleEllipsoid",
     "Ellipsoid",
     "FalseNegatives",
     "Invalid",
     "InvalidRowError",
+    "LossSweep",
+    "LossSweepPart",
     "MismatchError",
     "Norms",
     "OutputError",
@@ -55,12 +60,16 @@ __all__ = [
     "Spearman",
     "Store",
     "StoreError",
+    "SweepOptions",
     "UnavailableError",
     "__version__",
     "conformity",
+    "contrastive_loss",
     "double_ellipsoid",
     "false_negatives",
     "false_negatives_within",
+    "loss_sweep",
+    "loss_sweep_part",
     "open_store",
     "retrieval_ranks",
     "similarity_histogram",

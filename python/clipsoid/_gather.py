@@ -1,4 +1,4 @@
-"""All rows of a source as one array: what a comparison of every row with every other needs."""
+"""All rows of a source as one array that knows where each came from."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid import _pairs
 from clipsoid._batch import Batch
 from clipsoid._source import Located, Source
 from clipsoid.errors import InvalidRowError
@@ -17,44 +17,41 @@ from clipsoid.errors import InvalidRowError
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Rows of one element type in one array, and where they came from."""
+    """Rows of one element type in one array, and the parts that they came from."""
 
-    rows: NDArray[Any]
-    dtype: str
+    batch: Batch
     parts: list[Located]
 
-    def refuse_native(self, row: int, status: str, *, policies: bool) -> NoReturn:
+    @property
+    def rows(self) -> NDArray[Any]:
+        """The array, in the carrier dtype of `dtype`."""
+        return self.batch.rows
+
+    @property
+    def dtype(self) -> str:
+        """The element type."""
+        return self.batch.dtype
+
+    def refuse_native(self, row: int, status: str) -> NoReturn:
         """Raise for row `row` of all, by its name and number in the part that it came from."""
         for part in self.parts:
             if row < len(part.batch):
-                part.refuse_native(row, status, policies=policies)
+                part.refuse_native(row, status, policies=False)
             row -= len(part.batch)
         raise IndexError(row)
 
-    def widened(self) -> Gathered:
-        """Return the rows in float64, which holds every other type exactly."""
-        if self.dtype == "float64":
-            return self
-        return Gathered(_widened(Batch(self.rows, self.dtype)), "float64", self.parts)
-
 
 def gathered(source: Source) -> Gathered:
-    """All rows as one array: in place where they are one, else gathered in the widest dtype."""
+    """All rows as one array: in place where they are one, else copied, in the widest dtype."""
     parts = list(source.read())
-    batches = [part.batch for part in parts]
-    dtypes = {batch.dtype for batch in batches}
-    if len(batches) == 1:
-        return Gathered(batches[0].rows, batches[0].dtype, parts)
-    if len(dtypes) == 1:
-        return Gathered(np.concatenate([batch.rows for batch in batches]), dtypes.pop(), parts)
-    return Gathered(np.concatenate([_widened(batch) for batch in batches]), "float64", parts)
+    return Gathered(_pairs.gathered(part.batch for part in parts), parts)
 
 
 def gathered_pair(x: Source, y: Source) -> tuple[Gathered, Gathered]:
     """All rows of each of two sources, in one element type."""
-    left, right = gathered(x), gathered(y)
-    if left.dtype != right.dtype:
-        left, right = left.widened(), right.widened()
+    pair = gathered(x), gathered(y)
+    dtype = _pairs.common_dtype(one.dtype for one in pair)
+    left, right = (Gathered(_pairs.widened(one.batch, dtype), one.parts) for one in pair)
     return left, right
 
 
@@ -64,10 +61,4 @@ def named(**sets: Gathered) -> Iterator[None]:
     try:
         yield
     except InvalidRowError as error:
-        sets[error._argument].refuse_native(error.row, error.status, policies=False)
-
-
-def _widened(batch: Batch) -> NDArray[np.float64]:
-    if batch.dtype == "bfloat16":
-        return (batch.rows.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    return batch.rows.astype(np.float64)
+        sets[error._argument].refuse_native(error.row, error.status)

@@ -1,11 +1,14 @@
 """The Rust core. Private: the modules above check arguments and name what is wrong."""
 
+from collections.abc import Sequence
 from typing import Any, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "LossSweep",
+    "Modality",
     "Moments",
     "Regression",
     "Shell",
@@ -77,6 +80,36 @@ class Regression:
     def __new__(cls) -> Regression: ...
     def update(self, x: _Vector, y: _Vector) -> None: ...
     def result(self) -> tuple[int, float, float, float, float, float]: ...
+
+@final
+class Modality:
+    def __new__(cls, array: NDArray[Any], dtype: str, n_threads: int | None) -> Modality: ...
+    @property
+    def norms(self) -> tuple[float, float]: ...
+
+class _SweepState(TypedDict):
+    own: _Vector
+    offset: _Vector
+    left_sum: _Vector
+    left_greatest: _Vector
+    right_sum: _Vector
+    right_greatest: _Vector
+
+@final
+class LossSweep:
+    def __new__(
+        cls,
+        left: Modality,
+        right: Modality,
+        alphas: Sequence[float],
+        both: bool,
+        temperature: float,
+        n_threads: int | None,
+    ) -> LossSweep: ...
+    @property
+    def blocks(self) -> int: ...
+    def run(self, start: int, stop: int, n_threads: int | None) -> None: ...
+    def state(self) -> _SweepState: ...
 
 def score(
     array: NDArray[Any],

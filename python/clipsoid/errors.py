@@ -39,11 +39,15 @@ class InvalidRowError(ClipsoidError, ValueError):
     row : int
         Its number in the array or file that the message names.
     status : str
-        ``"non_finite"``, ``"zero_norm"`` or ``"missing"``.
+        ``"non_finite"``, ``"zero_norm"`` or ``"missing"``; ``"vanishes"`` if moving the centre
+        leaves nothing of it.
+    side : str
+        Of two sets of rows, the one that the core found it in: ``"left"`` or ``"right"``.
     """
 
     row: int
     status: str
+    side: str
     # Which of two sets, where the core compares two.
     _argument: str
 

@@ -97,10 +97,10 @@ def retrieval_ranks(
     Raises
     ------
     ShapeError
-        If a set has fewer than two rows, or `text_to_image_index` is not of shape (n_text,).
+        If a set has fewer than two rows, or the sets differ in rows and there is no index, or the
+        index is not of shape (n_text,).
     MismatchError
-        If the sets differ in features, or in rows where there is no index; if an index points
-        outside; if an image has no text.
+        If the sets differ in features, an index points outside, or an image has no text.
     DTypeError
         If elements are of another type, or the index is not of integers.
     InvalidRowError
@@ -113,7 +113,7 @@ def retrieval_ranks(
     is that of its most similar text, and its other texts are no rivals. Cosines are float32
     products from rows narrower than float64 (error below 1e-6). ``O(n_image n_text d)`` time,
     ``O(n_image + n_text)`` memory and 3 MB per thread; rows that lie in several chunks or files
-    are first gathered into one array, and sets of different types widened to float64. Accuracy as
+    are first gathered into one array, and sets of different types widened. Accuracy as
     in Fig. 6 of [1]_ is ``recall(1)``.
 
     References
@@ -158,7 +158,7 @@ def check_pair(images: Source, texts: Source) -> None:
 def check_partners(images: Source, texts: Source, advice: str = "") -> None:
     """Raise unless each row has a partner of the same number."""
     if images.count != texts.count:
-        raise MismatchError(
+        raise ShapeError(
             f"{images.name} has {images.count} rows, {texts.name} has {texts.count}; "
             f"wanted pairs{advice}"
         )

@@ -131,9 +131,9 @@ def false_negatives(
     Raises
     ------
     ShapeError
-        If there are fewer than two rows.
+        If there are fewer than two rows, or the sets differ in rows.
     MismatchError
-        If the sets differ in rows or in features.
+        If the sets differ in features.
     ValueError
         If `k` is below 1 or `margin` not finite.
     DTypeError

@@ -2,5 +2,6 @@
 
 pub mod aligned;
 pub mod dots;
+pub mod exp;
 pub mod norm;
 pub mod product;

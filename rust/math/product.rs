@@ -149,6 +149,12 @@ impl<T: Real> Panels<T> {
         &self.elements[p * self.stride()..][..self.width * self.depth]
     }
 
+    /// Panel `p`, writable for a register beyond its end: the gap.
+    pub fn spilling(&mut self, p: usize) -> *mut T {
+        let start = p * self.stride();
+        self.elements[start..].as_mut_ptr()
+    }
+
     /// As [`Panels::panel`], to be filled.
     #[inline(always)]
     pub fn panel_mut(&mut self, p: usize) -> &mut [T] {

@@ -1,14 +1,13 @@
 //! Core errors as the exceptions of `clipsoid.errors`.
 
-use crate::error::{Error, Status};
+use crate::error::{Error, Side, Status};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 
 /// The exception for a core error.
 pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
     let class = match error {
-        Error::InvalidRow { .. } => "InvalidRowError",
-        Error::InvalidRowOf { .. } => "InvalidRowError",
+        Error::InvalidRow { .. } | Error::InvalidRowOf { .. } | Error::Vanishes { .. } => "InvalidRowError",
         Error::ElementType { .. } => "DTypeError",
         Error::Dimension { .. } => "MismatchError",
         Error::TooFewRows { .. } => "ShapeError",
@@ -28,6 +27,11 @@ fn exception(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
         value.setattr("_argument", set)?;
         value.setattr("row", row)?;
         value.setattr("status", status_name(*status))?;
+    }
+    if let Error::Vanishes { side, row, .. } = error {
+        value.setattr("row", row)?;
+        value.setattr("status", "vanishes")?;
+        value.setattr("side", if *side == Side::Left { "left" } else { "right" })?;
     }
     Ok(PyErr::from_value(value))
 }

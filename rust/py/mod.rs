@@ -12,6 +12,7 @@ mod moments;
 mod retrieval;
 mod rows;
 mod run;
+mod sweep;
 
 use pyo3::prelude::*;
 
@@ -21,6 +22,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<moments::Moments>()?;
     module.add_class::<rows::Shell>()?;
     module.add_class::<rows::Regression>()?;
+    module.add_class::<sweep::Modality>()?;
+    module.add_class::<sweep::LossSweep>()?;
     module.add_function(wrap_pyfunction!(rows::score, module)?)?;
     module.add_function(wrap_pyfunction!(rows::conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::pairwise_conformity, module)?)?;

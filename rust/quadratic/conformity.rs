@@ -12,10 +12,11 @@ use crate::element::{Element, Real};
 use crate::error::{Error, Status};
 use crate::linear::moments::OnInvalid;
 use crate::linear::unit::{Units, units};
+use crate::pack::ScaledRows;
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
-use crate::tiles::{SIDE, ScaledRows, Tile, for_each_tile};
+use crate::tiles::{SIDE, Tile, Which, for_each_tile};
 use crate::with_rows;
 
 /// The conformity of each row within the set; NaN where its status is not [`Status::Ok`]. Invalid
@@ -50,7 +51,7 @@ fn of_rows<E: Element>(
     for_each_tile(
         units,
         units,
-        true,
+        Which::Upper,
         context,
         |place, tile| {
             let sums = context.level.dispatch(SumTile { tile });

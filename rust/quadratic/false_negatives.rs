@@ -11,10 +11,11 @@ use super::partners::{
 };
 use crate::element::{Element, Real};
 use crate::error::Error;
+use crate::pack::ScaledRows;
 use crate::rows::AnyRows;
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
-use crate::tiles::{Place, SIDE, ScaledRows, Tile, for_each_tile, pair_products};
+use crate::tiles::{Place, SIDE, Tile, Which, for_each_tile, pair_products};
 use crate::with_rows;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -91,7 +92,8 @@ fn search<E: Element>(
             context.level.dispatch(SearchLeft { tile, block: &mut lock(&left_blocks[place.left]) });
         }
     };
-    for_each_tile(left, right, symmetric, context, reduce, |_, ()| ())
+    let which = if symmetric { Which::Upper } else { Which::All };
+    for_each_tile(left, right, which, context, reduce, |_, ()| ())
 }
 
 fn lock<T>(block: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -161,7 +163,8 @@ impl<T: Real> Kernel for SearchRight<'_, '_, T> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let SearchRight { tile, block } = self;
-        let (height, stride, lanes) = (tile.left.len(), tile.stride(), T::lanes::<I>());
+        let (height, lanes) = (tile.left.len(), T::lanes::<I>());
+        let (_, stride) = tile.products();
         let first = tile.left.start;
         for j in 0..tile.right.len() {
             let column = tile.whole_column(j);
@@ -199,7 +202,7 @@ impl<T: Real> Kernel for SearchLeft<'_, '_, T> {
     fn run<I: Isa>(self, isa: I) {
         let SearchLeft { tile, block } = self;
         let (lanes, first) = (T::lanes::<I>(), tile.right.start);
-        let mut counts = vec![T::default(); tile.stride()];
+        let mut counts = vec![T::default(); tile.products().1];
         for j in 0..tile.right.len() {
             let column = tile.whole_column(j);
             for i in (0..column.len()).step_by(lanes) {

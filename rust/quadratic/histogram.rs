@@ -8,10 +8,11 @@
 use super::partners::{at_least, check_dim, unit_scale, with_both};
 use crate::element::{Element, Real};
 use crate::error::Error;
+use crate::pack::ScaledRows;
 use crate::rows::AnyRows;
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
-use crate::tiles::{SIDE, ScaledRows, Tile, for_each_tile};
+use crate::tiles::{SIDE, Tile, Which, for_each_tile};
 use crate::with_rows;
 use std::sync::{Mutex, PoisonError};
 
@@ -75,7 +76,7 @@ fn of_units<E: Element>(
     for_each_tile(
         x,
         y,
-        symmetric,
+        if symmetric { Which::Upper } else { Which::All },
         context,
         |place, tile| {
             // A tile on the diagonal of one set has every pair twice.

@@ -6,5 +6,7 @@
 pub mod conformity;
 pub mod false_negatives;
 pub mod histogram;
+pub mod modality;
 pub mod partners;
 pub mod ranks;
+pub mod sweep;

@@ -71,11 +71,7 @@ pub fn whole_blocks<T: Real>(mut numbers: Vec<T>) -> Vec<T> {
 /// is exact far beyond its side.
 #[inline(always)]
 pub fn count_of<T: Real, I: Isa>(isa: I, counts: T::Register<I>) -> u64 {
-    let (mut lanes, mut sum) = ([T::default(); 16], T::default());
-    // SAFETY: no register has more than sixteen lanes.
-    unsafe { T::store(isa, lanes.as_mut_ptr(), counts) };
-    lanes.into_iter().for_each(|lane| sum += lane);
-    sum.to_f64() as u64
+    T::sum(isa, counts).to_f64() as u64
 }
 
 /// Adds 1 to each of a register of numbers where `a > b`.

@@ -16,10 +16,11 @@ use super::partners::{
 };
 use crate::element::{Element, Real};
 use crate::error::Error;
+use crate::pack::ScaledRows;
 use crate::rows::AnyRows;
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
-use crate::tiles::{SIDE, ScaledRows, Tile, for_each_tile, pair_products};
+use crate::tiles::{SIDE, Tile, Which, for_each_tile, pair_products};
 
 /// How the candidates of each row compare with its partner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +74,7 @@ fn of_units<E: Element>(
     for_each_tile(
         image,
         text,
-        false,
+        Which::All,
         context,
         |place, tile| {
             take_out(tile, |j| image_of[j]);
@@ -127,7 +128,8 @@ impl<T: Real> Kernel for Compare<'_, '_, T> {
     type Output = (Sums, Sums);
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> Self::Output {
-        let (height, stride, lanes) = (self.tile.left.len(), self.tile.stride(), T::lanes::<I>());
+        let (height, lanes) = (self.tile.left.len(), T::lanes::<I>());
+        let (_, stride) = self.tile.products();
         let (mut left_greater, mut left_less) = (vec![T::default(); stride], vec![T::default(); stride]);
         let mut right = Sums::new(0);
         let partners = &self.left[..stride];

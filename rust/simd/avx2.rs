@@ -44,6 +44,40 @@ impl Isa for Avx2 {
         unsafe { _mm256_add_ps(a, b) }
     }
     #[inline(always)]
+    fn mul_f32(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max_f32(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fraction_f32(self, x: __m256) -> __m256 {
+        unsafe { _mm256_sub_ps(x, _mm256_floor_ps(x)) }
+    }
+    #[inline(always)]
+    fn scale_by_floor_f32(self, p: __m256, x: __m256) -> __m256 {
+        unsafe {
+            // The exponents of zero and infinity are the ends.
+            let n = _mm256_floor_ps(x);
+            let n = _mm256_min_ps(_mm256_max_ps(n, _mm256_set1_ps(-127.0)), _mm256_set1_ps(128.0));
+            let bits = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(bits)))
+        }
+    }
+    #[inline(always)]
+    fn greatest_f32(self, x: __m256) -> f32 {
+        let mut lanes = [0.0; 8];
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), x) };
+        lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+    #[inline(always)]
+    fn sum_f32(self, x: __m256) -> f32 {
+        let mut l = [0.0; 8];
+        unsafe { _mm256_storeu_ps(l.as_mut_ptr(), x) };
+        ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+    }
+    #[inline(always)]
     fn mul_add_f32(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
@@ -95,6 +129,36 @@ impl Isa for Avx2 {
         unsafe { _mm256_add_pd(a, b) }
     }
     #[inline(always)]
+    fn mul_f64(self, a: __m256d, b: __m256d) -> __m256d {
+        unsafe { _mm256_mul_pd(a, b) }
+    }
+    #[inline(always)]
+    fn max_f64(self, a: __m256d, b: __m256d) -> __m256d {
+        unsafe { _mm256_max_pd(a, b) }
+    }
+    #[inline(always)]
+    fn fraction_f64(self, x: __m256d) -> __m256d {
+        unsafe { _mm256_sub_pd(x, _mm256_floor_pd(x)) }
+    }
+    #[inline(always)]
+    fn scale_by_floor_f64(self, p: __m256d, x: __m256d) -> __m256d {
+        unsafe {
+            // The exponents of zero and infinity are the ends. Added to 2^52 + 1023, an integer shows
+            // in the low bits of the sum.
+            let n = _mm256_floor_pd(x);
+            let n = _mm256_min_pd(_mm256_max_pd(n, _mm256_set1_pd(-1023.0)), _mm256_set1_pd(1024.0));
+            let bits =
+                _mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(4_503_599_627_370_496.0 + 1023.0)));
+            _mm256_mul_pd(p, _mm256_castsi256_pd(_mm256_slli_epi64::<52>(bits)))
+        }
+    }
+    #[inline(always)]
+    fn greatest_f64(self, x: __m256d) -> f64 {
+        let mut lanes = [0.0; 4];
+        unsafe { _mm256_storeu_pd(lanes.as_mut_ptr(), x) };
+        lanes.into_iter().fold(f64::NEG_INFINITY, f64::max)
+    }
+    #[inline(always)]
     fn sub_f64(self, a: __m256d, b: __m256d) -> __m256d {
         unsafe { _mm256_sub_pd(a, b) }
     }
@@ -133,6 +197,59 @@ impl Isa for Avx2 {
     #[inline(always)]
     unsafe fn f32_to_f64(self, p: *const f32) -> __m256d {
         unsafe { _mm256_cvtps_pd(_mm_loadu_ps(p)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_f32(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let mut x = [_mm256_setzero_ps(); 8];
+            for r in 0..8 {
+                x[r] = _mm256_loadu_ps(from.add(r * from_stride));
+            }
+            let mut y = x;
+            for i in (0..8).step_by(4) {
+                let (a, b) = (_mm256_unpacklo_ps(x[i], x[i + 1]), _mm256_unpackhi_ps(x[i], x[i + 1]));
+                let (c, d) = (_mm256_unpacklo_ps(x[i + 2], x[i + 3]), _mm256_unpackhi_ps(x[i + 2], x[i + 3]));
+                let (a, b, c, d) =
+                    (_mm256_castps_pd(a), _mm256_castps_pd(b), _mm256_castps_pd(c), _mm256_castps_pd(d));
+                y[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+                y[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+                y[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+                y[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+            }
+            // Half h of y[4 i + c] holds column 4 h + c of rows 4 i on.
+            let mut z = y;
+            for c in 0..4 {
+                z[c] = _mm256_permute2f128_ps::<0x20>(y[c], y[c + 4]);
+                z[c + 4] = _mm256_permute2f128_ps::<0x31>(y[c], y[c + 4]);
+            }
+            for k in 0..8 {
+                _mm256_storeu_ps(to.add(k * to_stride), z[k]);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_f64(self, from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        unsafe {
+            let mut x = [_mm256_setzero_pd(); 4];
+            for r in 0..4 {
+                x[r] = _mm256_loadu_pd(from.add(r * from_stride));
+            }
+            let mut y = x;
+            for i in (0..4).step_by(2) {
+                y[i] = _mm256_unpacklo_pd(x[i], x[i + 1]);
+                y[i + 1] = _mm256_unpackhi_pd(x[i], x[i + 1]);
+            }
+            // Half h of y[2 i + c] holds column 2 h + c of rows 2 i on.
+            let mut z = y;
+            for c in 0..2 {
+                z[c] = _mm256_permute2f128_pd::<0x20>(y[c], y[c + 2]);
+                z[c + 2] = _mm256_permute2f128_pd::<0x31>(y[c], y[c + 2]);
+            }
+            for k in 0..4 {
+                _mm256_storeu_pd(to.add(k * to_stride), z[k]);
+            }
+        }
     }
 
     #[inline(always)]

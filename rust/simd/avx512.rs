@@ -44,6 +44,31 @@ impl Isa for Avx512 {
         unsafe { _mm512_add_ps(a, b) }
     }
     #[inline(always)]
+    fn mul_f32(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max_f32(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fraction_f32(self, x: __m512) -> __m512 {
+        // Zero binary digits are kept (the high half), rounded down (the low half).
+        unsafe { _mm512_reduce_ps::<1>(x) }
+    }
+    #[inline(always)]
+    fn scale_by_floor_f32(self, p: __m512, x: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(p, x) }
+    }
+    #[inline(always)]
+    fn greatest_f32(self, x: __m512) -> f32 {
+        unsafe { _mm512_reduce_max_ps(x) }
+    }
+    #[inline(always)]
+    fn sum_f32(self, x: __m512) -> f32 {
+        unsafe { _mm512_reduce_add_ps(x) }
+    }
+    #[inline(always)]
     fn mul_add_f32(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
@@ -95,6 +120,27 @@ impl Isa for Avx512 {
         unsafe { _mm512_add_pd(a, b) }
     }
     #[inline(always)]
+    fn mul_f64(self, a: __m512d, b: __m512d) -> __m512d {
+        unsafe { _mm512_mul_pd(a, b) }
+    }
+    #[inline(always)]
+    fn max_f64(self, a: __m512d, b: __m512d) -> __m512d {
+        unsafe { _mm512_max_pd(a, b) }
+    }
+    #[inline(always)]
+    fn fraction_f64(self, x: __m512d) -> __m512d {
+        // Zero binary digits are kept (the high half), rounded down (the low half).
+        unsafe { _mm512_reduce_pd::<1>(x) }
+    }
+    #[inline(always)]
+    fn scale_by_floor_f64(self, p: __m512d, x: __m512d) -> __m512d {
+        unsafe { _mm512_scalef_pd(p, x) }
+    }
+    #[inline(always)]
+    fn greatest_f64(self, x: __m512d) -> f64 {
+        unsafe { _mm512_reduce_max_pd(x) }
+    }
+    #[inline(always)]
     fn sub_f64(self, a: __m512d, b: __m512d) -> __m512d {
         unsafe { _mm512_sub_pd(a, b) }
     }
@@ -131,6 +177,71 @@ impl Isa for Avx512 {
     #[inline(always)]
     unsafe fn f32_to_f64(self, p: *const f32) -> __m512d {
         unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(p)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_f32(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let mut x = [_mm512_setzero_ps(); 16];
+            for r in 0..16 {
+                x[r] = _mm512_loadu_ps(from.add(r * from_stride));
+            }
+            let mut y = x;
+            for i in (0..16).step_by(4) {
+                let (a, b) = (_mm512_unpacklo_ps(x[i], x[i + 1]), _mm512_unpackhi_ps(x[i], x[i + 1]));
+                let (c, d) = (_mm512_unpacklo_ps(x[i + 2], x[i + 3]), _mm512_unpackhi_ps(x[i + 2], x[i + 3]));
+                let (a, b, c, d) =
+                    (_mm512_castps_pd(a), _mm512_castps_pd(b), _mm512_castps_pd(c), _mm512_castps_pd(d));
+                y[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+                y[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+                y[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+                y[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+            }
+            // Quarter q of y[4 i + c] holds column 4 q + c of rows 4 i on.
+            let mut z = y;
+            for c in 0..4 {
+                let (a, b, e, f) = (y[c], y[c + 4], y[c + 8], y[c + 12]);
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (even_too, odd_too) =
+                    (_mm512_shuffle_f32x4::<0x88>(e, f), _mm512_shuffle_f32x4::<0xdd>(e, f));
+                z[c] = _mm512_shuffle_f32x4::<0x88>(even, even_too);
+                z[c + 4] = _mm512_shuffle_f32x4::<0x88>(odd, odd_too);
+                z[c + 8] = _mm512_shuffle_f32x4::<0xdd>(even, even_too);
+                z[c + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_too);
+            }
+            for k in 0..16 {
+                _mm512_storeu_ps(to.add(k * to_stride), z[k]);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_f64(self, from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        unsafe {
+            let mut x = [_mm512_setzero_pd(); 8];
+            for r in 0..8 {
+                x[r] = _mm512_loadu_pd(from.add(r * from_stride));
+            }
+            let mut y = x;
+            for i in (0..8).step_by(2) {
+                y[i] = _mm512_unpacklo_pd(x[i], x[i + 1]);
+                y[i + 1] = _mm512_unpackhi_pd(x[i], x[i + 1]);
+            }
+            // Quarter q of y[2 i + c] holds column 2 q + c of rows 2 i on.
+            let mut z = y;
+            for c in 0..2 {
+                let (a, b, e, f) = (y[c], y[c + 2], y[c + 4], y[c + 6]);
+                let (even, odd) = (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
+                let (even_too, odd_too) =
+                    (_mm512_shuffle_f64x2::<0x88>(e, f), _mm512_shuffle_f64x2::<0xdd>(e, f));
+                z[c] = _mm512_shuffle_f64x2::<0x88>(even, even_too);
+                z[c + 2] = _mm512_shuffle_f64x2::<0x88>(odd, odd_too);
+                z[c + 4] = _mm512_shuffle_f64x2::<0xdd>(even, even_too);
+                z[c + 6] = _mm512_shuffle_f64x2::<0xdd>(odd, odd_too);
+            }
+            for k in 0..8 {
+                _mm512_storeu_pd(to.add(k * to_stride), z[k]);
+            }
+        }
     }
 
     #[inline(always)]

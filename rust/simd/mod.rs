@@ -55,6 +55,18 @@ pub trait Isa: Copy + Send + Sync + 'static {
     unsafe fn store_f32(self, p: *mut f32, x: Self::F32);
     /// Lane-wise `a + b`.
     fn add_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Lane-wise `a * b`.
+    fn mul_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The greater of each lane.
+    fn max_f32(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `x - floor(x)`.
+    fn fraction_f32(self, x: Self::F32) -> Self::F32;
+    /// `p * 2^floor(x)`, for `p` in [1/2, 4]: zero or subnormal below the least normal number.
+    fn scale_by_floor_f32(self, p: Self::F32, x: Self::F32) -> Self::F32;
+    /// The greatest lane.
+    fn greatest_f32(self, x: Self::F32) -> f32;
+    /// Sum of the lanes, in a fixed order.
+    fn sum_f32(self, x: Self::F32) -> f32;
     /// Lane-wise `a * b + c`, fused where the instruction set fuses.
     fn mul_add_f32(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// Adds 1 to each lane of `count` where `a > b`; a NaN is not greater and nothing is greater than it.
@@ -88,6 +100,16 @@ pub trait Isa: Copy + Send + Sync + 'static {
     unsafe fn store_f64_as_f32(self, p: *mut f32, x: Self::F64);
     /// Lane-wise `a + b`.
     fn add_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
+    /// Lane-wise `a * b`.
+    fn mul_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
+    /// The greater of each lane.
+    fn max_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
+    /// `x - floor(x)`.
+    fn fraction_f64(self, x: Self::F64) -> Self::F64;
+    /// `p * 2^floor(x)`, for `p` in [1/2, 4]: zero or subnormal below the least normal number.
+    fn scale_by_floor_f64(self, p: Self::F64, x: Self::F64) -> Self::F64;
+    /// The greatest lane.
+    fn greatest_f64(self, x: Self::F64) -> f64;
     /// Lane-wise `a - b`.
     fn sub_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
     /// Lane-wise `a * b + c`, fused where the instruction set fuses.
@@ -110,6 +132,15 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is readable for `LANES_F64` elements.
     unsafe fn f32_to_f64(self, p: *const f32) -> Self::F64;
+
+    /// Transposes a square of `LANES_F32` rows: `to[k * to_stride + r] = from[r * from_stride + k]`.
+    /// # Safety
+    /// All those elements are readable or writable, and the squares do not overlap.
+    unsafe fn transpose_f32(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    /// As `transpose_f32`, of `LANES_F64` rows.
+    /// # Safety
+    /// See `transpose_f32`.
+    unsafe fn transpose_f64(self, from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize);
 
     /// The tile product's inner loop, in the register shape that suits this instruction set.
     /// # Safety

@@ -63,6 +63,32 @@ impl Isa for Portable {
         zip(a, b, |a, b| a + b)
     }
     #[inline(always)]
+    fn mul_f32(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn max_f32(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn fraction_f32(self, x: [f32; 4]) -> [f32; 4] {
+        x.map(|x| x - x.floor())
+    }
+    #[inline(always)]
+    fn scale_by_floor_f32(self, p: [f32; 4], x: [f32; 4]) -> [f32; 4] {
+        // The exponents of zero and infinity are the ends.
+        let power = |x: f32| f32::from_bits(((x.floor().clamp(-127.0, 128.0) as i32 + 127) as u32) << 23);
+        zip(p, x.map(power), |p, power| p * power)
+    }
+    #[inline(always)]
+    fn greatest_f32(self, x: [f32; 4]) -> f32 {
+        x.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+    #[inline(always)]
+    fn sum_f32(self, x: [f32; 4]) -> f32 {
+        (x[0] + x[2]) + (x[1] + x[3])
+    }
+    #[inline(always)]
     fn mul_add_f32(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
         zip(zip(a, b, |a, b| a * b), c, |p, c| p + c)
     }
@@ -113,6 +139,28 @@ impl Isa for Portable {
         zip(a, b, |a, b| a + b)
     }
     #[inline(always)]
+    fn mul_f64(self, a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn max_f64(self, a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn fraction_f64(self, x: [f64; 4]) -> [f64; 4] {
+        x.map(|x| x - x.floor())
+    }
+    #[inline(always)]
+    fn scale_by_floor_f64(self, p: [f64; 4], x: [f64; 4]) -> [f64; 4] {
+        // The exponents of zero and infinity are the ends.
+        let power = |x: f64| f64::from_bits(((x.floor().clamp(-1023.0, 1024.0) as i64 + 1023) as u64) << 52);
+        zip(p, x.map(power), |p, power| p * power)
+    }
+    #[inline(always)]
+    fn greatest_f64(self, x: [f64; 4]) -> f64 {
+        x.into_iter().fold(f64::NEG_INFINITY, f64::max)
+    }
+    #[inline(always)]
     fn sub_f64(self, a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
         zip(a, b, |a, b| a - b)
     }
@@ -146,6 +194,25 @@ impl Isa for Portable {
     unsafe fn f32_to_f64(self, p: *const f32) -> [f64; 4] {
         // SAFETY: the contract is the same.
         unsafe { self.load_f32(p) }.map(f64::from)
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_f32(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for r in 0..4 {
+            for k in 0..4 {
+                // SAFETY: the contract is the same.
+                unsafe { *to.add(k * to_stride + r) = *from.add(r * from_stride + k) };
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_f64(self, from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        for r in 0..4 {
+            for k in 0..4 {
+                // SAFETY: the contract is the same.
+                unsafe { *to.add(k * to_stride + r) = *from.add(r * from_stride + k) };
+            }
+        }
     }
 
     #[inline(always)]

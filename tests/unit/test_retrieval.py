@@ -210,7 +210,7 @@ X = cloud(20, 4)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: (X, X[:19]), cs.MismatchError, r"image has 20 rows, text has 19; wanted pairs"),
+        (lambda: (X, X[:19]), cs.ShapeError, r"image has 20 rows, text has 19; wanted pairs"),
         (lambda: (X, X[:, :3]), cs.MismatchError, r"^text: the rows have 3 features, image has 4"),
         (lambda: (X[:1], X[:1]), cs.ShapeError, r"^image: found 1 rows, wanted 2 or more"),
         (lambda: (X[0], X), cs.ShapeError, r"^image: found shape \(4,\)"),

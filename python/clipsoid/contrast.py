@@ -1,0 +1,360 @@
+"""The contrastive loss of paired rows, and how it changes as the centre of a modality moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsoid import _native
+from clipsoid._pairs import measured, named, paired
+from clipsoid._source import Progress, check_threads
+from clipsoid.errors import InvalidRowError
+from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
+
+Array = NDArray[np.float64]
+Shift = Literal["image", "text", "both"]
+Partition = Literal["fixed", "each"]
+
+#: Smaller temperatures take logits out of the range of float64.
+LEAST_TEMPERATURE = 0.003
+
+#: Alphas of the paper's Figure 6.
+DEFAULT_ALPHAS = tuple(round(-1 + step / 20, 2) for step in range(41))
+
+#: Multiply-adds of one call into the core: about a second of work between reports of progress.
+CALL_COST = 4e10
+
+#: Blocks of rows of one call at least, so that all threads have work.
+CALL_BLOCKS = 16
+
+#: Rows of a block.
+BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastiveLoss:
+    """The symmetric contrastive loss of a set of pairs (Eq. 7 and 8).
+
+    Attributes
+    ----------
+    loss : float
+        Mean of the two directions, in nats; the sum of `alignment` and `uniformity`.
+    loss_image_to_text, loss_text_to_image : float
+        Mean cross-entropy of each image among all texts, and of each text among all images.
+    alignment : float
+        Minus the mean logit of a pair.
+    uniformity : float
+        Mean of the log-sum-exp over rows and columns of the logits.
+    accuracy_image_to_text, accuracy_text_to_image : float
+        Share of rows to which no other candidate is as near as their partner, or nearer.
+    count : int
+        Pairs.
+    temperature : float
+    per_pair_image_to_text, per_pair_text_to_image : ndarray of float64 of shape (n,), or None
+        Each pair's own loss in either direction, where it was asked for.
+    """
+
+    loss: float
+    loss_image_to_text: float
+    loss_text_to_image: float
+    alignment: float
+    uniformity: float
+    accuracy_image_to_text: float
+    accuracy_text_to_image: float
+    count: int
+    temperature: float
+    per_pair_image_to_text: Array | None = None
+    per_pair_text_to_image: Array | None = None
+
+    @property
+    def per_pair(self) -> Array | None:
+        """Each pair's own loss, the mean of its two directions."""
+        if self.per_pair_image_to_text is None or self.per_pair_text_to_image is None:
+            return None
+        return np.asarray((self.per_pair_image_to_text + self.per_pair_text_to_image) / 2)
+
+    def __repr__(self) -> str:
+        return (
+            f"ContrastiveLoss(loss={self.loss:.6g}, alignment={self.alignment:.6g}, "
+            f"uniformity={self.uniformity:.6g}, count={self.count}, "
+            f"temperature={self.temperature:g})"
+        )
+
+
+def contrastive_loss(
+    image: Any,
+    text: Any,
+    *,
+    temperature: float = 0.01,
+    per_pair: bool = False,
+    n_threads: int | None = None,
+) -> ContrastiveLoss:
+    """Contrastive loss of all pairs as one batch.
+
+    Parameters
+    ----------
+    image, text : array, tensor, column, path or store of shape (n, d)
+        Paired rows, two or more; they need not be normalised. Rows that lie in several chunks or
+        files are gathered into one array.
+    temperature : float, default=0.01
+        That of the model, 0.003 or more.
+    per_pair : bool, default=False
+        Whether to keep each pair's own loss.
+    n_threads : int, optional
+        Most threads to use; all that the process may use by default.
+
+    Returns
+    -------
+    ContrastiveLoss
+
+    Raises
+    ------
+    ShapeError
+        If there are not as many texts as images, or fewer than two pairs.
+    MismatchError
+        If the two differ in dimension.
+    InvalidRowError
+        If a row is missing, not finite or of zero norm.
+    ValueError
+        If the temperature is out of range.
+
+    See Also
+    --------
+    loss_sweep : The same while the centre of a modality moves.
+
+    Notes
+    -----
+    Eq. 7 and 8 of [1]_, the loss that CLIP is trained by: with
+    ``L_jk = cos(t_j, v_k) / temperature`` the mean of ``log sum_k exp(L_jk) - L_jj`` and of the same over columns, halved and added. A
+    pair's loss is ``log(1 + sum of its rivals relative to it)``, so that small ones keep their
+    digits. ``O(n^2 d)`` time, ``O(n)`` memory and 3 MB per thread; nothing of size n x n is stored.
+    Cosines are float32 sums from rows narrower than float64 (a pair's loss is then within 1e-4),
+    float64 otherwise.
+
+    References
+    ----------
+    .. [1] Levi & Gilboa, "The Double-Ellipsoid Geometry of CLIP", ICML 2025, arXiv 2411.14517.
+
+    Examples
+    --------
+    >>> import clipsoid as cs
+    >>> image, text, _ = cs.double_ellipsoid(1000, seed=0)
+    >>> found = cs.contrastive_loss(image, text)
+    >>> found.count
+    1000
+    >>> bool(abs(found.alignment + found.uniformity - found.loss) < 1e-9)
+    True
+    """
+    options = _options(image, text, [0.0], "image", temperature, "fixed")
+    part = _computed(options, 0, 1, n_threads, None)
+    to_text, to_image = part.losses()
+    (own,) = part.logits()
+    hits_to_text, hits_to_image = part.hits()
+    loss = float(to_text.mean() + to_image.mean()) / 2
+    alignment = -float(own.mean())
+    return ContrastiveLoss(
+        loss=loss,
+        loss_image_to_text=float(to_text.mean()),
+        loss_text_to_image=float(to_image.mean()),
+        alignment=alignment,
+        uniformity=loss - alignment,
+        accuracy_image_to_text=float(hits_to_text.mean()),
+        accuracy_text_to_image=float(hits_to_image.mean()),
+        count=part.options.count,
+        temperature=part.options.temperature,
+        per_pair_image_to_text=to_text[0] if per_pair else None,
+        per_pair_text_to_image=to_image[0] if per_pair else None,
+    )
+
+
+def loss_sweep(
+    image: Any,
+    text: Any,
+    *,
+    alphas: Iterable[float] | None = None,
+    shift: Shift = "image",
+    temperature: float = 0.01,
+    partition: Partition = "fixed",
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> LossSweep:
+    """Contrastive loss while the centre of a modality moves (Eq. 9 and Figure 6).
+
+    Parameters
+    ----------
+    image, text, temperature, n_threads
+        As for `contrastive_loss`.
+    alphas : iterable of float, optional
+        Multiples of the mean that are taken from the rows: 0 leaves them where they are, 1 centres
+        them. By default 41 from -1 to 1.
+    shift : {"image", "text", "both"}, default="image"
+        The modality that moves.
+    partition : {"fixed", "each"}, default="fixed"
+        Which pairs count as correct: those whose image finds its text at alpha = 0, the same pairs
+        at every alpha; or those that do at each alpha.
+    progress : callable, optional
+        Called with a number of rows whenever that many are done.
+
+    Returns
+    -------
+    LossSweep
+
+    Raises
+    ------
+    ShapeError, MismatchError, ValueError
+        As for `contrastive_loss`; also where there is no alpha, or one that is not finite.
+    InvalidRowError
+        Also for a row that vanishes: it is `alpha` times the mean.
+
+    Notes
+    -----
+    A row `v` becomes ``v - alpha m``, with `m` the raw mean of its modality, and is normalised
+    again. All alphas are made of one product of the rows, tile by tile, at one exponential per
+    entry and alpha that serves both directions: ``O(n^2 (d + a))`` time and ``O(n a)`` memory for
+    `a` alphas.
+
+    Examples
+    --------
+    >>> import clipsoid as cs
+    >>> image, text, _ = cs.double_ellipsoid(1000, seed=0)
+    >>> sweep = cs.loss_sweep(image, text, alphas=[-0.5, 0, 0.5])
+    >>> sweep.table.columns[:4]
+    ['alpha', 'alignment', 'uniformity', 'loss']
+    >>> sweep.best_alpha
+    0.0
+    """
+    options = _options(image, text, alphas, shift, temperature, partition)
+    return _computed(options, 0, 1, n_threads, progress).result()
+
+
+def loss_sweep_part(
+    image: Any,
+    text: Any,
+    i: int,
+    n: int,
+    *,
+    alphas: Iterable[float] | None = None,
+    shift: Shift = "image",
+    temperature: float = 0.01,
+    partition: Partition = "fixed",
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> LossSweepPart:
+    """Part `i` of `n` of a `loss_sweep`, to be merged with the others.
+
+    The parts of one sweep can be computed in any processes, on any machines, that have the rows.
+
+    Parameters
+    ----------
+    image, text, alphas, shift, temperature, partition, n_threads, progress
+        As for `loss_sweep`.
+    i : int
+        Which part, counted from 0.
+    n : int
+        How many there are. Work is cut between blocks of 256 rows: of more parts than blocks, some
+        are empty.
+
+    Returns
+    -------
+    LossSweepPart
+        It can be pickled: about ``40 n a`` bytes for `n` pairs and `a` alphas.
+
+    Examples
+    --------
+    >>> import clipsoid as cs
+    >>> image, text, _ = cs.double_ellipsoid(600, seed=0)
+    >>> first, second = (cs.loss_sweep_part(image, text, i, 2, alphas=[0.0, 0.5]) for i in (0, 1))
+    >>> first.merge(second).result().best_alpha
+    0.0
+    """
+    if not 0 <= i < n:
+        raise ValueError(f"part {i} of {n}; wanted a number from 0 to {n - 1}")
+    options = _options(image, text, alphas, shift, temperature, partition)
+    return _computed(options, i, n, n_threads, progress)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be computed, checked."""
+
+    image: Any
+    text: Any
+    alphas: tuple[float, ...]
+    shift: Shift
+    temperature: float
+    partition: Partition
+
+
+def _options(
+    image: Any,
+    text: Any,
+    alphas: Iterable[float] | None,
+    shift: Shift,
+    temperature: float,
+    partition: Partition,
+) -> _Job:
+    if shift not in ("image", "text", "both"):
+        raise ValueError(f"shift={shift!r}; wanted 'image', 'text' or 'both'")
+    if partition not in ("fixed", "each"):
+        raise ValueError(f"partition={partition!r}; wanted 'fixed' or 'each'")
+    temperature = float(temperature)
+    if not LEAST_TEMPERATURE <= temperature < np.inf:
+        raise ValueError(
+            f"temperature={temperature}; wanted a finite number, {LEAST_TEMPERATURE} or more"
+        )
+    grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
+    if not grid:
+        raise ValueError("alphas is empty; wanted one number or more")
+    if not np.isfinite(grid).all():
+        bad = int(np.argmin(np.isfinite(grid)))
+        raise ValueError(f"alphas: number {bad} is {grid[bad]}; wanted finite numbers")
+    return _Job(image, text, grid, shift, temperature, partition)
+
+
+def _computed(
+    job: _Job, i: int, n: int, n_threads: int | None, progress: Progress | None
+) -> LossSweepPart:
+    check_threads(n_threads)
+    image, text = paired(job.image, job.text)
+    images = measured("image", image, n_threads)
+    texts = measured("text", text, n_threads)
+    alphas: Sequence[float] = job.alphas
+    if job.partition == "fixed" and 0.0 not in alphas:
+        alphas = (*alphas, 0.0)
+    # The right rows are those that move.
+    names = ("image", "text") if job.shift == "text" else ("text", "image")
+    left, right = (texts, images) if names[0] == "text" else (images, texts)
+    try:
+        sweep = _native.LossSweep(
+            left, right, alphas, job.shift == "both", job.temperature, n_threads
+        )
+    except InvalidRowError as error:
+        raise named(error, names[error.side == "right"]) from None
+    blocks = sweep.blocks
+    start, stop = blocks * i // n, blocks * (i + 1) // n
+    count = len(image)
+    step = max(CALL_BLOCKS, int(CALL_COST / (BLOCK * count * (image.dim + 4 * len(alphas)))))
+    for at in range(start, stop, step):
+        end = min(at + step, stop)
+        sweep.run(at, end, n_threads)
+        if progress is not None:
+            progress(min(end * BLOCK, count) - at * BLOCK)
+    options = SweepOptions(
+        alphas=job.alphas,
+        computed=tuple(alphas),
+        shift=job.shift,
+        temperature=job.temperature,
+        partition=job.partition,
+        count=count,
+        dim=image.dim,
+        dtype=image.dtype,
+        image_norms=images.norms,
+        text_norms=texts.norms,
+        blocks=blocks,
+        simd_level=_native.simd_level(),
+    )
+    return LossSweepPart.of(options, names[0], sweep.state(), range(start, stop))

@@ -1,0 +1,127 @@
+//! Rows on their way into the tile product: widened, scaled and packed into panels.
+
+use crate::element::{Element, Real};
+use crate::math::product::Panels;
+use crate::rows::Rows;
+use crate::simd::{Isa, Kernel};
+use std::ops::Range;
+
+/// Rows with a factor for each; a factor of zero takes a row out, whatever it holds.
+#[derive(Clone, Copy)]
+pub struct ScaledRows<'a, E> {
+    /// The rows.
+    pub rows: Rows<'a, E>,
+    /// One factor per row.
+    pub scale: &'a [f64],
+}
+
+impl<E: Element> ScaledRows<'_, E> {
+    /// Row `i`, widened and scaled.
+    #[inline(always)]
+    pub fn widen<I: Isa>(&self, isa: I, i: usize, scratch: &mut [E], wide: &mut [E::Real]) {
+        if self.scale[i] == 0.0 {
+            wide.fill(E::Real::default());
+        } else {
+            assert!(wide.len() == self.rows.dim());
+            // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+            unsafe { widen_scaled::<I, E>(isa, self.rows.row(i, scratch), self.scale[i], wide) };
+        }
+    }
+}
+
+/// Widens, scales and packs blocks of rows.
+pub struct Pack<'a, E: Element> {
+    /// The rows.
+    pub source: ScaledRows<'a, E>,
+    /// Their numbers.
+    pub range: Range<usize>,
+    /// Rows of a panel.
+    pub width: usize,
+    /// Receives the panels.
+    pub into: &'a mut Panels<E::Real>,
+    /// A buffer: one panel's rows, widened and scaled, before they are interleaved.
+    pub row: &'a mut Vec<E::Real>,
+}
+
+/// Factors in this range are applied in the arithmetic of the product; others in float64.
+const PLAIN_SCALE: Range<f64> = 1e-30..1e30;
+
+impl<E: Element> Kernel for Pack<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Pack { source, range, width, into, row } = self;
+        let rows = source.rows;
+        let dim = rows.dim();
+        into.reshape(range.len(), dim, width);
+        row.clear();
+        row.resize(width.next_multiple_of(E::Real::lanes::<I>()) * dim, E::Real::default());
+        let mut scratch = rows.scratch(1);
+        for p in 0..into.count() {
+            for r in 0..width {
+                let i = range.start + p * width + r;
+                let wide = &mut row[r * dim..(r + 1) * dim];
+                if i < range.end {
+                    source.widen(isa, i, &mut scratch, wide);
+                } else {
+                    wide.fill(E::Real::default());
+                }
+            }
+            // SAFETY: a panel is followed by a gap of a register or more.
+            unsafe { interleave(isa, row, into.spilling(p), width, dim) };
+        }
+    }
+}
+
+/// # Safety
+/// `row` is readable for as many elements as `wide` has, and the caller runs under `I`.
+#[inline(always)]
+unsafe fn widen_scaled<I: Isa, E: Element>(isa: I, row: *const E, scale: f64, wide: &mut [E::Real]) {
+    let (dim, lanes) = (wide.len(), E::Real::lanes::<I>());
+    let body = if PLAIN_SCALE.contains(&scale) { dim - dim % lanes } else { 0 };
+    let (factor, zero) = (E::Real::splat(isa, E::Real::from_f64(scale)), E::Real::zero(isa));
+    let mut k = 0;
+    while k < body {
+        // SAFETY: k + lanes <= dim.
+        unsafe {
+            let x = E::Real::mul_add(isa, E::load_real(isa, row.add(k)), factor, zero);
+            E::Real::store(isa, wide[k..].as_mut_ptr(), x);
+        }
+        k += lanes;
+    }
+    for (k, slot) in wide.iter_mut().enumerate().skip(body) {
+        // SAFETY: k < dim.
+        let x = unsafe { row.add(k).read_unaligned() };
+        *slot = if body > 0 || PLAIN_SCALE.contains(&scale) {
+            x.to_real() * E::Real::from_f64(scale)
+        } else {
+            E::Real::from_f64(x.to_f64() * scale)
+        };
+    }
+}
+
+/// `panel[k * width + r] = rows[r * dim + k]` for `width` rows, square by square in registers.
+///
+/// # Safety
+/// `rows` holds `width` rows rounded up to whole registers, and `panel` is writable for
+/// `width * dim` elements and a register more: a square that reaches beyond the panel's width spills
+/// into what is written after it.
+#[inline(always)]
+pub unsafe fn interleave<T: Real, I: Isa>(isa: I, rows: &[T], panel: *mut T, width: usize, dim: usize) {
+    let lanes = T::lanes::<I>();
+    assert!(rows.len() >= width.next_multiple_of(lanes) * dim);
+    let body = dim - dim % lanes;
+    for k in (0..body).step_by(lanes) {
+        for r in (0..width).step_by(lanes).rev() {
+            // SAFETY: the square lies in `rows`, and in `panel` but for the spill.
+            unsafe { T::transpose(isa, rows[r * dim + k..].as_ptr(), dim, panel.add(k * width + r), width) };
+        }
+    }
+    for k in body..dim {
+        for r in 0..width {
+            // SAFETY: within `width * dim`.
+            unsafe { *panel.add(k * width + r) = rows[r * dim + k] };
+        }
+    }
+}
