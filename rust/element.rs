@@ -33,7 +33,7 @@ pub trait Element: Copy + Default + std::fmt::Debug + Send + Sync + 'static {
 
 /// A type that the machine multiplies: float32 or float64.
 #[allow(clippy::missing_safety_doc)] // Each method's contract is that of its namesake in `Isa`.
-pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self> {
+pub trait Real: Element<Real = Self> + PartialOrd + AddAssign + Mul<Output = Self> {
     /// Coefficients of [`crate::math::exp::exp2`].
     const EXP2: &'static [Self];
     /// A register of this type.
@@ -73,6 +73,17 @@ pub trait Real: Element<Real = Self> + PartialEq + AddAssign + Mul<Output = Self
         b: Self::Register<I>,
         c: Self::Register<I>,
     ) -> Self::Register<I>;
+    /// Adds 1 to each lane of `count` where `a > b`.
+    fn count_greater<I: Isa>(
+        isa: I,
+        count: Self::Register<I>,
+        a: Self::Register<I>,
+        b: Self::Register<I>,
+    ) -> Self::Register<I>;
+    /// Where `a > b`: bit `i` for lane `i`.
+    fn greater_bits<I: Isa>(isa: I, a: Self::Register<I>, b: Self::Register<I>) -> u32;
+    /// The greatest number below this one.
+    fn next_down(self) -> Self;
     /// Transposes a square.
     unsafe fn transpose<I: Isa>(
         isa: I,
@@ -117,7 +128,7 @@ macro_rules! element {
 }
 
 macro_rules! real {
-    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $micro:ident,
+    ($type:ty, $register:ident, $lanes:ident, $shape:ident, $zero:ident, $splat:ident, $store:ident, $store_f64:ident, $add:ident, $mul_add:ident, $count_greater:ident, $greater_bits:ident, $micro:ident,
      $mul:ident, $max:ident, $fraction:ident, $scale_by_floor:ident, $greatest:ident, $sum:ident, $transpose:ident, $exp2:ident) => {
         impl Real for $type {
             const EXP2: &'static [Self] = $exp2;
@@ -183,6 +194,23 @@ macro_rules! real {
             #[inline(always)]
             fn mul_add<I: Isa>(isa: I, a: I::$register, b: I::$register, c: I::$register) -> I::$register {
                 isa.$mul_add(a, b, c)
+            }
+            #[inline(always)]
+            fn count_greater<I: Isa>(
+                isa: I,
+                count: I::$register,
+                a: I::$register,
+                b: I::$register,
+            ) -> I::$register {
+                isa.$count_greater(count, a, b)
+            }
+            #[inline(always)]
+            fn greater_bits<I: Isa>(isa: I, a: I::$register, b: I::$register) -> u32 {
+                isa.$greater_bits(a, b)
+            }
+            #[inline(always)]
+            fn next_down(self) -> Self {
+                <$type>::next_down(self)
             }
             #[inline(always)]
             unsafe fn transpose<I: Isa>(
@@ -263,6 +291,8 @@ real!(
     store_f64_as_f32,
     add_f32,
     mul_add_f32,
+    count_greater_f32,
+    greater_bits_f32,
     micro_f32,
     mul_f32,
     max_f32,
@@ -284,6 +314,8 @@ real!(
     store_f64,
     add_f64,
     mul_add_f64,
+    count_greater_f64,
+    greater_bits_f64,
     micro_f64,
     mul_f64,
     max_f64,

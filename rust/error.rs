@@ -75,6 +75,26 @@ pub enum Error {
         /// How many it takes.
         needed: u64,
     },
+    /// A row of one of two sets is invalid.
+    #[error("{set}: row {row} {}", status.describe())]
+    InvalidRowOf {
+        /// The set.
+        set: &'static str,
+        /// Row number within it.
+        row: u64,
+        /// What is wrong with it.
+        status: Status,
+    },
+    /// Two sets that must be of one element type are not.
+    #[error("{what}: found {found} elements, expected {expected}")]
+    ElementType {
+        /// The set.
+        what: &'static str,
+        /// Its element type.
+        found: &'static str,
+        /// The type of the other set.
+        expected: &'static str,
+    },
     /// The SIMD level asked for cannot run here.
     #[error("SIMD level '{asked}' is not available on this CPU; available: {available}")]
     SimdLevel {

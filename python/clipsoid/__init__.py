@@ -22,7 +22,16 @@ from clipsoid.errors import (
     StoreError,
     UnavailableError,
 )
+from clipsoid.histogram import SimilarityHistogram, similarity_histogram
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
+from clipsoid.retrieval import RetrievalRanks, retrieval_ranks
+from clipsoid.rivals import (
+    FalseNegatives,
+    Rivals,
+    Spearman,
+    false_negatives,
+    false_negatives_within,
+)
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
@@ -34,6 +43,7 @@ __all__ = [
     "DTypeError",
     "DoubleEllipsoid",
     "Ellipsoid",
+    "FalseNegatives",
     "Invalid",
     "InvalidRowError",
     "LossSweep",
@@ -41,9 +51,13 @@ __all__ = [
     "MismatchError",
     "Norms",
     "OutputError",
+    "RetrievalRanks",
+    "Rivals",
     "Scores",
     "ShapeError",
     "Shell",
+    "SimilarityHistogram",
+    "Spearman",
     "Store",
     "StoreError",
     "SweepOptions",
@@ -52,7 +66,11 @@ __all__ = [
     "conformity",
     "contrastive_loss",
     "double_ellipsoid",
+    "false_negatives",
+    "false_negatives_within",
     "loss_sweep",
     "loss_sweep_part",
     "open_store",
+    "retrieval_ranks",
+    "similarity_histogram",
 ]

@@ -15,18 +15,24 @@ __all__ = [
     "__version__",
     "arrow_column",
     "conformity",
+    "false_negatives",
+    "false_negatives_within",
     "off_diagonal_dominance",
     "pairwise_conformity",
     "populate",
+    "retrieval_counts",
     "score",
     "simd_level",
     "simd_levels",
+    "similarity_histogram",
 ]
 
 __version__: str
 
 _Vector = NDArray[np.float64]
 _Codes = NDArray[np.uint8]
+_Counts = NDArray[np.int64]
+_Found = tuple[_Vector, _Counts, _Counts, _Vector]
 
 class _State(TypedDict):
     count: int
@@ -126,6 +132,27 @@ def pairwise_conformity(
     array: NDArray[Any], dtype: str, skip_invalid: bool, n_threads: int | None
 ) -> tuple[_Vector, _Codes]: ...
 def off_diagonal_dominance(covariance: _Vector, count: int) -> tuple[_Vector, _Vector]: ...
+def retrieval_counts(
+    image: NDArray[Any], text: NDArray[Any], dtype: str, image_of: _Counts, n_threads: int | None
+) -> list[tuple[_Counts, _Counts]]: ...
+def false_negatives(
+    image: NDArray[Any],
+    text: NDArray[Any],
+    dtype: str,
+    k: int,
+    margin: float,
+    n_threads: int | None,
+) -> list[_Found]: ...
+def false_negatives_within(
+    x: NDArray[Any], dtype: str, k: int, threshold: float, n_threads: int | None
+) -> _Found: ...
+def similarity_histogram(
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    dtype: str,
+    edges: _Vector,
+    n_threads: int | None,
+) -> tuple[_Counts, int, int]: ...
 def arrow_column(
     column: object,
 ) -> tuple[str, int, list[tuple[_Codes, NDArray[np.int64], NDArray[np.bool_] | None]]]: ...

@@ -26,6 +26,8 @@ _PROBLEMS = {
     "missing": "is missing (a null embedding)",
 }
 
+_POLICIES = '; the policy "skip" leaves invalid rows out, "null" gives them a null score'
+
 
 @dataclass(frozen=True, slots=True)
 class Located:
@@ -35,19 +37,18 @@ class Located:
     start: int
     batch: Batch
 
-    def refuse(self, row: int, status: str) -> NoReturn:
-        """Raise for row `row` of the batch."""
-        error = InvalidRowError(
-            f"{self.label}: row {self.start + row} {_PROBLEMS[status]}; "
-            'the policy "skip" leaves invalid rows out, "null" gives them a null score'
-        )
+    def refuse(self, row: int, status: str, *, policies: bool = True) -> NoReturn:
+        """Raise for row `row` of the batch; `policies` says whether there are any to name."""
+        problem = _PROBLEMS[status] + (_POLICIES if policies else "")
+        error = InvalidRowError(f"{self.label}: row {self.start + row} {problem}")
         error.row, error.status = self.start + row, status
         raise error from None
 
-    def refuse_native(self, row: int, status: str) -> NoReturn:
+    def refuse_native(self, row: int, status: str, *, policies: bool = True) -> NoReturn:
         """Raise for a row that the core found invalid: it reads a missing row as NaN."""
         missing = self.batch.missing
-        self.refuse(row, "missing" if missing is not None and missing[row] else status)
+        missed = missing is not None and missing[row]
+        self.refuse(row, "missing" if missed else status, policies=policies)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ class InvalidRowError(ClipsoidError, ValueError):
     row: int
     status: str
     side: str
+    # Which of two sets, where the core compares two.
+    _argument: str
 
 
 class MismatchError(ClipsoidError, ValueError):

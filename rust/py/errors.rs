@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 /// The exception for a core error.
 pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
     let class = match error {
-        Error::InvalidRow { .. } | Error::Vanishes { .. } => "InvalidRowError",
+        Error::InvalidRow { .. } | Error::InvalidRowOf { .. } | Error::Vanishes { .. } => "InvalidRowError",
+        Error::ElementType { .. } => "DTypeError",
         Error::Dimension { .. } => "MismatchError",
         Error::TooFewRows { .. } => "ShapeError",
         Error::SimdLevel { .. } => "UnavailableError",
@@ -19,6 +20,11 @@ pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
 fn exception(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
     let value = py.import("clipsoid.errors")?.getattr(class)?.call1((error.to_string(),))?;
     if let Error::InvalidRow { row, status } = error {
+        value.setattr("row", row)?;
+        value.setattr("status", status_name(*status))?;
+    }
+    if let Error::InvalidRowOf { set, row, status } = error {
+        value.setattr("_argument", set)?;
         value.setattr("row", row)?;
         value.setattr("status", status_name(*status))?;
     }

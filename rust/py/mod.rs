@@ -9,6 +9,7 @@ mod arrow;
 mod errors;
 mod memory;
 mod moments;
+mod retrieval;
 mod rows;
 mod run;
 mod sweep;
@@ -27,6 +28,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rows::conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::pairwise_conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::off_diagonal_dominance, module)?)?;
+    module.add_function(wrap_pyfunction!(retrieval::retrieval_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(retrieval::false_negatives, module)?)?;
+    module.add_function(wrap_pyfunction!(retrieval::false_negatives_within, module)?)?;
+    module.add_function(wrap_pyfunction!(retrieval::similarity_histogram, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_levels, module)?)?;
     module.add_function(wrap_pyfunction!(memory::populate, module)?)?;

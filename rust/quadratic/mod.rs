@@ -4,5 +4,9 @@
 //! order. The tiles themselves, and the rows in them, are [`crate::tiles`]' business.
 
 pub mod conformity;
+pub mod false_negatives;
+pub mod histogram;
 pub mod modality;
+pub mod partners;
+pub mod ranks;
 pub mod sweep;

@@ -82,6 +82,17 @@ impl Isa for Avx2 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn count_greater_f32(self, count: __m256, a: __m256, b: __m256) -> __m256 {
+        unsafe {
+            let greater = _mm256_cmp_ps::<_CMP_GT_OQ>(a, b);
+            _mm256_add_ps(count, _mm256_and_ps(greater, _mm256_set1_ps(1.0)))
+        }
+    }
+    #[inline(always)]
+    fn greater_bits_f32(self, a: __m256, b: __m256) -> u32 {
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) as u32 }
+    }
+    #[inline(always)]
     unsafe fn f16_to_f32(self, p: *const half::f16) -> __m256 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
     }
@@ -154,6 +165,17 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn mul_add_f64(self, a: __m256d, b: __m256d, c: __m256d) -> __m256d {
         unsafe { _mm256_fmadd_pd(a, b, c) }
+    }
+    #[inline(always)]
+    fn count_greater_f64(self, count: __m256d, a: __m256d, b: __m256d) -> __m256d {
+        unsafe {
+            let greater = _mm256_cmp_pd::<_CMP_GT_OQ>(a, b);
+            _mm256_add_pd(count, _mm256_and_pd(greater, _mm256_set1_pd(1.0)))
+        }
+    }
+    #[inline(always)]
+    fn greater_bits_f64(self, a: __m256d, b: __m256d) -> u32 {
+        unsafe { _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(a, b)) as u32 }
     }
     #[inline(always)]
     fn sum_f64(self, x: __m256d) -> f64 {

@@ -73,6 +73,17 @@ impl Isa for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn count_greater_f32(self, count: __m512, a: __m512, b: __m512) -> __m512 {
+        unsafe {
+            let greater = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b);
+            _mm512_mask_add_ps(count, greater, count, _mm512_set1_ps(1.0))
+        }
+    }
+    #[inline(always)]
+    fn greater_bits_f32(self, a: __m512, b: __m512) -> u32 {
+        unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b)) }
+    }
+    #[inline(always)]
     unsafe fn f16_to_f32(self, p: *const half::f16) -> __m512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
     }
@@ -136,6 +147,17 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn mul_add_f64(self, a: __m512d, b: __m512d, c: __m512d) -> __m512d {
         unsafe { _mm512_fmadd_pd(a, b, c) }
+    }
+    #[inline(always)]
+    fn count_greater_f64(self, count: __m512d, a: __m512d, b: __m512d) -> __m512d {
+        unsafe {
+            let greater = _mm512_cmp_pd_mask::<_CMP_GT_OQ>(a, b);
+            _mm512_mask_add_pd(count, greater, count, _mm512_set1_pd(1.0))
+        }
+    }
+    #[inline(always)]
+    fn greater_bits_f64(self, a: __m512d, b: __m512d) -> u32 {
+        unsafe { u32::from(_mm512_cmp_pd_mask::<_CMP_GT_OQ>(a, b)) }
     }
     #[inline(always)]
     fn sum_f64(self, x: __m512d) -> f64 {

@@ -69,6 +69,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn sum_f32(self, x: Self::F32) -> f32;
     /// Lane-wise `a * b + c`, fused where the instruction set fuses.
     fn mul_add_f32(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// Adds 1 to each lane of `count` where `a > b`; a NaN is not greater and nothing is greater than it.
+    fn count_greater_f32(self, count: Self::F32, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Where `a > b`: bit `i` for lane `i`.
+    fn greater_bits_f32(self, a: Self::F32, b: Self::F32) -> u32;
     /// Widens `LANES_F32` float16.
     /// # Safety
     /// `p` is readable for `LANES_F32` elements.
@@ -110,6 +114,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn sub_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
     /// Lane-wise `a * b + c`, fused where the instruction set fuses.
     fn mul_add_f64(self, a: Self::F64, b: Self::F64, c: Self::F64) -> Self::F64;
+    /// Adds 1 to each lane of `count` where `a > b`; a NaN is not greater and nothing is greater than it.
+    fn count_greater_f64(self, count: Self::F64, a: Self::F64, b: Self::F64) -> Self::F64;
+    /// Where `a > b`: bit `i` for lane `i`.
+    fn greater_bits_f64(self, a: Self::F64, b: Self::F64) -> u32;
     /// Sum of the lanes, in a fixed order.
     fn sum_f64(self, x: Self::F64) -> f64;
     /// Widens `LANES_F64` float16.

@@ -93,6 +93,14 @@ impl Isa for Portable {
         zip(zip(a, b, |a, b| a * b), c, |p, c| p + c)
     }
     #[inline(always)]
+    fn count_greater_f32(self, count: [f32; 4], a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(count, zip(a, b, |a, b| if a > b { 1.0 } else { 0.0 }), |count, one| count + one)
+    }
+    #[inline(always)]
+    fn greater_bits_f32(self, a: [f32; 4], b: [f32; 4]) -> u32 {
+        (0..4).map(|i| u32::from(a[i] > b[i]) << i).sum()
+    }
+    #[inline(always)]
     unsafe fn f16_to_f32(self, p: *const half::f16) -> [f32; 4] {
         // SAFETY: the caller grants four elements; any alignment is read.
         unsafe { p.cast::<[u16; 4]>().read_unaligned() }.map(widen_f16)
@@ -159,6 +167,14 @@ impl Isa for Portable {
     #[inline(always)]
     fn mul_add_f64(self, a: [f64; 4], b: [f64; 4], c: [f64; 4]) -> [f64; 4] {
         zip(zip(a, b, |a, b| a * b), c, |p, c| p + c)
+    }
+    #[inline(always)]
+    fn count_greater_f64(self, count: [f64; 4], a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        zip(count, zip(a, b, |a, b| if a > b { 1.0 } else { 0.0 }), |count, one| count + one)
+    }
+    #[inline(always)]
+    fn greater_bits_f64(self, a: [f64; 4], b: [f64; 4]) -> u32 {
+        (0..4).map(|i| u32::from(a[i] > b[i]) << i).sum()
     }
     #[inline(always)]
     fn sum_f64(self, x: [f64; 4]) -> f64 {

@@ -1,0 +1,190 @@
+"""Retrieval between two modalities: where each row's partner ranks among all candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import index
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clipsoid import _native
+from clipsoid._gather import gathered_pair, named
+from clipsoid._source import Source, as_source, check_threads
+from clipsoid.errors import DTypeError, MismatchError, ShapeError
+
+
+class Directions(NamedTuple):
+    """One figure for each direction of retrieval."""
+
+    image_to_text: float
+    text_to_image: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RetrievalRanks:
+    """Where partners rank; 1 is the best, and tied candidates share the mean of their ranks.
+
+    Attributes
+    ----------
+    image_to_text : ndarray of float64 of shape (n_image,)
+        Of each image's text, or of the best-ranked of its texts, among the texts.
+    text_to_image : ndarray of float64 of shape (n_text,)
+        Of each text's image among the images.
+    """
+
+    image_to_text: NDArray[np.float64]
+    text_to_image: NDArray[np.float64]
+
+    def recall(self, k: int) -> Directions:
+        """Fraction of the rows whose partner has rank `k` or better, in [0, 1]."""
+        k = checked_count("k", k)
+        return Directions(
+            float((self.image_to_text <= k).mean()), float((self.text_to_image <= k).mean())
+        )
+
+    @property
+    def median_rank(self) -> Directions:
+        """Median of the ranks."""
+        return Directions(
+            float(np.median(self.image_to_text)), float(np.median(self.text_to_image))
+        )
+
+    @property
+    def mean_rank(self) -> Directions:
+        """Mean of the ranks."""
+        return Directions(float(self.image_to_text.mean()), float(self.text_to_image.mean()))
+
+    def __repr__(self) -> str:
+        hits = self.recall(1)
+        return (
+            f"RetrievalRanks({len(self.image_to_text)} images, {len(self.text_to_image)} texts, "
+            f"recall@1 {hits.image_to_text:.4f} and {hits.text_to_image:.4f})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ranks by name."""
+        return {"image_to_text": self.image_to_text, "text_to_image": self.text_to_image}
+
+
+def retrieval_ranks(
+    image: Any,
+    text: Any,
+    *,
+    text_to_image_index: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> RetrievalRanks:
+    """Rank of every row's partner among the candidates of the other modality, both ways.
+
+    Parameters
+    ----------
+    image : array, tensor, column, path or store of shape (n_image, d)
+        Two rows or more: float16, bfloat16, float32 or float64; they need not be normalised.
+    text : array, tensor, column, path or store of shape (n_text, d)
+        Likewise. Without `text_to_image_index`, row `j` is the partner of row `j` of `image`.
+    text_to_image_index : array of integers of shape (n_text,), optional
+        Number of the image that each text belongs to, from 0; every image has a text or several.
+    n_threads : int, optional
+        Most threads to use; all that the process may use by default.
+
+    Returns
+    -------
+    RetrievalRanks
+        Ranks from 1 to the number of candidates, halves included, with ``recall(k)``,
+        ``median_rank`` and ``mean_rank``.
+
+    Raises
+    ------
+    ShapeError
+        If a set has fewer than two rows, or the sets differ in rows and there is no index, or the
+        index is not of shape (n_text,).
+    MismatchError
+        If the sets differ in features, an index points outside, or an image has no text.
+    DTypeError
+        If elements are of another type, or the index is not of integers.
+    InvalidRowError
+        If a row is missing, not finite or of zero norm; the message says in which set.
+
+    Notes
+    -----
+    ``rank = 1 + (number greater) + (number equal) / 2``, by cosine, over all candidates but the
+    partner. Identical rows tie exactly, so a constant embedding never hits. The rank of an image
+    is that of its most similar text, and its other texts are no rivals. Cosines are float32
+    products from rows narrower than float64 (error below 1e-6). ``O(n_image n_text d)`` time,
+    ``O(n_image + n_text)`` memory and 3 MB per thread; rows that lie in several chunks or files
+    are first gathered into one array, and sets of different types widened. Accuracy as
+    in Fig. 6 of [1]_ is ``recall(1)``.
+
+    References
+    ----------
+    .. [1] Levi & Gilboa, "The Double-Ellipsoid Geometry of CLIP", ICML 2025, arXiv 2411.14517.
+
+    Examples
+    --------
+    >>> import numpy as np, clipsoid as cs
+    >>> image = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> text = np.array([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
+    >>> ranks = cs.retrieval_ranks(image, text)
+    >>> ranks.image_to_text.tolist(), ranks.text_to_image.tolist()
+    ([1.0, 1.0, 1.0], [2.0, 1.0, 1.0])
+    >>> round(ranks.recall(1).text_to_image, 4)
+    0.6667
+    >>> cs.retrieval_ranks(image[:2], text, text_to_image_index=[0, 1, 0]).image_to_text.tolist()
+    [1.0, 1.0]
+    """
+    check_threads(n_threads)
+    images, texts = as_source(image, "image"), as_source(text, "text")
+    check_pair(images, texts)
+    if text_to_image_index is None:
+        check_partners(images, texts, "; text_to_image_index says which text belongs to which")
+        image_of = np.arange(texts.count)
+    else:
+        image_of = _checked_index(text_to_image_index, images.count, texts.count)
+    x, y = gathered_pair(images, texts)
+    with named(image=x, text=y):
+        counts = _native.retrieval_counts(x.rows, y.rows, x.dtype, image_of, n_threads)
+    return RetrievalRanks(*(1 + greater + equal / 2 for greater, equal in counts))
+
+
+def check_pair(images: Source, texts: Source) -> None:
+    """Raise unless two sets can be compared row by row."""
+    texts.expect_dim(images.dim, images.name)
+    for source in (images, texts):
+        if source.count < 2:
+            raise ShapeError(f"{source.name}: found {source.count} rows, wanted 2 or more")
+
+
+def check_partners(images: Source, texts: Source, advice: str = "") -> None:
+    """Raise unless each row has a partner of the same number."""
+    if images.count != texts.count:
+        raise ShapeError(
+            f"{images.name} has {images.count} rows, {texts.name} has {texts.count}; "
+            f"wanted pairs{advice}"
+        )
+
+
+def checked_count(name: str, value: object) -> int:
+    """Return `value` as a whole number of 1 or more."""
+    if not isinstance(value, SupportsIndex) or index(value) < 1:
+        raise ValueError(f"{name}={value!r}; wanted an integer of 1 or more")
+    return index(value)
+
+
+def _checked_index(value: ArrayLike, n_image: int, n_text: int) -> NDArray[np.int64]:
+    name = "text_to_image_index"
+    image_of = np.asarray(value)
+    if image_of.dtype.kind not in "iu":
+        raise DTypeError(f"{name}: elements are {image_of.dtype}; wanted integers")
+    if image_of.shape != (n_text,):
+        raise ShapeError(f"{name}: found shape {image_of.shape}; wanted ({n_text},)")
+    outside = np.flatnonzero((image_of < 0) | (image_of >= n_image))
+    if len(outside):
+        row = outside[0]
+        raise MismatchError(
+            f"{name}: row {row} is {image_of[row]}; wanted an image from 0 to {n_image - 1}"
+        )
+    lonely = np.flatnonzero(np.bincount(image_of, minlength=n_image) == 0)
+    if len(lonely):
+        raise MismatchError(f"{name}: image {lonely[0]} has no text; wanted one or more for each")
+    return np.ascontiguousarray(image_of, np.int64)
