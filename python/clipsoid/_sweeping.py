@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from clipsoid import _native
-from clipsoid._batch import Batch
-from clipsoid._pairs import measured, named, paired
+from clipsoid._gather import Gathered, gathered_pairs
 from clipsoid._source import Progress, check_threads
 from clipsoid.errors import InvalidRowError
 from clipsoid.sweep import LossSweepPart, SweepOptions
@@ -83,9 +82,8 @@ def compute(
 ) -> LossSweepPart:
     """Do the work of a job, or of one part of several that will be merged."""
     check_threads(n_threads)
-    image, text = paired(job.image, job.text)
-    images = measured("image", image, n_threads)
-    texts = measured("text", text, n_threads)
+    image, text = gathered_pairs(job.image, job.text)
+    images, texts = _measured(image, n_threads), _measured(text, n_threads)
     alphas = job.alphas
     if job.partition == "fixed" and 0.0 not in alphas:
         alphas = (*alphas, 0.0)
@@ -97,12 +95,17 @@ def compute(
             left, right, alphas, job.shift == "both", job.temperature, n_threads
         )
     except InvalidRowError as error:
-        raise named(error, names[error.side == "right"]) from None
+        mover = text if names[error.side == "right"] == "text" else image
+        where, row = mover.place(error.row)
+        what = str(error).removeprefix(f"row {error.row} ")
+        vanishing = InvalidRowError(f"{where.label}: row {where.start + row} {what}")
+        vanishing.row, vanishing.status = where.start + row, error.status
+        raise vanishing from None
     blocks = sweep.blocks
     i, n = part or (0, 1)
     start, stop = blocks * i // n, blocks * (i + 1) // n
-    count = len(image)
-    step = max(CALL_BLOCKS, int(CALL_COST / (BLOCK * count * (image.dim + 4 * len(alphas)))))
+    count, dim = image.rows.shape
+    step = max(CALL_BLOCKS, int(CALL_COST / (BLOCK * count * (dim + 4 * len(alphas)))))
     for at in range(start, stop, step):
         end = min(at + step, stop)
         sweep.run(at, end, n_threads)
@@ -115,7 +118,7 @@ def compute(
         temperature=job.temperature,
         partition=job.partition,
         count=count,
-        dim=image.dim,
+        dim=dim,
         dtype=image.dtype,
         image_norms=images.norms,
         text_norms=texts.norms,
@@ -126,11 +129,18 @@ def compute(
     return LossSweepPart.of(options, names[0], sweep.state(), range(start, stop))
 
 
-def _digest(*batches: Batch) -> str:
+def _measured(modality: Gathered, n_threads: int | None) -> _native.Modality:
+    try:
+        return _native.Modality(modality.rows, modality.dtype, n_threads)
+    except InvalidRowError as error:
+        modality.refuse_native(error.row, error.status)
+
+
+def _digest(*modalities: Gathered) -> str:
     """Tell rows from others: parts of a sweep must be of the same."""
     digest = hashlib.blake2b(digest_size=16)
-    for batch in batches:
-        for start in range(0, len(batch), BLOCK):
-            rows = np.ascontiguousarray(batch.rows[start : start + BLOCK])
+    for modality in modalities:
+        for start in range(0, len(modality.rows), BLOCK):
+            rows = np.ascontiguousarray(modality.rows[start : start + BLOCK])
             digest.update(rows.view(np.uint8).data)
     return digest.hexdigest()

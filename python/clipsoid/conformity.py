@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
-from clipsoid._pairs import gathered
+from clipsoid._gather import gathered
 from clipsoid._source import OnInvalid, Source, as_source, check_policy, check_threads
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import InvalidRowError, UnavailableError
@@ -99,16 +99,10 @@ def conformity(
 
 
 def _pairwise(source: Source, on_invalid: OnInvalid, n_threads: int | None) -> NDArray[np.float64]:
-    parts = list(source.read())
-    whole = gathered(part.batch for part in parts)
+    whole = gathered(source)
     skip = on_invalid != "error"
     try:
         values, status = _native.pairwise_conformity(whole.rows, whole.dtype, skip, n_threads)
     except InvalidRowError as error:
-        row = error.row
-        for part in parts:
-            if row < len(part.batch):
-                part.refuse_native(row, error.status)
-            row -= len(part.batch)
-        raise
+        whole.refuse_native(error.row, error.status, policies=True)
     return values[status == 0] if on_invalid == "skip" else values

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from clipsoid.cli import options as shared
 
 if TYPE_CHECKING:
-    from clipsoid.errors import InvalidRowError
-    from clipsoid.store import Store
     from clipsoid.sweep import LossSweep
 
 FORMAT = "clipsoid.sweep"
@@ -83,7 +81,6 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.cli.output import show
     from clipsoid.cli.progress import progress
     from clipsoid.contrast import loss_sweep
-    from clipsoid.errors import InvalidRowError
 
     if options.temperature < LEAST_TEMPERATURE:
         options.usage(
@@ -93,19 +90,16 @@ def run(options: argparse.Namespace) -> None:
     _check_targets(options)
     images, texts = shared.open_pairs(options)
     with progress("sweep", images.count, quiet=options.quiet) as tick:
-        try:
-            sweep = loss_sweep(
-                images,
-                texts,
-                alphas=options.alphas,
-                shift=options.shift,
-                temperature=options.temperature,
-                partition=options.partition,
-                n_threads=options.threads,
-                progress=tick,
-            )
-        except InvalidRowError as error:
-            raise _located(error, {"image": images, "text": texts}) from None
+        sweep = loss_sweep(
+            images,
+            texts,
+            alphas=options.alphas,
+            shift=options.shift,
+            temperature=options.temperature,
+            partition=options.partition,
+            n_threads=options.threads,
+            progress=tick,
+        )
     made = how_made(sweep)
     contents = {path: _contents(path, sweep, made) for path in options.out}
     # The files get their names when all of them are complete.
@@ -241,21 +235,8 @@ def _contents(path: Path, sweep: LossSweep, made: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _located(error: InvalidRowError, stores: Mapping[str, Store]) -> InvalidRowError:
-    """Return an error about a row of a set with the file that it lies in."""
-    store = stores.get(str(error).partition(":")[0])
-    row = error.row
-    for shard in store.shards if store is not None else ():
-        if row < shard.count:
-            return type(error)(f"{error} ({shard.path}: row {row})")
-        row -= shard.count
-    return error
-
-
 def _table(sweep: LossSweep) -> str:
     """Return some rows over the whole grid and the least, marked."""
-    from clipsoid.cli.output import number
-
     table = sweep.table.sort("alpha")
     alphas = table["alpha"].to_list()
     best = alphas.index(sweep.best_alpha)
@@ -281,11 +262,20 @@ def _table(sweep: LossSweep) -> str:
     for i in shown:
         row = table.row(i, named=True)
         cells = [f"{row['alpha'] + 0.0:.4g}"]
-        cells += ["none" if row[name] is None else number(row[name]) for name in [*columns][1:]]
+        cells += [_figure(row[name]) for name in [*columns][1:]]
         wides = (wide for _, wide in columns.values())
         line = "".join(f"{cell:>{wide}}" for cell, wide in zip(cells, wides, strict=True))
         lines.append(line + (" *" if i == best else ""))
     return "\n".join([*lines, lines[2]])
+
+
+def _figure(value: float | None) -> str:
+    """Return a figure; a loss near 0 keeps its digits."""
+    from clipsoid.cli.output import number
+
+    if value is None:
+        return "none"
+    return f"{value:.2e}" if 0 < abs(value) < 5e-4 else number(value)
 
 
 def _summary(sweep: LossSweep, out: list[Path]) -> str:
@@ -293,7 +283,7 @@ def _summary(sweep: LossSweep, out: list[Path]) -> str:
 
     made, table = sweep.options, sweep.table
     ends = {min(made.alphas), max(made.alphas)}
-    best = f"{sweep.best_alpha + 0.0:.4g} *, loss {number(min(table['loss']))}"
+    best = f"{sweep.best_alpha + 0.0:.4g} *, loss {_figure(min(table['loss']))}"
     if sweep.best_alpha in ends and len(ends) > 1:
         best += ", at an end of the grid"
     matched = "at each alpha"
