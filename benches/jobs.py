@@ -1,71 +1,15 @@
 """The jobs that have peers: what each does, against whom, and which marks it has to meet."""
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 import clipsoid as cs
 import data
+import pairs
 import peers
 import shards
-
-MB = 1e6
-
-
-@dataclass(frozen=True)
-class Job:
-    """One line of the table.
-
-    Attributes
-    ----------
-    name : str
-        Unique.
-    rows : int
-        Size of the input.
-    rounds : int
-        Rounds that are counted.
-    make : callable
-        Gives the input.
-    few : callable
-        Gives a small input, to warm up on.
-    contenders : dict of str to callable
-        Of the input; "clipsoid" is one of them.
-    limit : callable, optional
-        Of the limits' process and the input: seconds that no implementation can beat.
-    against : str or tuple of str
-        What the mark refers to: "limit", one contender, or the fastest of several.
-    mark : float
-        The most that clipsoid's time may be of that.
-    oracle, deviation : callable
-        The exact result of the input, and how far a result is from it.
-    error_mark, memory_mark : float, optional
-        The most that clipsoid's deviation and memory (bytes) may be.
-    dispose : callable, optional
-        Removes what a contender left behind; its time does not count.
-    """
-
-    name: str
-    rows: int
-    rounds: int
-    make: Callable[[], Any]
-    few: Callable[[], Any]
-    contenders: dict[str, Callable[[Any], Any]]
-    limit: Callable[[Any, Any], float] | None
-    against: str | tuple[str, ...]
-    mark: float
-    oracle: Callable[[Any], Any]
-    deviation: Callable[[Any, Any], float] = data.largest_difference
-    error_mark: float | None = None
-    memory_mark: float | None = None
-    dispose: Callable[[Any], object] = lambda _: None
-
-
-def with_torch(contenders, torch_contenders):
-    """Add the contenders that need torch, where it is installed."""
-    return contenders | (torch_contenders if peers.HAS_TORCH else {})
+from job import MB, Job, with_torch
 
 
 def arrays(rows, dtype):
@@ -92,8 +36,7 @@ def linear(rows, dtype, mark):
             {"torch": peers.conformity_torch, "torch, by chunks": peers.conformity_torch_chunked},
         ),
         limit=lambda limits, x: limits.memory(x.nbytes, 2),
-        against="limit",
-        mark=mark,
+        marks={"limit": mark},
         oracle=data.exact_conformity,
         error_mark=1e-12,
         memory_mark=32 * MB,
@@ -117,8 +60,7 @@ def pairwise(rows):
             {"torch, by blocks": peers.pairwise_torch_blocks},
         ),
         limit=None,
-        against="U @ U.T, no sums",
-        mark=0.45,
+        marks={"U @ U.T, no sums": 0.45},
         oracle=data.exact_conformity,
         error_mark=1e-6,
         memory_mark=32 * MB,
@@ -127,7 +69,6 @@ def pairwise(rows):
 
 def covariance(rows):
     """Covariance matrix."""
-    tuned = ("numpy, by chunks", "torch, by chunks")[: 1 + peers.HAS_TORCH]
     return Job(
         name="covariance, float32",
         rows=rows,
@@ -142,8 +83,7 @@ def covariance(rows):
             {"torch, by chunks": peers.covariance_torch_chunked},
         ),
         limit=None,
-        against=tuned,
-        mark=0.5,
+        marks={("numpy, by chunks", "torch, by chunks"): 0.5},
         oracle=data.exact_covariance,
         deviation=data.covariance_deviation,
         error_mark=1e-6,
@@ -163,8 +103,7 @@ def scoring(rows, folder):
             "numpy and polars": shards.score_by_hand,
         },
         limit=lambda limits, paths: limits.files(paths, 2),
-        against="limit",
-        mark=1 / 0.8,
+        marks={"limit": 1 / 0.8},
         oracle=shards.exact_scores,
         deviation=shards.score_deviation,
         # Score files hold float32.
@@ -181,6 +120,7 @@ MAKERS = {
     "pairwise": lambda rows, _: pairwise(rows),
     "covariance": lambda rows, _: covariance(rows),
     "score": scoring,
+    **pairs.MAKERS,
 }
 
 #: What runs, at which sizes.
@@ -191,4 +131,5 @@ SIZES = [
     ("covariance", 100_000),
     ("covariance", 1_000_000),
     ("score", 2_000_000),
+    *pairs.SIZES,
 ]

@@ -73,9 +73,15 @@ def cargo_bench(name, *arguments):
 
 
 class Limits:
-    """A process that measures a limit whenever it is asked to, among the contenders' turns."""
+    """A process that measures a limit whenever it is asked to, among the contenders' turns.
+
+    It is built and started when it is asked for the first time.
+    """
 
     def __init__(self):
+        self._process = None
+
+    def _start(self):
         build = ["cargo", "bench", "--quiet", "--features", "bench", "--bench", "limits"]
         built = subprocess.run(
             [*build, "--no-run", "--message-format=json"],
@@ -99,6 +105,8 @@ class Limits:
         return self._ask("mapped", _cores(), passes, *paths)
 
     def _ask(self, *words):
+        if self._process is None:
+            self._start()
         self._process.stdin.write("\t".join(map(str, words)) + "\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline())
@@ -107,8 +115,9 @@ class Limits:
         return self
 
     def __exit__(self, *_):
-        self._process.stdin.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.stdin.close()
+            self._process.wait()
 
 
 def _cores():

@@ -37,9 +37,7 @@ def watch(process, done):
 
 
 def peak_of_contender(job, contender, rows, folder):
-    """Peak bytes above input and imports of one contender of a job."""
-    if anonymous_bytes("self") is None:
-        return None
+    """Peak bytes above input and imports of one contender of a job, and its seconds."""
     process = subprocess.Popen(
         [sys.executable, __file__, job, contender, str(rows), str(folder)],
         stdin=subprocess.PIPE,
@@ -53,10 +51,11 @@ def peak_of_contender(job, contender, rows, folder):
         process.stdin.write("go\n")
         process.stdin.flush()
         peak = watch(process, _has_line(process.stdout))
+        elapsed = process.stdout.readline()
         process.stdin.close()
     if process.returncode:
         raise RuntimeError(f"{job}, {contender}: failed in its own process")
-    return peak - before
+    return None if before is None else max(peak - before, 0), float(elapsed)
 
 
 def _has_line(stream):
@@ -87,8 +86,9 @@ def main(job, contender, rows, folder):
     gc.collect()
     print("ready", flush=True)
     sys.stdin.readline()
+    start = time.perf_counter()
     result = run(data)
-    print("done", flush=True)
+    print(time.perf_counter() - start, flush=True)
     sys.stdin.readline()
     job.dispose(result)
 

@@ -40,59 +40,24 @@ def _title(text):
     return (text, *[""] * (len(HEAD) - 1))
 
 
+def _ratio(x):
+    return f"{x:.2f}" if x >= 0.095 else f"{x:.3f}"
+
+
 def _at_most(value, mark, show):
+    if value is None or mark is None:
+        return ("", "")
     return (f"<= {show(mark)}", _met(value <= mark))
 
 
 def marks(found):
     """Lines of the table, as tuples of text: one per mark."""
-    lines = []
-    for job in found["jobs"]:
-        times, best = job["seconds"], job["best_peer"]
-        lines.append(_title(f"{job['job']}, {rows(job['rows'])} rows; peer: {best}"))
-        figures = (seconds(times["clipsoid"]), seconds(times[best]), seconds(times.get("limit")))
-        verdict = _at_most(job["ratio"], job["mark"], "{:.2f}".format)
-        lines.append((f"  of {job['against']}", *figures, f"{job['ratio']:.2f}", *verdict))
-        for what, show in (("memory", size), ("error", error)):
-            own, mark = job[what]["clipsoid"], job[f"{what}_mark"]
-            verdict = ("", "") if mark is None or own is None else _at_most(own, mark, show)
-            lines.append((f"  {what}", show(own), show(job[what][best]), "", "", *verdict))
-    for line in found["scaling"]:
-        mark, ratio = line["mark"], line["ratio"]
-        grows = line["job"].startswith("growth")
-        verdict = (
-            f"{'<' if grows else '>'}={mark}",
-            _met(ratio <= mark if grows else ratio >= mark),
-        )
-        first, second = map(seconds, line["seconds"])
-        few, many = map(rows, line["rows"])
-        lines.append(
-            _title(
-                f"{line['job']}, {few} to {many} rows" if grows else f"{line['job']}, {many} rows"
-            )
-        )
-        lines.append(
-            (
-                f"  peer: {f'{few} rows' if grows else '1 thread'}",
-                second,
-                first,
-                "",
-                f"{ratio:.2f}",
-                *verdict,
-            )
-        )
+    lines = [line for job in found["jobs"] for line in _job_lines(job)]
+    lines += [line for job in found["scaling"] for line in _scaling_lines(job)]
     if "import" in found:
         value, mark = found["import"]["seconds"], found["import"]["mark"]
-        lines.append(
-            (
-                "import, beyond numpy",
-                seconds(value),
-                "",
-                "",
-                "",
-                *_at_most(value, mark, "{} s".format),
-            )
-        )
+        verdict = _at_most(value, mark, "{} s".format)
+        lines.append(("import, beyond numpy", seconds(value), "", "", "", *verdict))
     if "large" in found:
         large = found["large"]
         lines.append(_title(f"{large['job']}, {rows(large['rows'])} rows"))
@@ -102,6 +67,38 @@ def marks(found):
         lines.append(("  memory in all", size(large["memory"]), "", "", "", *verdict))
         lines.append(("  error", error(large["error"]), "", "", "", "", ""))
     return lines
+
+
+def _job_lines(job):
+    times, best = job["seconds"], job["best_peer"]
+    yield _title(f"{job['job']}, {rows(job['rows'])} rows; peer: {best}")
+    own, limit = seconds(times["clipsoid"]), seconds(times.get("limit"))
+    for line in job["marks"]:
+        against = line["against"]
+        peer = seconds(times[best if against == "limit" else against])
+        ratio = _ratio(line["ratio"])
+        verdict = _at_most(line["ratio"], line["mark"], _ratio)
+        yield (f"  of {against}", own, peer, limit, ratio, *verdict)
+    for what, show in (("memory", size), ("error", error)):
+        own = job[what]["clipsoid"]
+        verdict = _at_most(own, job[f"{what}_mark"], show)
+        yield (f"  {what}", show(own), show(job[what][best]), "", "", *verdict)
+
+
+def _scaling_lines(job):
+    mark, ratio = job["mark"], job["ratio"]
+    first, second = map(seconds, job["seconds"])
+    few, many = map(rows, job["rows"])
+    if job["job"].startswith("growth"):
+        title, peer, sign, holds = f"{few} to {many} rows", f"{few} rows", "<=", ratio <= mark
+    else:
+        title, peer, sign, holds = f"{many} rows", "1 thread", ">=", ratio >= mark
+    yield _title(f"{job['job']}, {title}")
+    verdict = (f"{sign}{mark}", _met(holds))
+    yield (f"  peer: {peer}", second, first, "", f"{ratio:.2f}", *verdict)
+    if "memory" in job:
+        verdict = _at_most(job["memory"], job["memory_mark"], size)
+        yield ("  memory", size(job["memory"]), "", "", "", *verdict)
 
 
 def text(lines):
@@ -153,7 +150,7 @@ def markdown(found, lines):
     contenders = [
         (
             f"{job['job']}, {rows(job['rows'])}",
-            name,
+            name + _once(job["rounds"], name),
             seconds(time),
             f"{time / job['seconds']['clipsoid']:.2f}",
             size(job["memory"].get(name)),
@@ -166,6 +163,10 @@ def markdown(found, lines):
     if "figures" in found:
         out += _figures(found["figures"])
     return "\n".join(out)
+
+
+def _once(times, name):
+    return " (one round)" if len(times[name]) < len(times["clipsoid"]) else ""
 
 
 def _titled(line):

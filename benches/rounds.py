@@ -13,7 +13,7 @@ def seconds_of(run):
     return elapsed
 
 
-def take_turns(contenders, rounds):
+def take_turns(contenders, rounds, once=()):
     """Seconds of every contender in every round.
 
     Parameters
@@ -23,6 +23,8 @@ def take_turns(contenders, rounds):
         to round: nobody always follows the same one.
     rounds : int
         Number of rounds, after one that is not counted.
+    once : collection of str
+        Those that take part in the first counted round only.
 
     Returns
     -------
@@ -33,6 +35,8 @@ def take_turns(contenders, rounds):
     for turn in range(-1, rounds):
         for at in range(len(names)):
             name = names[(at + turn) % len(names)]
+            if name in once and turn != 0:
+                continue
             elapsed = contenders[name]()
             if turn >= 0:
                 seconds[name].append(elapsed)
@@ -40,8 +44,11 @@ def take_turns(contenders, rounds):
 
 
 def ratio(seconds, above, below):
-    """Median over the rounds of one contender's time over another's in the same round."""
-    pairs = zip(seconds[above], seconds[below], strict=True)
+    """Median over the rounds of one contender's time over another's in the same round.
+
+    Who takes part once does so in the first.
+    """
+    pairs = zip(seconds[above], seconds[below], strict=False)
     return statistics.median(a / b for a, b in pairs)
 
 

@@ -13,6 +13,8 @@ import clipsoid as cs
 import data
 import machine
 import memory
+import pair_data
+import pairs as pair_jobs
 import rounds
 import shards
 
@@ -83,6 +85,37 @@ def growth(scale):
             "ratio": rounds.ratio(seconds, "large", "small") / factor ** (power - 1),
             "mark": GROWTH_MARK,
         }
+
+
+def sweep_growth(scale, folder):
+    """As `growth`, of the sweep over alpha, and its memory; the larger size is done once, alone."""
+    factor = 8
+    small = pair_jobs.ROWS // scale
+    large = factor * small
+    image, text = pair_data.make_pairs(large)
+    peaks = []
+
+    def all_small():
+        for start in range(0, large, small):
+            here = slice(start, start + small)
+            cs.loss_sweep(image[here], text[here])
+
+    def all_large():
+        peak, seconds = memory.peak_of_contender("sweep", "clipsoid", large, folder)
+        peaks.append(peak)
+        return seconds
+
+    timed = {"small": _timer(all_small), "large": all_large}
+    seconds = rounds.take_turns(timed, 2, once=("large",))
+    return {
+        "job": "growth, full-batch loss, 41 alphas",
+        "rows": [small, large],
+        "seconds": [statistics.median(seconds["small"]) / factor, *seconds["large"]],
+        "ratio": rounds.ratio(seconds, "large", "small") / factor,
+        "mark": GROWTH_MARK,
+        "memory": peaks[0],
+        "memory_mark": factor * pair_jobs.SWEEP_MEMORY,
+    }
 
 
 def _all_of(run, x, small, factor):

@@ -2,9 +2,10 @@
 
     python benches/table.py [--quick] [--large] [--only WORD] [--folder DIR] [--out DIR]
 
-Contenders take turns in every round. Times are medians over the rounds; ratios are medians of the
-ratios within a round. Memory is peak anonymous memory above the input and the imports. Accuracy is
-the largest deviation from a float64 oracle. clipsoid has to be installed as a release build.
+Contenders take turns in every round; very slow ones take part in one only. Times are medians over
+the rounds; ratios are medians of the ratios within a round. Memory is peak anonymous memory above
+the input and the imports. Accuracy is the largest deviation from a float64 oracle. clipsoid has to
+be installed as a release build.
 """
 
 import argparse
@@ -27,25 +28,39 @@ def run_job(key, rows, limits, folder, quick):
     job = MAKERS[key](rows, folder)
     seconds, errors = _take_turns(job, limits, 2 if quick else job.rounds)
     others = [name for name in job.contenders if name != "clipsoid"]
-    against = job.against
-    if not isinstance(against, str):
-        against = rounds.fastest(seconds, against)
+    # A contender that stops short of the result is no peer, where there are others.
+    complete = [name for name in others if errors[name] is not None]
+    best = rounds.fastest(seconds, complete or others)
     return {
         "job": job.name,
         "rows": rows,
         "seconds": {name: statistics.median(times) for name, times in seconds.items()},
         "rounds": seconds,
-        "best_peer": rounds.fastest(seconds, others),
-        "against": against,
-        "ratio": rounds.ratio(seconds, "clipsoid", against),
-        "mark": job.mark,
+        "best_peer": best,
+        "marks": _marks(job, seconds, best),
         "error": errors,
         "error_mark": job.error_mark,
         "memory": {
-            name: memory.peak_of_contender(key, name, rows, folder) for name in job.contenders
+            name: memory.peak_of_contender(key, name, rows, folder)[0] for name in job.contenders
         },
         "memory_mark": job.memory_mark,
     }
+
+
+def _marks(job, seconds, best):
+    """Every mark and, where none shows the best peer, a line for it that has none."""
+    marks = {}
+    for against, mark in job.marks.items():
+        names = (against,) if isinstance(against, str) else against
+        present = [name for name in names if name in seconds]
+        if present:
+            marks[rounds.fastest(seconds, present)] = mark
+    if "limit" not in marks:
+        marks.setdefault(best, None)
+    return [
+        {"against": name, "ratio": rounds.ratio(seconds, "clipsoid", name), "mark": mark}
+        for name, mark in marks.items()
+    ]
 
 
 def _take_turns(job, limits, count):
@@ -65,7 +80,7 @@ def _take_turns(job, limits, count):
     timed = {name: lambda name=name: turn(name) for name in job.contenders}
     if job.limit:
         timed["limit"] = lambda: job.limit(limits, given)
-    return rounds.take_turns(timed, count), errors
+    return rounds.take_turns(timed, count, job.once), errors
 
 
 def _deviation(job, result, want):
@@ -97,6 +112,7 @@ def measure(options, folder):
         if wanted("growth"):
             render.say("growth")
             found["scaling"] += scaling.growth(scale)
+            found["scaling"].append(scaling.sweep_growth(scale, folder))
         if wanted("threads"):
             render.say("threads")
             found["scaling"] += scaling.threads(scale)

@@ -23,7 +23,7 @@ class ContrastiveLoss:
     Attributes
     ----------
     loss : float
-        Mean of the two directions, in nats; the sum of `alignment` and `uniformity`.
+        Mean of the two directions, in nats; the sum of alignment and uniformity.
     loss_image_to_text, loss_text_to_image : float
         Mean cross-entropy of each image among all texts, and of each text among all images.
     alignment : float

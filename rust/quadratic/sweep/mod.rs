@@ -11,8 +11,8 @@
 //! without the terms in `p` where only the right rows move. A pair's loss in one direction is
 //! `log(1 + sum over its rivals of e^(logit - own logit))`, which loses nothing where pairs match well.
 //!
-//! Exponentials are float32 where rows are narrower than float64, unless at that alpha a row could
-//! then lose all its rivals to underflow, and float64 otherwise. Each is relative to an offset that
+//! Exponentials are float32 where rows are narrower than float64, unless at that alpha the terms of
+//! a row that matter might be lost to underflow, and float64 otherwise. Each is relative to an offset that
 //! all tiles share, so that sums of tiles, and of parts of the work, simply add.
 //!
 //! Time `O(N^2 (d + A))`, memory `O(N A)`.
@@ -41,9 +41,12 @@ pub const LEAST_TEMPERATURE: f64 = 0.003;
 /// Greatest `y` of a float32 exponential: 256 of them can be added.
 const GREATEST_F32: f64 = 119.0;
 
-/// Least `y` that a pair's own logit may have in float32: rivals of `e^-24` of it are then still
-/// normal numbers.
+/// Least `y` that the greatest term of a row may have in float32: terms of `e^-24` of it are then
+/// still normal numbers.
 const LEAST_F32: f64 = -126.0 + 35.0;
+
+/// Rivals that are looked at for a greater term, where a pair's own is not great enough.
+const SAMPLE: usize = 32;
 
 /// Rows nearer to zero than this, relative to their length before the move, are computed exactly:
 /// the products' error grows by the inverse.
@@ -208,9 +211,11 @@ impl<'a> Sweep<'a> {
             let mut step = Step { alpha, right, left, offset: 0.0, wide: true, own: Vec::new() };
             self.set_own(&mut step, &pairs, context);
             let mean = step.own.iter().sum::<f64>() / self.count() as f64;
-            let lowest = step.own.iter().fold(f64::INFINITY, |least, &y| least.min(y));
             step.offset = mean.max(self.scale - GREATEST_F32).round();
-            step.wide = narrow && lowest - step.offset < LEAST_F32;
+            step.wide = narrow
+                && (0..self.count())
+                    .filter(|&pair| step.own[pair] - step.offset < LEAST_F32)
+                    .any(|pair| !self.has_great_rivals(&step, pair));
             if step.wide || !narrow {
                 step.offset = mean.round();
                 self.set_own(&mut step, &pairs, context);
@@ -252,6 +257,14 @@ impl<'a> Sweep<'a> {
         for pair in rows.copied().collect::<Vec<_>>() {
             step.own[pair] = self.exact(step, pair, pair);
         }
+    }
+
+    /// Whether a row and a column are seen to have a rival whose term float32 holds with room to spare.
+    fn has_great_rivals(&self, step: &Step, pair: usize) -> bool {
+        let count = self.count();
+        let rivals = (1..count.min(SAMPLE + 1)).map(|step| (pair + step) % count);
+        rivals.clone().any(|k| self.exact(step, pair, k) >= LEAST_F32)
+            && rivals.clone().any(|k| self.exact(step, k, pair) >= LEAST_F32)
     }
 
     /// `y` of an entry from the elements of its rows.
