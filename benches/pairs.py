@@ -124,5 +124,5 @@ MAKERS = {
 SIZES = [
     ("sweep", ROWS),
     ("loss", ROWS),
-    *([("ranks", ROWS)] if hasattr(cs, "retrieval_ranks") else []),
+    ("ranks", ROWS),
 ]

@@ -106,7 +106,11 @@ impl Totals {
     fn add<T: Real>(&mut self, start: usize, rivals: &Rivals<T>) {
         let (sums, greatest) = (&mut self.sum[start..], &mut self.greatest[start..]);
         sums.iter_mut().zip(&rivals.sum).for_each(|(sum, part)| *sum += part.to_f64());
-        greatest.iter_mut().zip(&rivals.greatest).for_each(|(top, part)| *top = top.max(part.to_f64()));
+        for (top, part) in greatest.iter_mut().zip(&rivals.greatest) {
+            // Neither is NaN, which `max` would look for.
+            let part = part.to_f64();
+            *top = if part > *top { part } else { *top };
+        }
     }
 
     fn add_one(&mut self, at: usize, y: f64) {
@@ -249,7 +253,9 @@ impl<'a> Sweep<'a> {
 
     fn set_own<T: Real>(&self, step: &mut Step, products: &[T], context: &Context) {
         let all = 0..self.count();
-        let (left, right) = (self.left_rows(step, all.clone(), all.len()), self.right_rows(step, all));
+        let cosine = self.left_cosine(all.clone(), all.len());
+        let left = self.left_rows(step, &cosine, all.clone());
+        let right = self.right_rows(step, all);
         let shift = T::from_f64(-step.offset);
         let own = context.level.dispatch(Own { products, left: &left, right: &right, shift });
         step.own = own.iter().map(|y| y.to_f64()).collect();
@@ -274,32 +280,33 @@ impl<'a> Sweep<'a> {
         a.iter().zip(&b).map(|(a, b)| a * b).sum::<f64>() * self.scale - step.offset
     }
 
-    fn left_rows<T: Real>(&self, step: &Step, range: Range<usize>, stride: usize) -> LeftRows<T> {
-        let padded = |of: &dyn Fn(usize) -> f64, padding: f64| -> Vec<T> {
-            let mut all: Vec<T> = range.clone().map(|i| T::from_f64(of(i))).collect();
-            all.resize(stride, T::from_f64(padding));
-            all
-        };
-        let cosine = padded(&|i| self.left_to_mean[i], 0.0);
+    /// Of left rows to the mean that the right rows move by, padded.
+    fn left_cosine<T: Real>(&self, range: Range<usize>, stride: usize) -> Vec<T> {
+        padded(&self.left_to_mean[range], stride, 0.0)
+    }
+
+    fn left_rows<'b, T: Real>(&self, step: &Step, cosine: &'b [T], range: Range<usize>) -> LeftRows<'b, T> {
         let moved = step.left.as_ref().map(|left| {
-            let mut shift = padded(&|_| -step.offset, NO_RIVAL);
+            let stride = cosine.len();
+            let mut shift = padded(&vec![-step.offset; range.len()], stride, NO_RIVAL);
             for &row in left.exact.iter().filter(|&row| range.contains(row)) {
                 shift[row - range.start] = T::from_f64(NO_RIVAL);
             }
-            [padded(&|i| left.factor[i], 0.0), padded(&|i| left.stretch[i], 1.0), shift]
+            let factor = padded(&left.factor[range.clone()], stride, 0.0);
+            [factor, padded(&left.stretch[range], stride, 1.0), shift]
         });
         LeftRows { cosine, moved }
     }
 
     fn right_rows<T: Real>(&self, step: &Step, range: Range<usize>) -> RightRows<T> {
-        let of = |f: &dyn Fn(usize) -> f64| -> Vec<T> { range.clone().map(|k| T::from_f64(f(k))).collect() };
-        let Shifted { factor, stretch, .. } = &step.right;
-        let product = |k: usize| self.right_to_mean[k] - factor[k] * self.means;
-        RightRows {
-            factor: of(&|k| factor[k]),
-            scale: of(&|k| stretch[k] * self.scale),
-            product: if step.left.is_some() { of(&product) } else { Vec::new() },
-        }
+        let (factor, stretch) = (&step.right.factor[range.clone()], &step.right.stretch[range.clone()]);
+        let product = |(to_mean, factor): (&f64, &f64)| T::from_f64(to_mean - factor * self.means);
+        let product = match step.left {
+            Some(_) => self.right_to_mean[range].iter().zip(factor).map(product).collect(),
+            None => Vec::new(),
+        };
+        let scale = stretch.iter().map(|stretch| T::from_f64(stretch * self.scale)).collect();
+        RightRows { factor: padded(factor, factor.len(), 0.0), scale, product }
     }
 
     fn run_typed<E: Element>(
@@ -353,12 +360,14 @@ impl<'a> Sweep<'a> {
         } else {
             Vec::new()
         };
+        let cosine = self.left_cosine(rows.clone(), stride);
+        let wide_cosine = self.left_cosine(rows.clone(), stride);
         let mut part = Part { narrow: Vec::new(), wide: Vec::new(), exact: Vec::new() };
         for (a, step) in self.steps.iter().enumerate() {
             if step.wide {
-                part.wide.push(self.tile_at(step, &widened, &rows, &columns, stride, context));
+                part.wide.push(self.tile_at(step, &widened, &wide_cosine, &rows, &columns, context));
             } else {
-                part.narrow.push(self.tile_at(step, products, &rows, &columns, stride, context));
+                part.narrow.push(self.tile_at(step, products, &cosine, &rows, &columns, context));
             }
             let among = |exact: &[usize], range: &Range<usize>| -> Vec<usize> {
                 exact.iter().copied().filter(|row| range.contains(row)).collect()
@@ -380,17 +389,17 @@ impl<'a> Sweep<'a> {
         &self,
         step: &Step,
         products: &[T],
+        cosine: &[T],
         rows: &Range<usize>,
         columns: &Range<usize>,
-        stride: usize,
         context: &Context,
     ) -> Found<T> {
         let exact = &step.right.exact;
         let taking_part = columns.clone().filter(|k| exact.binary_search(k).is_err());
         let mut found = context.level.dispatch(Exponentials {
             products,
-            stride,
-            left: &self.left_rows(step, rows.clone(), stride),
+            stride: cosine.len(),
+            left: &self.left_rows(step, cosine, rows.clone()),
             right: &self.right_rows(step, columns.clone()),
             columns: &taking_part.map(|k| k - columns.start).collect::<Vec<_>>(),
             shift: T::from_f64(-step.offset),
@@ -399,4 +408,12 @@ impl<'a> Sweep<'a> {
         found.left.greatest.truncate(rows.len());
         found
     }
+}
+
+/// In another type, with padding after it.
+fn padded<T: Real>(numbers: &[f64], length: usize, padding: f64) -> Vec<T> {
+    let mut all: Vec<T> = Vec::with_capacity(length);
+    all.extend(numbers.iter().map(|&x| T::from_f64(x)));
+    all.resize(length, T::from_f64(padding));
+    all
 }

@@ -21,10 +21,9 @@ use crate::simd::{Isa, Kernel};
 pub const NO_RIVAL: f64 = -1e30;
 
 /// What the left rows contribute, one entry per row of the tile and for the padding after them.
-#[derive(Default)]
-pub struct LeftRows<T> {
+pub struct LeftRows<'a, T> {
     /// `a`, the cosine to the mean that the right rows move by.
-    pub cosine: Vec<T>,
+    pub cosine: &'a [T],
     /// `p`, `r` and minus the offset, if the left rows move too. The last is [`NO_RIVAL`] for a row
     /// that has no part in this alpha.
     pub moved: Option<[Vec<T>; 3]>,
@@ -72,7 +71,7 @@ pub struct Exponentials<'a, T> {
     /// Left rows, with padding to whole registers.
     pub stride: usize,
     /// See [`LeftRows`].
-    pub left: &'a LeftRows<T>,
+    pub left: &'a LeftRows<'a, T>,
     /// See [`RightRows`].
     pub right: &'a RightRows<T>,
     /// The columns that take part.
@@ -123,11 +122,19 @@ impl<T: Real> Exponentials<'_, T> {
         assert!(stride.is_multiple_of(lanes) && row_sums.len() == stride && row_greatest.len() == stride);
         assert!(self.left.cosine.len() == stride);
         assert!(moved.is_none_or(|moved| moved.iter().all(|vector| vector.len() == stride)));
-        let products = at.map(|k| self.products[k * stride..(k + 1) * stride].as_ptr());
-        let minus = |x: T| T::splat(isa, T::from_f64(-x.to_f64()));
-        let factor = at.map(|k| minus(self.right.factor[k]));
-        let scale = at.map(|k| T::splat(isa, self.right.scale[k]));
-        let product = at.map(|k| minus(if moved.is_some() { self.right.product[k] } else { T::default() }));
+        let minus = |x: T| T::from_f64(-x.to_f64());
+        let mut products = [self.products.as_ptr(); C];
+        let (mut factor, mut scale, mut product) = ([T::zero(isa); C], [T::zero(isa); C], [T::zero(isa); C]);
+        // Loops and not `map`: a closure does not have the instructions of the level.
+        for c in 0..C {
+            let k = at[c];
+            products[c] = self.products[k * stride..(k + 1) * stride].as_ptr();
+            factor[c] = T::splat(isa, minus(self.right.factor[k]));
+            scale[c] = T::splat(isa, self.right.scale[k]);
+            if moved.is_some() {
+                product[c] = T::splat(isa, minus(self.right.product[k]));
+            }
+        }
         let shift = T::splat(isa, self.shift);
         let mut sums = [T::zero(isa); C];
         let mut greatest = [T::splat(isa, T::from_f64(NO_RIVAL * 1e6)); C];
@@ -171,7 +178,7 @@ pub struct Own<'a, T> {
     /// `g` of each pair.
     pub products: &'a [T],
     /// See [`LeftRows`]; as long as `products`.
-    pub left: &'a LeftRows<T>,
+    pub left: &'a LeftRows<'a, T>,
     /// See [`RightRows`].
     pub right: &'a RightRows<T>,
     /// Minus the offset.
@@ -196,7 +203,7 @@ impl<T: Real> Kernel for Own<'_, T> {
             };
             let minus = T::splat(isa, T::from_f64(-1.0));
             let factor = load(&right.factor);
-            let x = T::mul_add(isa, T::times(isa, factor, minus), load(&left.cosine), load(products));
+            let x = T::mul_add(isa, T::times(isa, factor, minus), load(left.cosine), load(products));
             let scale = load(&right.scale);
             let y = match &left.moved {
                 None => T::mul_add(isa, x, scale, T::splat(isa, shift)),
