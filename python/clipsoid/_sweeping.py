@@ -59,12 +59,17 @@ def job(
         raise ValueError(f"shift={shift!r}; wanted 'image', 'text' or 'both'")
     if partition not in ("fixed", "each"):
         raise ValueError(f"partition={partition!r}; wanted 'fixed' or 'each'")
+    if not isinstance(temperature, (int, float, np.floating, np.integer)):
+        raise ValueError(f"temperature={temperature!r}; wanted a number")
     temperature = float(temperature)
     if not LEAST_TEMPERATURE <= temperature < np.inf:
         raise ValueError(
             f"temperature={temperature}; wanted a finite number, {LEAST_TEMPERATURE} or more"
         )
-    grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
+    try:
+        grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
+    except (TypeError, ValueError):
+        raise ValueError(f"alphas={alphas!r}; wanted numbers, such as [-0.5, 0, 0.5]") from None
     if not grid:
         raise ValueError("alphas is empty; wanted one number or more")
     if not np.isfinite(grid).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -253,7 +254,7 @@ def loss_sweep_part(
     >>> first.merge(second).result().best_alpha
     0.0
     """
-    if not 0 <= i < n:
-        raise ValueError(f"part {i} of {n}; wanted a number from 0 to {n - 1}")
+    if index(n) < 1 or not 0 <= index(i) < n:
+        raise ValueError(f"part {i} of {n}; wanted 0 <= i < n")
     what = job(image, text, alphas, shift, temperature, partition)
     return compute(what, part=(i, n), n_threads=n_threads, progress=progress)

@@ -41,8 +41,10 @@ impl Shifted {
             let (a, b) = (1.0 / scale, q / scale);
             let length = (a * a - 2.0 * a * b * cosine + b * b).max(0.0).sqrt() * scale;
             if length < least || q.abs() > GREATEST_FACTOR {
-                // Rounding of the mean and of the difference, relative to what was subtracted.
-                let rounding = 8.0 * f64::EPSILON * scale / modality.inverse[row];
+                // Rounding of the mean, which grows with the number of rows, and of the difference,
+                // relative to what was subtracted.
+                let steps = 8.0 + (count as f64).sqrt();
+                let rounding = steps * f64::EPSILON * scale / modality.inverse[row];
                 let (norm, _) = modality.moved(row, alpha);
                 if norm.status != Status::Ok || norm.value <= rounding {
                     return Err(Error::Vanishes { side, row: row as u64, alpha });
