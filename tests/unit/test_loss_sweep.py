@@ -303,3 +303,13 @@ def test_the_input_is_left_alone() -> None:
     before = wide(image), wide(text)
     cs.loss_sweep(image, text, shift="both")
     np.testing.assert_array_equal(before, (wide(image), wide(text)))
+
+
+@pytest.mark.parametrize(("alpha", "row"), [(0.5, 0), (1.5, 1)])
+def test_a_row_that_is_its_mean_up_to_rounding_vanishes(alpha: float, row: int) -> None:
+    # Once and three times one vector: their mean is twice it, but for the roundings of a sum.
+    rng = np.random.default_rng(0)
+    times = np.where(np.arange(700) % 2, 3.0, 1.0)[:, None]
+    image, text = times * rng.standard_normal(512), rng.standard_normal((700, 512))
+    with pytest.raises(cs.InvalidRowError, match=f"image: row {row} vanishes at alpha = {alpha}"):
+        cs.loss_sweep(image, text, alphas=[alpha])
