@@ -81,6 +81,11 @@ class Source:
         if self.dim != dim:
             raise MismatchError(f"{self.name}: the rows have {self.dim} features, {of} has {dim}")
 
+    def expect_rows(self, least: int) -> None:
+        """Raise unless there are `least` rows."""
+        if self.count < least:
+            raise ShapeError(f"{self.name}: found {self.count} rows, wanted {least} or more")
+
 
 def as_source(x: Any, name: str = "x") -> Source:
     """Rows of an array, a tensor, a column, a path or a store.

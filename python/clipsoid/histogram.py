@@ -13,7 +13,6 @@ from clipsoid import _native
 from clipsoid._gather import gathered, gathered_pair, named
 from clipsoid._source import Source, as_source, check_threads
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import ShapeError
 from clipsoid.retrieval import checked_count
 
 #: Counters of this many bins still fit a core's cache.
@@ -128,7 +127,7 @@ def similarity_histogram(
     edges = _edges(bins, range)
     rows = as_source(x)
     if y is None:
-        _expect_rows(rows, 2)
+        rows.expect_rows(2)
         left = gathered(rows)
         with named(x=left):
             counts = _native.similarity_histogram(left.rows, None, left.dtype, edges, n_threads)
@@ -136,8 +135,8 @@ def similarity_histogram(
     else:
         others = as_source(y, "y")
         others.expect_dim(rows.dim, rows.name)
-        _expect_rows(rows, 1)
-        _expect_rows(others, 1)
+        rows.expect_rows(1)
+        others.expect_rows(1)
         left, right = gathered_pair(rows, others)
         with named(x=left, y=right):
             counts = _native.similarity_histogram(
@@ -161,11 +160,6 @@ def _edges(bins: object, limits: tuple[float, float]) -> NDArray[np.float64]:
     if not (high - low) / count >= LEAST_WIDTH * max(1.0, abs(low), abs(high)):
         raise ValueError(f"range={limits!r}: {count} bins are too narrow to tell apart")
     return np.linspace(low, high, count + 1)
-
-
-def _expect_rows(source: Source, least: int) -> None:
-    if source.count < least:
-        raise ShapeError(f"{source.name}: found {source.count} rows, wanted {least} or more")
 
 
 def _fitted(source: Source, n_threads: int | None) -> Ellipsoid:

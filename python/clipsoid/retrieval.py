@@ -151,8 +151,7 @@ def check_pair(images: Source, texts: Source) -> None:
     """Raise unless two sets can be compared row by row."""
     texts.expect_dim(images.dim, images.name)
     for source in (images, texts):
-        if source.count < 2:
-            raise ShapeError(f"{source.name}: found {source.count} rows, wanted 2 or more")
+        source.expect_rows(2)
 
 
 def check_partners(images: Source, texts: Source, advice: str = "") -> None:

@@ -13,7 +13,6 @@ from clipsoid import _native
 from clipsoid._gather import gathered, gathered_pair, named
 from clipsoid._source import Source, as_source, check_threads
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import ShapeError
 from clipsoid.retrieval import check_pair, check_partners, checked_count
 
 Array = NDArray[np.float64]
@@ -235,8 +234,7 @@ def false_negatives_within(
     check_threads(n_threads)
     k, threshold = checked_count("k", k), _checked_finite("threshold", threshold)
     source = as_source(x)
-    if source.count < 2:
-        raise ShapeError(f"{source.name}: found {source.count} rows, wanted 2 or more")
+    source.expect_rows(2)
     rows = gathered(source)
     with named(x=rows):
         found = _native.false_negatives_within(

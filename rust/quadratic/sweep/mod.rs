@@ -25,11 +25,12 @@ mod tile;
 use self::shifted::Shifted;
 use self::tile::{Exponentials, Found, LeftRows, NO_RIVAL, Own, RightRows, Rivals};
 use super::modality::Modality;
+use super::partners::with_both;
 use crate::element::{Element, Real};
 use crate::error::{Error, Side};
 use crate::linear::unit::units;
 use crate::pack::ScaledRows;
-use crate::rows::{AnyRows, Rows};
+use crate::rows::Rows;
 use crate::schedule::{Context, ordered};
 use crate::tiles::{SIDE, Tile, Which, for_each_tile, pair_products};
 use std::f64::consts::LOG2_E;
@@ -127,27 +128,15 @@ struct Part<T> {
     exact: Vec<(usize, usize, usize, f64)>,
 }
 
-/// Evaluates an expression for two sets of rows of one element type.
-macro_rules! with_pair {
-    ($left:expr, $right:expr, ($a:ident, $b:ident) => $body:expr) => {
-        match ($left, $right) {
-            (AnyRows::F16($a), AnyRows::F16($b)) => $body,
-            (AnyRows::Bf16($a), AnyRows::Bf16($b)) => $body,
-            (AnyRows::F32($a), AnyRows::F32($b)) => $body,
-            (AnyRows::F64($a), AnyRows::F64($b)) => $body,
-            _ => panic!("both modalities have one element type"),
-        }
-    };
-}
-
 impl<'a> Sweep<'a> {
     /// Prepares every alpha.
     ///
     /// # Errors
-    /// [`Error::Vanishes`] for a row that some alpha moves to zero.
+    /// [`Error::Vanishes`] for a row that some alpha moves to zero, [`Error::ElementType`] for modalities
+    /// of two element types.
     ///
     /// # Panics
-    /// If the modalities differ in count, dimension or element type.
+    /// If the modalities differ in count or dimension.
     pub fn new(
         left: Modality<'a>,
         right: Modality<'a>,
@@ -161,7 +150,8 @@ impl<'a> Sweep<'a> {
         let scale = LOG2_E / options.temperature;
         let mut sweep = Sweep { left, right, left_to_mean, right_to_mean, means, scale, steps: Vec::new() };
         let (any_left, any_right) = (sweep.left.rows, sweep.right.rows);
-        let steps = with_pair!(any_left, any_right, (l, r) => sweep.prepare(l, r, options, context))?;
+        let steps =
+            with_both!(any_left, "right", any_right, (l, r) => sweep.prepare(l, r, options, context))?;
         sweep.steps = steps;
         Ok(sweep)
     }
@@ -192,7 +182,7 @@ impl<'a> Sweep<'a> {
         context: &Context,
     ) -> Result<(), Error> {
         let (l, r) = (self.left.rows, self.right.rows);
-        with_pair!(l, r, (l, r) => self.run_typed(l, r, blocks, left, right, context))
+        with_both!(l, "right", r, (l, r) => self.run_typed(l, r, blocks, left, right, context))
     }
 
     fn prepare<E: Element>(
@@ -355,13 +345,13 @@ impl<'a> Sweep<'a> {
             }
         }
         let (products, stride) = tile.products();
-        let widened: Vec<f64> = if self.steps.iter().any(|step| step.wide) {
-            products.iter().map(|product| product.to_f64()).collect()
-        } else {
-            Vec::new()
-        };
         let cosine = self.left_cosine(rows.clone(), stride);
-        let wide_cosine = self.left_cosine(rows.clone(), stride);
+        let (widened, wide_cosine) = if self.steps.iter().any(|step| step.wide) {
+            let widened: Vec<f64> = products.iter().map(|product| product.to_f64()).collect();
+            (widened, self.left_cosine(rows.clone(), stride))
+        } else {
+            (Vec::new(), Vec::new())
+        };
         let mut part = Part { narrow: Vec::new(), wide: Vec::new(), exact: Vec::new() };
         for (a, step) in self.steps.iter().enumerate() {
             if step.wide {

@@ -1,6 +1,7 @@
 //! Against the definition, at every level: the moved rows are made and compared one by one.
 
 use super::*;
+use crate::rows::AnyRows;
 use crate::testing::{data, everywhere};
 use half::{bf16, f16};
 
