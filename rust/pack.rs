@@ -13,18 +13,31 @@ pub struct ScaledRows<'a, E> {
     pub rows: Rows<'a, E>,
     /// One factor per row.
     pub scale: &'a [f64],
+    /// Taken from every row before it is scaled, in float64.
+    pub centre: Option<&'a [f64]>,
 }
 
-impl<E: Element> ScaledRows<'_, E> {
-    /// Row `i`, widened and scaled.
+impl<'a, E: Element> ScaledRows<'a, E> {
+    /// Rows about the origin.
+    pub fn new(rows: Rows<'a, E>, scale: &'a [f64]) -> Self {
+        ScaledRows { rows, scale, centre: None }
+    }
+
+    /// Row `i`, widened, centred and scaled.
     #[inline(always)]
     pub fn widen<I: Isa>(&self, isa: I, i: usize, scratch: &mut [E], wide: &mut [E::Real]) {
         if self.scale[i] == 0.0 {
             wide.fill(E::Real::default());
-        } else {
-            assert!(wide.len() == self.rows.dim());
-            // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
-            unsafe { widen_scaled::<I, E>(isa, self.rows.row(i, scratch), self.scale[i], wide) };
+            return;
+        }
+        assert!(wide.len() == self.rows.dim());
+        let row = self.rows.row(i, scratch);
+        // A row that is to be centred is only widened, which is exact.
+        let scale = if self.centre.is_some() { 1.0 } else { self.scale[i] };
+        // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+        unsafe { widen_scaled::<I, E>(isa, row, scale, wide) };
+        for (x, centre) in wide.iter_mut().zip(self.centre.unwrap_or_default()) {
+            *x = E::Real::from_f64((x.to_f64() - centre) * self.scale[i]);
         }
     }
 }

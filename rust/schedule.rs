@@ -112,6 +112,21 @@ where
     queue.failure.map_or(Ok(()), Err)
 }
 
+/// As [`ordered`], with the results in job order.
+pub fn collected<T: Send>(
+    jobs: usize,
+    context: &Context,
+    map: impl Fn(usize) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
+    let mut all = Vec::with_capacity(jobs);
+    let keep = |result| {
+        all.push(result);
+        Ok(())
+    };
+    ordered(jobs, context, || (), |(), job| map(job), keep)?;
+    Ok(all)
+}
+
 impl<T, M: FnMut(T) -> Result<(), Error>> Queue<T, M> {
     fn merge_what_is_due(&mut self) {
         while self.failure.is_none() {

@@ -15,7 +15,7 @@ use crate::math::aligned::Aligned;
 use crate::math::product::{Panels, Product, elementwise, micro_shape};
 use crate::pack::{Pack, ScaledRows, interleave};
 use crate::rows::Rows;
-use crate::schedule::{Context, ordered};
+use crate::schedule::{Context, collected, ordered};
 use crate::simd::{Isa, Kernel};
 use std::ops::Range;
 
@@ -173,22 +173,11 @@ pub fn pair_products<E: Element>(
     partner: impl Fn(usize) -> usize + Sync,
     context: &Context,
 ) -> Result<Vec<E::Real>, Error> {
-    let mut products = Vec::with_capacity(left.rows.count());
-    let map = |(): &mut (), block: usize| {
+    let blocks = collected(left.rows.count().div_ceil(SIDE), context, |block| {
         let range = block * SIDE..left.rows.count().min((block + 1) * SIDE);
         Ok(context.level.dispatch(Pairs { left, right, range, partner: &partner }))
-    };
-    ordered(
-        left.rows.count().div_ceil(SIDE),
-        context,
-        || (),
-        map,
-        |part| {
-            products.extend(part);
-            Ok(())
-        },
-    )?;
-    Ok(products)
+    })?;
+    Ok(blocks.concat())
 }
 
 struct Pairs<'a, E, F> {
@@ -250,7 +239,14 @@ mod tests {
         let (left, right) = (Rows::new(&x, dim), Rows::new(&y, dim));
         let scales = |n: usize| -> Vec<f64> { (0..n).map(|i| 0.5 + (i % 7) as f64 / 3.0).collect() };
         let (a, b) = (scales(left.count()), scales(right.count()));
-        let (left, right) = (ScaledRows { rows: left, scale: &a }, ScaledRows { rows: right, scale: &b });
+        let centre: Vec<f64> = (0..dim).map(|k| k as f64 / dim as f64 - 0.3).collect();
+        let centred = ScaledRows { centre: Some(&centre), ..ScaledRows::new(left, &a) };
+        check_rows(ScaledRows::new(left, &a), ScaledRows::new(right, &b));
+        check_rows(centred, ScaledRows::new(right, &b));
+    }
+
+    fn check_rows<E: Element>(left: ScaledRows<E>, right: ScaledRows<E>) {
+        let dim = left.rows.dim();
         let (n, m) = (left.rows.count(), right.rows.count());
         let partner = |j: usize| (j * 7 + 3) % m;
         everywhere(|context| {
@@ -268,8 +264,9 @@ mod tests {
             for (i, product) in pairs.iter().enumerate() {
                 let j = partner(i);
                 assert_eq!(product.to_f64(), all[i * m + j], "{:?} {i} {j}: bits", context.level);
-                let terms = (0..dim).map(|k| left.rows.get(i, k).to_f64() * right.rows.get(j, k).to_f64());
-                let want = terms.sum::<f64>() * a[i] * b[j];
+                let x = |k: usize| left.rows.get(i, k).to_f64() - left.centre.map_or(0.0, |c| c[k]);
+                let terms = (0..dim).map(|k| x(k) * right.rows.get(j, k).to_f64());
+                let want = terms.sum::<f64>() * left.scale[i] * right.scale[j];
                 assert!((product.to_f64() - want).abs() < 1e-5 * dim as f64, "{product:?} {want}");
             }
         });

@@ -13,8 +13,8 @@ where it is larger, from the rounding errors of one product of two rows of d fea
 Rounding errors are spread over [-u, u], ``u / sqrt(3)`` their standard deviation, and independent
 (Higham & Mary, *A New Approach to Probabilistic Rounding Error Analysis*, 2019). A shift by
 alpha m takes a part of every product away and divides by a shorter length, hence multiplies the
-errors of row k by ``(|v_k| + |alpha m|) / |v_k - alpha m|``; below 1e-3 of |v_k| the row itself is
-shifted, by METHOD.md, and the factor is 1. To first order the error of a pair's loss is that of
+errors of row k by ``(|v_k| + |alpha m|) / |v_k - alpha m|``; where that grows the rows themselves
+are shifted, and the factor is 1. To first order the error of a pair's loss is that of
 ``sum_k p_k L_k - L_own``, p being its softmax. `SIGMAS` standard deviations are allowed.
 """
 
@@ -32,8 +32,9 @@ from oracle.reference import Array, mean, norms, unit_rows, wide
 #: Beyond four standard deviations is one in 16,000; the deviation itself is taken at its largest.
 SIGMAS = 4.0
 
-#: Below this share of its length a shifted row is made by subtraction (METHOD.md).
-DIRECT = 1e-3
+#: Where the errors of two rows would grow by more than this, rows are shifted before they are
+#: multiplied.
+GREATEST_STRETCH = 4.0
 
 
 def partial_sums(a: Array, b: Array) -> float:
@@ -69,18 +70,18 @@ class LossBounds:
         self.alpha = {name: alpha if shift in (name, "both") else 0.0 for name in ("image", "text")}
         self.logits = contrast.logits(image, text, temperature, alpha, shift)
 
-    def _amplification(self, name: str) -> tuple[Array, float]:
-        """Of each row: the factor on its errors, and the largest error of a unit row's place."""
+    def _amplification(self, name: str) -> tuple[Array, Array, float]:
+        """Of each row: stretch, factor on its errors; the largest error of a unit row's place."""
         x, alpha = getattr(self, name), self.alpha[name]
         own, center = norms(x), alpha * mean(x)
         apart = norms(x - center)
         offset = float(norms(center[None])[0])
         with np.errstate(over="ignore"):
-            factor = np.where(apart < DIRECT * own, 1.0, (own + offset) / apart)
+            stretch, factor = own / apart, (own + offset) / apart
             # Two means of n rows, summed in float64 in two orders; alpha m is rounded once.
             spread = float(norms(np.abs(x).max(axis=0)[None])[0])
             lost = abs(alpha) * np.sqrt(self.n) * 2 * UNIT * spread / apart
-        return factor, 0.0 if self.exact_mean else float(lost.max())
+        return stretch, factor, 0.0 if self.exact_mean else float(lost.max())
 
     @cached_property
     def _which(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -100,7 +101,10 @@ class LossBounds:
     @cached_property
     def _errors(self) -> tuple[Array, float]:
         """Of every logit: standard deviation of its error, and what all have in common."""
-        (by_image, lost_image), (by_text, lost_text) = map(self._amplification, ("image", "text"))
+        image, by_image, lost_image = self._amplification("image")
+        text, by_text, lost_text = self._amplification("text")
+        if image.max() * text.max() > GREATEST_STRETCH:
+            by_image, by_text = np.ones_like(by_image), np.ones_like(by_text)
         single = self._base * np.outer(by_text, by_image)
         # Lengths of shifted rows come from float64 dot products, whose error counts squared.
         length = UNIT * np.sqrt(self.d) * (by_text[:, None] ** 2 + by_image**2)

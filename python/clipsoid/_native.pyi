@@ -91,9 +91,9 @@ class _SweepState(TypedDict):
     own: _Vector
     offset: _Vector
     left_sum: _Vector
-    left_greatest: _Vector
+    left_missed: NDArray[np.bool_]
     right_sum: _Vector
-    right_greatest: _Vector
+    right_missed: NDArray[np.bool_]
 
 @final
 class LossSweep:
@@ -109,7 +109,9 @@ class LossSweep:
     @property
     def blocks(self) -> int: ...
     def run(self, start: int, stop: int, n_threads: int | None) -> None: ...
-    def state(self) -> _SweepState: ...
+    @property
+    def passes(self) -> int: ...
+    def take(self) -> _SweepState: ...
 
 def score(
     array: NDArray[Any],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 
 from clipsoid import _native
 from clipsoid._gather import Gathered, gathered_pairs
+from clipsoid._part import BLOCK, digest, share
 from clipsoid._source import Progress, check_threads
 from clipsoid.errors import InvalidRowError
 from clipsoid.sweep import LossSweepPart, SweepOptions
@@ -29,9 +29,6 @@ CALL_COST = 4e10
 
 #: Blocks of rows of one call at least, so that all threads have work.
 CALL_BLOCKS = 16
-
-#: Rows of a block.
-BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -107,12 +104,12 @@ def compute(
         vanishing.row, vanishing.status = where.start + row, error.status
         raise vanishing from None
     blocks = sweep.blocks
-    i, n = part or (0, 1)
-    start, stop = blocks * i // n, blocks * (i + 1) // n
+    mine = share(blocks, *(part or (0, 1)))
     count, dim = image.rows.shape
-    step = max(CALL_BLOCKS, int(CALL_COST / (BLOCK * count * (dim + 4 * len(alphas)))))
-    for at in range(start, stop, step):
-        end = min(at + step, stop)
+    cost = BLOCK * count * (sweep.passes * dim + 4 * len(alphas))
+    step = max(CALL_BLOCKS, int(CALL_COST / cost))
+    for at in mine[::step]:
+        end = min(at + step, mine.stop)
         sweep.run(at, end, n_threads)
         if progress is not None:
             progress(min(end * BLOCK, count) - at * BLOCK)
@@ -129,9 +126,9 @@ def compute(
         text_norms=texts.norms,
         blocks=blocks,
         simd_level=_native.simd_level(),
-        rows_digest=_digest(image, text) if part else None,
+        rows_digest=digest(image, text) if part else None,
     )
-    return LossSweepPart.of(options, names[0], sweep.state(), range(start, stop))
+    return LossSweepPart.of(options, names[0], sweep.take(), mine)
 
 
 def _measured(modality: Gathered, n_threads: int | None) -> _native.Modality:
@@ -139,13 +136,3 @@ def _measured(modality: Gathered, n_threads: int | None) -> _native.Modality:
         return _native.Modality(modality.rows, modality.dtype, n_threads)
     except InvalidRowError as error:
         modality.refuse_native(error.row, error.status)
-
-
-def _digest(*modalities: Gathered) -> str:
-    """Tell rows from others: parts of a sweep must be of the same."""
-    digest = hashlib.blake2b(digest_size=16)
-    for modality in modalities:
-        for start in range(0, len(modality.rows), BLOCK):
-            rows = np.ascontiguousarray(modality.rows[start : start + BLOCK])
-            digest.update(rows.view(np.uint8).data)
-    return digest.hexdigest()

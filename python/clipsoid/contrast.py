@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._part import check_part
 from clipsoid._source import Progress
 from clipsoid._sweeping import Partition, Shift, compute, job
 from clipsoid.sweep import LossSweep, LossSweepPart
@@ -134,23 +134,21 @@ def contrastive_loss(
     """
     what = job(image, text, [0.0], "image", temperature, "fixed")
     part = compute(what, n_threads=n_threads)
-    to_text, to_image = part.losses()
-    (own,) = part.logits()
-    hits_to_text, hits_to_image = part.hits()
-    loss = float(to_text.mean() + to_image.mean()) / 2
-    alignment = -float(own.mean())
+    pairs = part.pairs(0)
+    to_text, to_image = float(pairs.to_text.mean()), float(pairs.to_image.mean())
+    loss, alignment = (to_text + to_image) / 2, -float(pairs.logit.mean())
     return ContrastiveLoss(
         loss=loss,
-        loss_image_to_text=float(to_text.mean()),
-        loss_text_to_image=float(to_image.mean()),
+        loss_image_to_text=to_text,
+        loss_text_to_image=to_image,
         alignment=alignment,
         uniformity=loss - alignment,
-        accuracy_image_to_text=float(hits_to_text.mean()),
-        accuracy_text_to_image=float(hits_to_image.mean()),
+        accuracy_image_to_text=float(pairs.hits_text.mean()),
+        accuracy_text_to_image=float(pairs.hits_image.mean()),
         count=part.options.count,
         temperature=part.options.temperature,
-        per_pair_image_to_text=to_text[0] if per_pair else None,
-        per_pair_text_to_image=to_image[0] if per_pair else None,
+        per_pair_image_to_text=pairs.to_text if per_pair else None,
+        per_pair_text_to_image=pairs.to_image if per_pair else None,
     )
 
 
@@ -197,8 +195,11 @@ def loss_sweep(
     -----
     A row `v` becomes ``v - alpha m``, with `m` the raw mean of its modality, and is normalised
     again. All alphas are made of one product of the rows, tile by tile, at one exponential per
-    entry and alpha that serves both directions: ``O(n^2 (d + a))`` time and ``O(n a)`` memory for
-    `a` alphas.
+    entry and alpha that serves both directions: ``O(n^2 (d + a))`` time and 50 to 70 bytes of
+    memory per pair and alpha, for `a` alphas. Rounding grows as rows shrink; an alpha at which it
+    would grow more than fourfold has a product of its own, of rows that are moved first. So a
+    pair's loss is within 1e-4 from rows narrower than float64, within 1e-10 from float64, at a
+    temperature of 0.01.
 
     Examples
     --------
@@ -244,7 +245,7 @@ def loss_sweep_part(
     Returns
     -------
     LossSweepPart
-        It can be pickled: about ``40 n a`` bytes for `n` pairs and `a` alphas.
+        It can be pickled: about ``26 n a`` bytes for `n` pairs and `a` alphas.
 
     Examples
     --------
@@ -254,7 +255,6 @@ def loss_sweep_part(
     >>> first.merge(second).result().best_alpha
     0.0
     """
-    if index(n) < 1 or not 0 <= index(i) < n:
-        raise ValueError(f"part {i} of {n}; wanted 0 <= i < n")
+    part = check_part(i, n)
     what = job(image, text, alphas, shift, temperature, partition)
-    return compute(what, part=(i, n), n_threads=n_threads, progress=progress)
+    return compute(what, part=part, n_threads=n_threads, progress=progress)

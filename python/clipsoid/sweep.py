@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._native import __version__
+from clipsoid._part import Part
 from clipsoid.ellipsoid import NORMALIZED_WITHIN
-from clipsoid.errors import MismatchError, UnavailableError
 
 if TYPE_CHECKING:
     import polars as pl
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
-_TOTALS = ("text_sum", "text_greatest", "image_sum", "image_greatest")
+_TOTALS = ("text_sum", "text_missed", "image_sum", "image_missed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,28 @@ class SweepOptions:
         return all(abs(norm - 1) <= NORMALIZED_WITHIN for norm in ends)
 
 
+class PairLosses(NamedTuple):
+    """What is known of each pair at one alpha; arrays of shape (n,).
+
+    Attributes
+    ----------
+    logit : ndarray of float64
+        Cosine over temperature.
+    to_text, to_image : ndarray of float64
+        Loss of the image among all texts, and of the text among all images, in nats.
+    hits_text, hits_image : ndarray of bool
+        Whether no other candidate is as near as the partner, or nearer.
+    """
+
+    logit: Array
+    to_text: Array
+    to_image: Array
+    hits_text: Mask
+    hits_image: Mask
+
+
 @dataclass(frozen=True, eq=False)
-class LossSweepPart:
+class LossSweepPart(Part):
     """A part of a sweep: what the rivals of every row add up to, as far as they were visited.
 
     Made by `loss_sweep_part`; parts of one sweep merge, in any order, and can be pickled.
@@ -80,10 +101,9 @@ class LossSweepPart:
     """
 
     options: SweepOptions
-    blocks: frozenset[int]
     _own: Array = field(repr=False)
     _offset: Array = field(repr=False)
-    _totals: dict[str, Array] = field(repr=False)
+    _totals: dict[str, NDArray[Any]] = field(repr=False)
 
     @classmethod
     def of(cls, options: SweepOptions, left: str, state: Any, blocks: range) -> Self:
@@ -107,48 +127,30 @@ class LossSweepPart:
             If they are parts of different sweeps (rows, options, SIMD level), or both cover a
             block.
         """
-        mine, theirs = asdict(self.options), asdict(other.options)
-        for name in mine:
-            if mine[name] != theirs[name]:
-                raise MismatchError(
-                    f"parts of different sweeps: {name} is {theirs[name]!r} in one of them, "
-                    f"{mine[name]!r} in the other"
-                )
-        twice = self.blocks & other.blocks
-        if twice:
-            raise MismatchError(f"block {min(twice)} of {self.options.blocks} is in both parts")
+        blocks = self._joined(other)
         totals = {}
         for name in _TOTALS:
-            join = np.add if name.endswith("sum") else np.maximum
+            join = np.add if name.endswith("sum") else np.logical_or
             totals[name] = join(self._totals[name], other._totals[name])
-        blocks = self.blocks | other.blocks
         return LossSweepPart(self.options, blocks, self._own, self._offset, totals)
 
-    def _complete(self) -> None:
-        missing = self.options.blocks - len(self.blocks)
-        if missing:
-            raise UnavailableError(
-                f"the sweep is not complete: {missing} of {self.options.blocks} blocks of rows are "
-                "missing; merge the other parts first"
-            )
+    def pairs(self, at: int) -> PairLosses:
+        """Return what is known of each pair at alpha number `at` of ``options.computed``.
 
-    def logits(self) -> Array:
-        """Return each pair's own logit, of shape (alphas computed, n)."""
-        return np.asarray((self._own + self._offset[:, None]) * math.log(2))
-
-    def losses(self) -> tuple[Array, Array]:
-        """Return the losses of each pair, image to text and text to image, as `logits`."""
+        Raises
+        ------
+        UnavailableError
+            If blocks are missing.
+        """
         self._complete()
-        scale = np.exp2(-self._own)
-        to_text, to_image = (self._totals[f"{side}_sum"] * scale for side in ("image", "text"))
-        return np.log1p(to_text, out=to_text), np.log1p(to_image, out=to_image)
-
-    def hits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return whether no rival is as near as the partner: for images, for texts, as `logits`."""
-        self._complete()
-        return (
-            self._totals["image_greatest"] < self._own,
-            self._totals["text_greatest"] < self._own,
+        own = self._own[at]
+        scale, totals = np.exp2(-own), self._totals
+        return PairLosses(
+            (own + self._offset[at]) * math.log(2),
+            np.log1p(totals["image_sum"][at] * scale),
+            np.log1p(totals["text_sum"][at] * scale),
+            ~totals["image_missed"][at],
+            ~totals["text_missed"][at],
         )
 
     def result(self) -> LossSweep:
@@ -162,39 +164,32 @@ class LossSweepPart:
         import polars as pl
 
         options = self.options
-        to_text, to_image = self.losses()
-        hits_to_text, hits_to_image = self.hits()
-        alignment = -self.logits().mean(axis=1)
-        pair = (to_text + to_image) / 2
-        loss = pair.mean(axis=1)
-        correct = hits_to_text
+        fixed = None
         if options.partition == "fixed":
-            correct = np.broadcast_to(hits_to_text[options.computed.index(0.0)], correct.shape)
-        count_correct = correct.sum(axis=1)
-        columns: dict[str, Any] = {
-            "alpha": options.computed,
-            "alignment": alignment,
-            "uniformity": loss - alignment,
-            "loss": loss,
-            "loss_image_to_text": to_text.mean(axis=1),
-            "loss_text_to_image": to_image.mean(axis=1),
-            "accuracy_image_to_text": hits_to_text.mean(axis=1),
-            "accuracy_text_to_image": hits_to_image.mean(axis=1),
-            "loss_correct": _means(pair, correct),
-            "loss_misclassified": _means(pair, ~correct),
-            "count_correct": count_correct,
-        }
-        return LossSweep(pl.DataFrame(columns).head(len(options.alphas)), options)
-
-
-def _means(values: Array, chosen: NDArray[np.bool_]) -> pl.Series:
-    """Mean of the chosen values of each row, null where there are none."""
-    import polars as pl
-
-    counts = chosen.sum(axis=1)
-    sums = np.where(chosen, values, 0.0).sum(axis=1)
-    means = [float(s / n) if n else None for s, n in zip(sums, counts, strict=True)]
-    return pl.Series(means, dtype=pl.Float64)
+            fixed = self.pairs(options.computed.index(0.0)).hits_text
+        rows = []
+        for at, alpha in enumerate(options.alphas):
+            pairs = self.pairs(at)
+            correct = pairs.hits_text if fixed is None else fixed
+            loss = (pairs.to_text + pairs.to_image) / 2
+            alignment = -float(pairs.logit.mean())
+            rows.append(
+                {
+                    "alpha": alpha,
+                    "alignment": alignment,
+                    "uniformity": float(loss.mean()) - alignment,
+                    "loss": float(loss.mean()),
+                    "loss_image_to_text": float(pairs.to_text.mean()),
+                    "loss_text_to_image": float(pairs.to_image.mean()),
+                    "accuracy_image_to_text": float(pairs.hits_text.mean()),
+                    "accuracy_text_to_image": float(pairs.hits_image.mean()),
+                    "loss_correct": float(loss[correct].mean()) if correct.any() else None,
+                    "loss_misclassified": None if correct.all() else float(loss[~correct].mean()),
+                    "count_correct": int(correct.sum()),
+                }
+            )
+        types = {name: pl.Float64 for name in rows[0]} | {"count_correct": pl.Int64}
+        return LossSweep(pl.DataFrame(rows, types), options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,16 +87,24 @@ impl LossSweep {
         run(py, n_threads, cost, |context| sweep.run(start..stop, left, right, context))
     }
 
-    /// Flat arrays, `alphas x rows` but for `offset`: each pair's own `y`, the sums over rivals of
-    /// `2^y` and the greatest `y` of a rival for either side, and each alpha's offset.
-    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    /// How often all rows are multiplied.
+    #[getter]
+    fn passes(&self) -> usize {
+        self.sweep.passes()
+    }
+
+    /// Hands over what was found, as flat arrays, `alphas x rows` but for `offset`: each pair's own `y`,
+    /// the sums over rivals of `2^y` and whether one is as near as the partner, for either side, and
+    /// each alpha's offset.
+    fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (own, offset) = self.sweep.own();
         let state = PyDict::new(py);
         state.set_item("own", own.into_pyarray(py))?;
         state.set_item("offset", offset.into_pyarray(py))?;
-        for (side, totals) in [("left", &self.left), ("right", &self.right)] {
-            state.set_item(format!("{side}_sum"), totals.sum.clone().into_pyarray(py))?;
-            state.set_item(format!("{side}_greatest"), totals.greatest.clone().into_pyarray(py))?;
+        for (side, totals) in [("left", &mut self.left), ("right", &mut self.right)] {
+            let Totals { sum, missed } = std::mem::replace(totals, Totals::new(0));
+            state.set_item(format!("{side}_sum"), sum.into_pyarray(py))?;
+            state.set_item(format!("{side}_missed"), missed.into_pyarray(py))?;
         }
         Ok(state)
     }

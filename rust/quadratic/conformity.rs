@@ -46,7 +46,7 @@ fn of_rows<E: Element>(
     }
     let invert = |(&norm, &status)| if status == Status::Ok { 1.0 / norm } else { 0.0 };
     let scale: Vec<f64> = norm.iter().zip(&status).map(invert).collect();
-    let units = ScaledRows { rows, scale: &scale };
+    let units = ScaledRows::new(rows, &scale);
     let (mut sums, mut own) = (vec![0.0; rows.count()], vec![0.0; rows.count()]);
     for_each_tile(
         units,

@@ -46,8 +46,8 @@ pub fn false_negatives(
     assert!(image.count() == text.count());
     let scales = (unit_scale(image, "image", context)?, unit_scale(text, "text", context)?);
     with_both!(image, "text", text, (image, text) => {
-        let image = ScaledRows { rows: image, scale: &scales.0 };
-        let text = ScaledRows { rows: text, scale: &scales.1 };
+        let image = ScaledRows::new(image, &scales.0);
+        let text = ScaledRows::new(text, &scales.1);
         let partner: Vec<f64> =
             pair_products(image, text, |j| j, context)?.into_iter().map(Element::to_f64).collect();
         let bars: Vec<f64> = partner.iter().map(|partner| partner + margin).collect();
@@ -67,7 +67,7 @@ pub fn false_negatives_within(
     let scale = unit_scale(x, "x", context)?;
     let bars = vec![threshold; x.count()];
     with_rows!(x, x => {
-        let x = ScaledRows { rows: x, scale: &scale };
+        let x = ScaledRows::new(x, &scale);
         let found = blocks(&bars, k);
         search(x, x, &found, None, context)?;
         Ok(rivals(found, bars))
@@ -271,8 +271,8 @@ mod tests {
             let (image, text) = (any(&x, d), any(&y, d));
             let scale = |rows| unit_scale(rows, "x", context).unwrap();
             let (a, b) = (scale(image), scale(text));
-            let left = ScaledRows { rows: Rows::new(&x, d), scale: &a };
-            let right = ScaledRows { rows: Rows::new(&y, d), scale: &b };
+            let left = ScaledRows::new(Rows::new(&x, d), &a);
+            let right = ScaledRows::new(Rows::new(&y, d), &b);
             let s = products(left, right, context);
             let own = products(left, left, context);
             let partner: Vec<f64> = (0..n).map(|i| s[i * n + i]).collect();

@@ -47,7 +47,7 @@ pub fn similarity_histogram(
     check_dim("y", y, x.dim())?;
     let scales = (unit_scale(x, "x", context)?, unit_scale(y, "y", context)?);
     with_both!(x, "y", y, (x, y) => {
-        let (x, y) = (ScaledRows { rows: x, scale: &scales.0 }, ScaledRows { rows: y, scale: &scales.1 });
+        let (x, y) = (ScaledRows::new(x, &scales.0), ScaledRows::new(y, &scales.1));
         of_units(x, y, false, edges, context)
     })
 }
@@ -59,7 +59,7 @@ pub fn similarity_histogram(
 pub fn similarity_histogram_within(x: AnyRows, edges: &[f64], context: &Context) -> Result<Histogram, Error> {
     let scale = unit_scale(x, "x", context)?;
     with_rows!(x, x => {
-        let x = ScaledRows { rows: x, scale: &scale };
+        let x = ScaledRows::new(x, &scale);
         of_units(x, x, true, edges, context)
     })
 }
@@ -178,8 +178,8 @@ mod tests {
         everywhere(|context| {
             let scale = |rows| unit_scale(rows, "x", context).unwrap();
             let (a, b) = (scale(any(&x)), scale(any(&y)));
-            let left = ScaledRows { rows: Rows::new(&x, d), scale: &a };
-            let right = ScaledRows { rows: Rows::new(&y, d), scale: &b };
+            let left = ScaledRows::new(Rows::new(&x, d), &a);
+            let right = ScaledRows::new(Rows::new(&y, d), &b);
             let mut between = Vec::new();
             for shift in 0..m {
                 between.extend(pair_products(left, right, |i| (i + shift) % m, context).unwrap());

@@ -46,8 +46,8 @@ pub fn retrieval_counts(
     assert!(image_of.len() == text.count() && image_of.iter().all(|&i| i < image.count()));
     let scales = (unit_scale(image, "image", context)?, unit_scale(text, "text", context)?);
     with_both!(image, "text", text, (image, text) => of_units(
-        ScaledRows { rows: image, scale: &scales.0 },
-        ScaledRows { rows: text, scale: &scales.1 },
+        ScaledRows::new(image, &scales.0),
+        ScaledRows::new(text, &scales.1),
         image_of,
         context,
     ))

@@ -164,7 +164,7 @@ def test_rows_of_very_different_lengths(shift: str) -> None:
 @pytest.mark.parametrize("ratio", [2e-2, 2e-3, 5e-4, 1e-6, 1e-9])
 @pytest.mark.parametrize("alpha", [1.0, -1.0, 0.5])
 def test_rows_that_nearly_vanish(alpha: float, ratio: float, shift: str, dtype: str) -> None:
-    # Both sides of METHOD.md's 1e-3. The means are exact, so the oracle's direction of what is
+    # From little to next to nothing. The means are exact, so the oracle's direction of what is
     # left of a row is exact too.
     (image, text), (image_mean, text_mean) = mirrored(SIDE + 30, dtype)
     for x, mean in ((image, image_mean), (text, text_mean)):
@@ -313,3 +313,31 @@ def test_a_row_that_is_its_mean_up_to_rounding_vanishes(alpha: float, row: int) 
     image, text = times * rng.standard_normal(512), rng.standard_normal((700, 512))
     with pytest.raises(cs.InvalidRowError, match=f"image: row {row} vanishes at alpha = {alpha}"):
         cs.loss_sweep(image, text, alphas=[alpha])
+
+
+@every_dtype
+@every_shift
+@pytest.mark.parametrize("width", [0.03, 0.3])
+def test_losses_in_a_narrow_cone_are_as_good_as_anywhere(
+    width: float, shift: str, dtype: str
+) -> None:
+    # Hardly anything is left of the rows near alpha = 1: where products are made before the move
+    # their rounding grows by the inverse, on either side. No bound but the one that is promised.
+    rng = np.random.default_rng(4)
+    axis = rng.standard_normal(64)
+    axis /= np.linalg.norm(axis)
+    common = rng.standard_normal((SIDE + 30, 64)) / 8
+    image, text = (
+        (sign * axis + width * (common + 0.8 * rng.standard_normal(common.shape) / 8)).astype(
+            DTYPES[dtype]
+        )
+        for sign in (1, -1)
+    )
+    alphas = [-1.0, 0.5, 0.8, 0.97, 1.0, 1.1, 1.5]
+    part = cs.loss_sweep_part(image, text, 0, 1, alphas=alphas, shift=shift)
+    promised = 1e-10 if dtype == "float64" else 1e-4
+    for at, alpha in enumerate(alphas):
+        want = contrast.contrast(contrast.logits(image, text, 0.01, alpha, shift))
+        found = part.pairs(at)
+        assert_within(found.to_text, want.per_pair_image_to_text, promised, f"{alpha} to text")
+        assert_within(found.to_image, want.per_pair_text_to_image, promised, f"{alpha} to image")

@@ -23,7 +23,7 @@ CSV_HEAD = b"alpha,alignment,uniformity,loss,loss_image_to_text,"
 
 TABLE_SUFFIXES = (".parquet", ".csv")
 
-#: Most alphas of START:STOP:COUNT; memory grows by 40 bytes for each of them and pair.
+#: Most alphas of START:STOP:COUNT; memory grows by 50 to 70 bytes for each of them and pair.
 MAX_ALPHAS = 100_000
 
 #: Rows of the table on a terminal, about.

@@ -1,11 +1,15 @@
-//! A modality whose centre has moved by `alpha`, in terms of its unit rows.
+//! A modality whose centre has moved by `alpha`: in terms of its unit rows, or made afresh.
 //!
 //! With `u = x / |x|` and the mean's direction `n = m / |m|`, `(x - alpha m) / |x| = u - q n` where
 //! `q = alpha |m| / |x|`. Its length over `|x|` is `sqrt(1 - 2 q n.u + q^2)`, so that nothing here
-//! depends on the scale of the rows.
+//! depends on the scale of the rows. What rounding did to the product of two unit rows grows by the
+//! inverse of that length, the *stretch* of either row.
 
+use crate::element::Element;
 use crate::error::{Error, Side, Status};
+use crate::pack::ScaledRows;
 use crate::quadratic::modality::Modality;
+use crate::rows::Rows;
 
 /// The moved rows at one alpha.
 #[derive(Clone, Debug)]
@@ -14,50 +18,82 @@ pub struct Shifted {
     pub factor: Vec<f64>,
     /// `|x| / |x - alpha m|` of each row.
     pub stretch: Vec<f64>,
-    /// Rows that came so near to zero that products made before the move have lost their digits:
-    /// ascending. [`Modality::moved`] gives them.
-    pub exact: Vec<usize>,
 }
 
 /// Beyond this `q` the mean is all that is left of a row in float32.
 const GREATEST_FACTOR: f64 = 1e12;
 
 impl Shifted {
-    /// Moves the rows. A row is left to exact arithmetic where `|x - alpha m| < least |x|`.
-    ///
-    /// # Errors
-    /// [`Error::Vanishes`] for a row that is `alpha m`, to rounding.
-    pub fn new(modality: &Modality, alpha: f64, least: f64, side: Side) -> Result<Self, Error> {
-        let count = modality.count();
-        let mut shifted = Shifted {
-            factor: Vec::with_capacity(count),
-            stretch: Vec::with_capacity(count),
-            exact: Vec::new(),
-        };
-        for row in 0..count {
-            let (q, cosine) = (alpha * modality.reach[row], modality.cosine[row]);
+    /// Moves the rows.
+    pub fn new(modality: &Modality, alpha: f64) -> Self {
+        let length = |(reach, cosine): (&f64, &f64)| {
+            let q = alpha * reach;
             // Divided by the greater of 1 and |q|, so that no square overflows.
             let scale = q.abs().max(1.0);
             let (a, b) = (1.0 / scale, q / scale);
-            let length = (a * a - 2.0 * a * b * cosine + b * b).max(0.0).sqrt() * scale;
-            if length < least || q.abs() > GREATEST_FACTOR {
-                // Rounding of the mean, which grows with the number of rows, and of the difference,
-                // relative to what was subtracted.
-                let steps = 8.0 + (count as f64).sqrt();
-                let rounding = steps * f64::EPSILON * scale / modality.inverse[row];
-                let (norm, _) = modality.moved(row, alpha);
-                if norm.status != Status::Ok || norm.value <= rounding {
-                    return Err(Error::Vanishes { side, row: row as u64, alpha });
-                }
-                shifted.exact.push(row);
-                // Anything finite: nobody looks.
-                shifted.factor.push(0.0);
-                shifted.stretch.push(1.0);
-            } else {
-                shifted.factor.push(q);
-                shifted.stretch.push(1.0 / length);
-            }
+            (a * a - 2.0 * a * b * cosine + b * b).max(0.0).sqrt() * scale
+        };
+        Shifted {
+            factor: modality.reach.iter().map(|reach| alpha * reach).collect(),
+            stretch: modality.reach.iter().zip(&modality.cosine).map(length).map(f64::recip).collect(),
         }
-        Ok(shifted)
+    }
+
+    /// Rows that stay where they are.
+    pub fn none(count: usize) -> Self {
+        Shifted { factor: vec![0.0; count], stretch: vec![1.0; count] }
+    }
+
+    /// By how much the rounding of a product of unit rows may have grown.
+    pub fn greatest_stretch(&self) -> f64 {
+        if self.factor.iter().any(|factor| factor.abs() > GREATEST_FACTOR) {
+            return f64::INFINITY;
+        }
+        self.stretch.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// Rows that are moved, in float64, before they are multiplied.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// `alpha m`.
+    centre: Vec<f64>,
+    /// `1 / |x - alpha m|` of each row.
+    inverse: Vec<f64>,
+}
+
+impl Moved {
+    /// Measures what is left of the rows.
+    ///
+    /// # Errors
+    /// [`Error::Vanishes`] for a row that is `alpha m`, to rounding.
+    pub fn new(modality: &Modality, alpha: f64, side: Side) -> Result<Self, Error> {
+        let inverse = |row: usize| {
+            // Rounding of the mean, which grows with the number of rows, and of the difference,
+            // relative to what was subtracted.
+            let steps = 8.0 + (modality.count() as f64).sqrt();
+            let subtracted = (alpha * modality.reach[row]).abs().max(1.0) / modality.inverse[row];
+            let (norm, _) = modality.moved(row, alpha);
+            if norm.status != Status::Ok || norm.value <= steps * f64::EPSILON * subtracted {
+                return Err(Error::Vanishes { side, row: row as u64, alpha });
+            }
+            Ok(1.0 / norm.value)
+        };
+        Ok(Moved {
+            centre: modality.mean.iter().map(|mean| alpha * mean).collect(),
+            inverse: (0..modality.count()).map(inverse).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The rows of a modality, as unit rows that have moved or, without a move, as they are.
+    pub fn units<'a, E: Element>(
+        moved: Option<&'a Moved>,
+        modality: &'a Modality,
+        rows: Rows<'a, E>,
+    ) -> ScaledRows<'a, E> {
+        match moved {
+            None => ScaledRows::new(rows, &modality.inverse),
+            Some(Moved { centre, inverse }) => ScaledRows { rows, scale: inverse, centre: Some(centre) },
+        }
     }
 }

@@ -24,8 +24,8 @@ pub const NO_RIVAL: f64 = -1e30;
 pub struct LeftRows<'a, T> {
     /// `a`, the cosine to the mean that the right rows move by.
     pub cosine: &'a [T],
-    /// `p`, `r` and minus the offset, if the left rows move too. The last is [`NO_RIVAL`] for a row
-    /// that has no part in this alpha.
+    /// `p`, `r` and minus the offset, if the left rows move too. The last is [`NO_RIVAL`] for what fills
+    /// the last register.
     pub moved: Option<[Vec<T>; 3]>,
 }
 
@@ -74,8 +74,6 @@ pub struct Exponentials<'a, T> {
     pub left: &'a LeftRows<'a, T>,
     /// See [`RightRows`].
     pub right: &'a RightRows<T>,
-    /// The columns that take part.
-    pub columns: &'a [usize],
     /// Minus the offset.
     pub shift: T,
 }
@@ -91,18 +89,16 @@ impl<T: Real> Kernel for Exponentials<'_, T> {
     fn run<I: Isa>(self, isa: I) -> Found<T> {
         let mut found =
             Found { left: Rivals::none(self.stride), right: Rivals::none(self.right.factor.len()) };
-        let groups = self.columns.chunks_exact(GROUP);
-        let rest = groups.remainder();
-        for group in groups {
-            let mut at = [0; GROUP];
-            at.copy_from_slice(group);
+        let count = self.right.factor.len();
+        let whole = count - count % GROUP;
+        for column in (0..whole).step_by(GROUP) {
             match &self.left.moved {
-                None => self.columns::<I, GROUP>(isa, at, &mut found, None),
-                Some(moved) => self.columns::<I, GROUP>(isa, at, &mut found, Some(moved)),
+                None => self.columns::<I, GROUP>(isa, column, &mut found, None),
+                Some(moved) => self.columns::<I, GROUP>(isa, column, &mut found, Some(moved)),
             }
         }
-        for &column in rest {
-            self.columns::<I, 1>(isa, [column], &mut found, self.left.moved.as_ref());
+        for column in whole..count {
+            self.columns::<I, 1>(isa, column, &mut found, self.left.moved.as_ref());
         }
         found
     }
@@ -113,7 +109,7 @@ impl<T: Real> Exponentials<'_, T> {
     fn columns<I: Isa, const C: usize>(
         &self,
         isa: I,
-        at: [usize; C],
+        first: usize,
         found: &mut Found<T>,
         moved: Option<&[Vec<T>; 3]>,
     ) {
@@ -127,7 +123,7 @@ impl<T: Real> Exponentials<'_, T> {
         let (mut factor, mut scale, mut product) = ([T::zero(isa); C], [T::zero(isa); C], [T::zero(isa); C]);
         // Loops and not `map`: a closure does not have the instructions of the level.
         for c in 0..C {
-            let k = at[c];
+            let k = first + c;
             products[c] = self.products[k * stride..(k + 1) * stride].as_ptr();
             factor[c] = T::splat(isa, minus(self.right.factor[k]));
             scale[c] = T::splat(isa, self.right.scale[k]);
@@ -166,8 +162,8 @@ impl<T: Real> Exponentials<'_, T> {
             }
         }
         for c in 0..C {
-            found.right.sum[at[c]] = T::sum(isa, sums[c]);
-            found.right.greatest[at[c]] = T::greatest(isa, greatest[c]);
+            found.right.sum[first + c] = T::sum(isa, sums[c]);
+            found.right.greatest[first + c] = T::greatest(isa, greatest[c]);
         }
     }
 }
