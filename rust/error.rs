@@ -19,7 +19,7 @@ impl Status {
     pub fn describe(self) -> &'static str {
         match self {
             Status::Ok => "is valid",
-            Status::NonFinite => "holds a value that is not finite (NaN or infinity)",
+            Status::NonFinite => "holds a value that is not finite (NaN or infinity), or its norm is not",
             Status::ZeroNorm => "has zero norm",
         }
     }

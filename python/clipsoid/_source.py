@@ -21,7 +21,7 @@ MAX_THREADS = 4096
 Progress = Callable[[int], object]
 
 _PROBLEMS = {
-    "non_finite": "holds a value that is not finite (NaN or infinity)",
+    "non_finite": "holds a value that is not finite (NaN or infinity), or its norm is not",
     "zero_norm": "has zero norm",
     "missing": "is missing (a null embedding)",
 }

@@ -14,6 +14,7 @@ from clipsoid._part import Part
 from clipsoid.ellipsoid import NORMALIZED_WITHIN
 
 if TYPE_CHECKING:
+    import altair as alt
     import polars as pl
 
 Array = NDArray[np.float64]
@@ -255,6 +256,12 @@ class LossSweep:
         if fall + rise == 0:
             return float(x[i])
         return float(x[i] + (fall * right - rise * left) / (2 * (fall + rise)))
+
+    def plot(self) -> alt.ConcatChart:
+        """Return `clipsoid.report.sweep_chart` of it: Figure 6, with the extra ``report``."""
+        from clipsoid.report import sweep_chart
+
+        return sweep_chart(self)
 
     def __repr__(self) -> str:
         o = self.options

@@ -53,6 +53,11 @@ def sweep() -> cs.LossSweep:
     return cs.loss_sweep(*pairs(200, 16))
 
 
+def test_a_sweep_plots_itself() -> None:
+    sweep = cs.loss_sweep(*pairs(60, 8))
+    assert sweep.plot().to_dict() == sweep_chart(sweep).to_dict()
+
+
 def test_panels_hold_the_table(sweep: cs.LossSweep) -> None:
     table = sweep.table
     chart = sweep_chart(sweep).to_dict()

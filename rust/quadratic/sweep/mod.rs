@@ -12,7 +12,7 @@
 //! `log(1 + sum over its rivals of e^(logit - own logit))`, which loses nothing where pairs match well.
 //!
 //! The rounding of `g` grows as rows shrink. An alpha at which it would grow beyond
-//! [`GREATEST_STRETCH`] has a pass over the tiles of its own, on rows that are moved before they are
+//! `GREATEST_STRETCH` has a pass over the tiles of its own, on rows that are moved before they are
 //! multiplied.
 //!
 //! Exponentials are float32 where rows are narrower than float64, unless at that alpha the terms of
