@@ -11,6 +11,7 @@ True
 from clipsoid._native import __version__
 from clipsoid.conformity import conformity
 from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
+from clipsoid.divergences import Divergence, divergence
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import (
     ClipsoidError,
@@ -41,6 +42,7 @@ __all__ = [
     "ClipsoidError",
     "ContrastiveLoss",
     "DTypeError",
+    "Divergence",
     "DoubleEllipsoid",
     "Ellipsoid",
     "FalseNegatives",
@@ -65,6 +67,7 @@ __all__ = [
     "__version__",
     "conformity",
     "contrastive_loss",
+    "divergence",
     "double_ellipsoid",
     "false_negatives",
     "false_negatives_within",
