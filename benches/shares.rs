@@ -14,7 +14,7 @@ mod reference;
 use clipsoid::math::aligned::Aligned;
 use clipsoid::pack::ScaledRows;
 use clipsoid::rows::Rows;
-use clipsoid::tiles::{SIDE, Which, for_each_tile};
+use clipsoid::tiles::{EVERY, SIDE, Which, for_each_tile};
 use clipsoid::{Context, Control, Level};
 use reference::*;
 use std::hint::black_box;
@@ -46,8 +46,8 @@ fn rates<T: Multiplied>(depth: usize) -> Rates {
     let context = Context { level, threads: 1, control: &control };
     let scale = vec![0.5; TILES.1];
     let rows = Rows::new(&elements, depth);
-    let left = ScaledRows { rows: rows.slice(0..TILES.0), scale: &scale[..TILES.0] };
-    let right = ScaledRows { rows, scale: &scale };
+    let left = ScaledRows::new(rows.slice(0..TILES.0), &scale[..TILES.0]);
+    let right = ScaledRows::new(rows, &scale);
 
     let names = ["peak", "product", "tiles", "matrixmultiply", "gemm"];
     let mut found = names.map(|_| Vec::new());
@@ -61,7 +61,7 @@ fn rates<T: Multiplied>(depth: usize) -> Rates {
             for_each_tile(
                 left,
                 right,
-                Which::All,
+                Which::All(EVERY),
                 &context,
                 |_, tile| black_box(tile.column(0)[0]),
                 |_, _| (),

@@ -79,16 +79,18 @@ pub struct Place {
     pub right: usize,
 }
 
-/// Which tiles of `left x right` are made.
+/// Which tiles of `left x right` are made: those of some blocks of left rows, a part of the work that
+/// [`EVERY`] block makes whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// All.
-    All,
+    /// With every block of right rows.
+    All(Range<usize>),
     /// Left and right are the same rows: tiles on and above the diagonal, `place.left <= place.right`.
-    Upper,
-    /// Those of some blocks of left rows: a part of the work.
-    LeftBlocks(Range<usize>),
+    Upper(Range<usize>),
 }
+
+/// All blocks of rows, however many there are.
+pub const EVERY: Range<usize> = 0..usize::MAX;
 
 /// Runs `reduce` on each tile, and `merge` on its results in tile order.
 pub fn for_each_tile<E: Element, P: Send>(
@@ -101,11 +103,11 @@ pub fn for_each_tile<E: Element, P: Send>(
 ) -> Result<(), Error> {
     let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
     let (height, width) = (blocks(left.rows), blocks(right.rows));
-    let symmetric = which == Which::Upper;
-    let lines = match which {
-        Which::LeftBlocks(blocks) => blocks.start.min(height)..blocks.end.min(height),
-        _ => 0..height,
+    let (lines, symmetric) = match which {
+        Which::All(lines) => (lines, false),
+        Which::Upper(lines) => (lines, true),
     };
+    let lines = lines.start.min(height)..lines.end.min(height);
     let share = (lines.len() * width).div_ceil(STRIP * JOBS_PER_THREAD * context.threads);
     let length = share.clamp(LEAST_RUN, RUN);
     let mut jobs = Vec::new();
@@ -259,7 +261,7 @@ mod tests {
                 (0..height * width).map(|at| entry(at % height, at / height)).collect::<Vec<_>>()
             };
             let merge = |_: Place, part: Vec<_>| part.into_iter().for_each(|(i, j, x)| all[i * m + j] = x);
-            for_each_tile(left, right, Which::All, context, keep, merge).unwrap();
+            for_each_tile(left, right, Which::All(EVERY), context, keep, merge).unwrap();
             let pairs = pair_products(left, right, partner, context).unwrap();
             for (i, product) in pairs.iter().enumerate() {
                 let j = partner(i);
@@ -268,6 +270,39 @@ mod tests {
                 let terms = (0..dim).map(|k| x(k) * right.rows.get(j, k).to_f64());
                 let want = terms.sum::<f64>() * left.scale[i] * right.scale[j];
                 assert!((product.to_f64() - want).abs() < 1e-5 * dim as f64, "{product:?} {want}");
+            }
+        });
+    }
+
+    #[test]
+    fn blocks_of_left_rows_make_the_whole() {
+        let n = 10 * SIDE + 3;
+        let (x, y) = (data(n, 2), data(2 * SIDE + 1, 2));
+        let (units, others) = (vec![1.0; n], vec![1.0; 2 * SIDE + 1]);
+        let left = ScaledRows::new(Rows::new(&x, 2), &units);
+        let right = ScaledRows::new(Rows::new(&y, 2), &others);
+        everywhere(|context| {
+            let tiles = |which: Which, right| {
+                let mut found = Vec::new();
+                let reduce =
+                    |place: Place, tile: &mut Tile<f64>| (place.left, place.right, tile.column(0)[0]);
+                for_each_tile(left, right, which, context, reduce, |_, tile| found.push(tile)).unwrap();
+                found
+            };
+            let all = tiles(Which::All(EVERY), right);
+            let upper = tiles(Which::Upper(EVERY), left);
+            assert_eq!((all.len(), upper.len()), (11 * 3, 11 * 12 / 2));
+            for cuts in [vec![0, 11], vec![0, 1, 2, 11], vec![0, 5, 5, 9, 40]] {
+                let parts = cuts.windows(2).map(|cut| cut[0]..cut[1]);
+                let sorted = |parts: Vec<Vec<(usize, usize, f64)>>| {
+                    let mut tiles = parts.concat();
+                    tiles.sort_by_key(|&(left, right, _)| (left, right));
+                    tiles
+                };
+                let made = parts.clone().map(|part| tiles(Which::All(part), right)).collect();
+                assert_eq!(sorted(made), sorted(vec![all.clone()]));
+                let made = parts.map(|part| tiles(Which::Upper(part), left)).collect();
+                assert_eq!(sorted(made), sorted(vec![upper.clone()]));
             }
         });
     }

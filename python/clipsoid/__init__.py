@@ -23,15 +23,35 @@ from clipsoid.errors import (
     StoreError,
     UnavailableError,
 )
-from clipsoid.histogram import SimilarityHistogram, similarity_histogram
+from clipsoid.false_negatives import (
+    false_negatives,
+    false_negatives_part,
+    false_negatives_within,
+    false_negatives_within_part,
+)
+from clipsoid.histogram import (
+    SimilarityHistogram,
+    SimilarityHistogramOptions,
+    SimilarityHistogramPart,
+    similarity_histogram,
+    similarity_histogram_part,
+)
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
-from clipsoid.retrieval import RetrievalRanks, retrieval_ranks
+from clipsoid.retrieval import (
+    RetrievalRanks,
+    RetrievalRanksOptions,
+    RetrievalRanksPart,
+    retrieval_ranks,
+    retrieval_ranks_part,
+)
 from clipsoid.rivals import (
     FalseNegatives,
+    FalseNegativesOptions,
+    FalseNegativesPart,
     Rivals,
+    RivalsOptions,
+    RivalsPart,
     Spearman,
-    false_negatives,
-    false_negatives_within,
 )
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
@@ -46,6 +66,8 @@ __all__ = [
     "DoubleEllipsoid",
     "Ellipsoid",
     "FalseNegatives",
+    "FalseNegativesOptions",
+    "FalseNegativesPart",
     "Invalid",
     "InvalidRowError",
     "LossSweep",
@@ -54,11 +76,17 @@ __all__ = [
     "Norms",
     "OutputError",
     "RetrievalRanks",
+    "RetrievalRanksOptions",
+    "RetrievalRanksPart",
     "Rivals",
+    "RivalsOptions",
+    "RivalsPart",
     "Scores",
     "ShapeError",
     "Shell",
     "SimilarityHistogram",
+    "SimilarityHistogramOptions",
+    "SimilarityHistogramPart",
     "Spearman",
     "Store",
     "StoreError",
@@ -70,10 +98,14 @@ __all__ = [
     "divergence",
     "double_ellipsoid",
     "false_negatives",
+    "false_negatives_part",
     "false_negatives_within",
+    "false_negatives_within_part",
     "loss_sweep",
     "loss_sweep_part",
     "open_store",
     "retrieval_ranks",
+    "retrieval_ranks_part",
     "similarity_histogram",
+    "similarity_histogram_part",
 ]

@@ -65,24 +65,31 @@ def gathered_pair(x: Source, y: Source) -> tuple[Gathered, Gathered]:
     return left, right
 
 
-def gathered_pairs(image: Any, text: Any) -> tuple[Gathered, Gathered]:
-    """Rows of two modalities that are pairs.
+def modalities(
+    image: Any, text: Any, *, paired: bool = True, advice: str = ""
+) -> tuple[Source, Source]:
+    """Two modalities that can be compared; where they are `paired`, row `j` with row `j`.
 
     Raises
     ------
     ShapeError
-        If they differ in number, or there is one pair only.
+        If they are pairs and differ in number, with `advice`, or if one has fewer than two rows.
     MismatchError
         If they differ in dimension.
     """
-    i, t = as_source(image, "image"), as_source(text, "text")
-    if i.count != t.count:
-        raise ShapeError(f"image has {i.count} rows, text has {t.count}; wanted pairs, row by row")
-    if i.dim != t.dim:
-        raise MismatchError(f"image has {i.dim} features, text has {t.dim}; wanted the same")
-    if i.count < 2:
-        raise ShapeError(f"image and text: found {i.count} pair; wanted 2 or more")
-    return gathered_pair(i, t)
+    images, texts = as_source(image, "image"), as_source(text, "text")
+    if paired and images.count != texts.count:
+        raise ShapeError(
+            f"image has {images.count} rows, text has {texts.count}; "
+            f"wanted pairs, row by row{advice}"
+        )
+    if images.dim != texts.dim:
+        raise MismatchError(
+            f"image has {images.dim} features, text has {texts.dim}; wanted the same"
+        )
+    for source in (images, texts):
+        source.expect_rows(2)
+    return images, texts
 
 
 def _common_dtype(dtypes: Iterable[str]) -> str:

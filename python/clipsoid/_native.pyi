@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BLOCK",
     "LossSweep",
     "Modality",
     "Moments",
@@ -28,11 +29,13 @@ __all__ = [
 ]
 
 __version__: str
+BLOCK: int
 
 _Vector = NDArray[np.float64]
 _Codes = NDArray[np.uint8]
 _Counts = NDArray[np.int64]
-_Found = tuple[_Vector, _Counts, _Counts, _Vector]
+_Blocks = tuple[int, int]
+_Found = tuple[_Counts, _Counts, _Vector]
 
 class _State(TypedDict):
     count: int
@@ -106,8 +109,6 @@ class LossSweep:
         temperature: float,
         n_threads: int | None,
     ) -> LossSweep: ...
-    @property
-    def blocks(self) -> int: ...
     def run(self, start: int, stop: int, n_threads: int | None) -> None: ...
     @property
     def passes(self) -> int: ...
@@ -135,7 +136,12 @@ def pairwise_conformity(
 ) -> tuple[_Vector, _Codes]: ...
 def off_diagonal_dominance(covariance: _Vector, count: int) -> tuple[_Vector, _Vector]: ...
 def retrieval_counts(
-    image: NDArray[Any], text: NDArray[Any], dtype: str, image_of: _Counts, n_threads: int | None
+    image: NDArray[Any],
+    text: NDArray[Any],
+    dtype: str,
+    image_of: _Counts,
+    blocks: _Blocks,
+    n_threads: int | None,
 ) -> list[tuple[_Counts, _Counts]]: ...
 def false_negatives(
     image: NDArray[Any],
@@ -143,16 +149,23 @@ def false_negatives(
     dtype: str,
     k: int,
     margin: float,
+    blocks: _Blocks,
     n_threads: int | None,
-) -> list[_Found]: ...
+) -> tuple[_Vector, list[_Found]]: ...
 def false_negatives_within(
-    x: NDArray[Any], dtype: str, k: int, threshold: float, n_threads: int | None
+    x: NDArray[Any],
+    dtype: str,
+    k: int,
+    threshold: float,
+    blocks: _Blocks,
+    n_threads: int | None,
 ) -> _Found: ...
 def similarity_histogram(
     x: NDArray[Any],
     y: NDArray[Any] | None,
     dtype: str,
     edges: _Vector,
+    blocks: _Blocks,
     n_threads: int | None,
 ) -> tuple[_Counts, int, int]: ...
 def arrow_column(

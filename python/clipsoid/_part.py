@@ -8,12 +8,56 @@ from operator import index
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from clipsoid import _native
 from clipsoid._gather import Gathered
 from clipsoid.errors import MismatchError, UnavailableError
 
 #: Rows of a block.
-BLOCK = 256
+BLOCK = _native.BLOCK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairsOptions:
+    """Of what rows, and how, something is computed from all pairs of them.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Rows of each set.
+    dim : int
+        Features.
+    dtype : str
+        Element type of the rows.
+    blocks : int
+        Blocks of rows of the first set that the work can be cut into.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    rows_digest : str, optional
+        Tells the rows of one part from those of another.
+    """
+
+    counts: tuple[int, ...]
+    dim: int
+    dtype: str
+    blocks: int
+    simd_level: str
+    rows_digest: str | None = None
+
+    @classmethod
+    def of(cls, *sets: Gathered, is_part: bool, **parameters: Any) -> Self:
+        """Describe the rows; the whole is never merged, and needs no digest."""
+        counts = tuple(len(one.rows) for one in sets)
+        return cls(
+            counts=counts,
+            dim=sets[0].rows.shape[1],
+            dtype=sets[0].dtype,
+            blocks=-(-counts[0] // BLOCK),
+            simd_level=_native.simd_level(),
+            rows_digest=digest(*(one.rows for one in sets)) if is_part else None,
+            **parameters,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,17 +66,22 @@ class Part:
 
     Attributes
     ----------
-    options : object
-        A dataclass that tells the whole work from any other; `blocks` is one of its fields.
+    options : PairsOptions
+        They tell the whole work from any other.
     blocks : frozenset of int
         The blocks that this part covers, of ``options.blocks``.
     """
 
-    options: Any
+    options: PairsOptions
     blocks: frozenset[int]
 
     def _joined(self, other: Self) -> frozenset[int]:
         """Return the blocks of both, if the two are parts of one work and share no block."""
+        if type(other) is not type(self):
+            raise MismatchError(
+                f"parts of different work: found a {type(other).__name__}; "
+                f"wanted a {type(self).__name__}"
+            )
         for name in (field.name for field in fields(self.options)):
             mine, theirs = getattr(self.options, name), getattr(other.options, name)
             if mine != theirs:
@@ -55,9 +104,19 @@ class Part:
             )
 
 
-def share(blocks: int, i: int, n: int) -> range:
-    """Return the blocks of part `i` of `n`."""
-    return range(blocks * i // n, blocks * (i + 1) // n)
+def share(blocks: int, part: tuple[int, int] | None, *, triangle: bool = False) -> range:
+    """Return the blocks of part ``(i, n)``, or all of them.
+
+    In a `triangle` block `j` meets only itself and those after it: parts then have about as many
+    of such meetings each, not as many blocks.
+    """
+    i, n = part or (0, 1)
+    if not triangle:
+        return range(blocks * i // n, blocks * (i + 1) // n)
+    lines = np.arange(blocks + 1)
+    before = lines * blocks - lines * (lines - 1) // 2
+    cuts = [int(before[-1]) * cut // n for cut in (i, i + 1)]
+    return range(*np.searchsorted(before, cuts).tolist())
 
 
 def check_part(i: int, n: int) -> tuple[int, int]:
@@ -68,10 +127,10 @@ def check_part(i: int, n: int) -> tuple[int, int]:
     return i, n
 
 
-def digest(*sets: Gathered) -> str:
+def digest(*arrays: NDArray[Any]) -> str:
     """Tell rows from others: parts of one work must be of the same."""
     found = hashlib.blake2b(digest_size=16)
-    for rows in (gathered.rows for gathered in sets):
+    for rows in arrays:
         for start in range(0, len(rows), BLOCK):
             block = np.ascontiguousarray(rows[start : start + BLOCK])
             found.update(block.view(np.uint8).data)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from clipsoid import _native
-from clipsoid._gather import Gathered, gathered_pairs
-from clipsoid._part import BLOCK, digest, share
+from clipsoid._gather import Gathered, gathered_pair, modalities
+from clipsoid._part import BLOCK, share
 from clipsoid._source import Progress, check_threads
 from clipsoid.errors import InvalidRowError
 from clipsoid.sweep import LossSweepPart, SweepOptions
@@ -84,7 +84,7 @@ def compute(
 ) -> LossSweepPart:
     """Do the work of a job, or of one part of several that will be merged."""
     check_threads(n_threads)
-    image, text = gathered_pairs(job.image, job.text)
+    image, text = gathered_pair(*modalities(job.image, job.text))
     images, texts = _measured(image, n_threads), _measured(text, n_threads)
     alphas = job.alphas
     if job.partition == "fixed" and 0.0 not in alphas:
@@ -103,8 +103,19 @@ def compute(
         vanishing = InvalidRowError(f"{where.label}: row {where.start + row} {what}")
         vanishing.row, vanishing.status = where.start + row, error.status
         raise vanishing from None
-    blocks = sweep.blocks
-    mine = share(blocks, *(part or (0, 1)))
+    options = SweepOptions.of(
+        image,
+        text,
+        is_part=part is not None,
+        alphas=job.alphas,
+        computed=tuple(alphas),
+        shift=job.shift,
+        temperature=job.temperature,
+        partition=job.partition,
+        image_norms=images.norms,
+        text_norms=texts.norms,
+    )
+    mine = share(options.blocks, part)
     count, dim = image.rows.shape
     cost = BLOCK * count * (sweep.passes * dim + 4 * len(alphas))
     step = max(CALL_BLOCKS, int(CALL_COST / cost))
@@ -113,21 +124,6 @@ def compute(
         sweep.run(at, end, n_threads)
         if progress is not None:
             progress(min(end * BLOCK, count) - at * BLOCK)
-    options = SweepOptions(
-        alphas=job.alphas,
-        computed=tuple(alphas),
-        shift=job.shift,
-        temperature=job.temperature,
-        partition=job.partition,
-        count=count,
-        dim=dim,
-        dtype=image.dtype,
-        image_norms=images.norms,
-        text_norms=texts.norms,
-        blocks=blocks,
-        simd_level=_native.simd_level(),
-        rows_digest=digest(image, text) if part else None,
-    )
     return LossSweepPart.of(options, names[0], sweep.take(), mine)
 
 

@@ -1,19 +1,15 @@
-"""False negatives: candidates that score above a row's partner, and how they go with conformity."""
+"""What a search for false negatives gives: mergeable parts, and the results."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid import _native
-from clipsoid._gather import gathered, gathered_pair, named
-from clipsoid._source import Source, as_source, check_threads
-from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.retrieval import check_pair, check_partners, checked_count
+from clipsoid._part import PairsOptions, Part
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -23,15 +19,18 @@ Integers = NDArray[np.int64]
 class Rivals:
     """Candidates above each row's partner or above a threshold; the best come first.
 
+    There are as many columns as were asked for, at most one for each of the `m` candidates: the
+    rows of the other side, or of the set.
+
     Attributes
     ----------
     count : ndarray of int64 of shape (n,)
         All of them.
-    index : ndarray of int64 of shape (n, k)
+    index : ndarray of int64 of shape (n, min(k, m))
         Row numbers of the best `k`, ties by the lower number; -1 where there are fewer.
-    similarity : ndarray of float64 of shape (n, k)
+    similarity : ndarray of float64 of shape (n, min(k, m))
         Their cosines; NaN where there are fewer.
-    margin : ndarray of float64 of shape (n, k)
+    margin : ndarray of float64 of shape (n, min(k, m))
         The cosines minus that of the partner, or minus the threshold; NaN likewise.
     """
 
@@ -103,166 +102,194 @@ class FalseNegatives:
         }
 
 
-def false_negatives(
-    image: Any, text: Any, *, k: int = 10, margin: float = 0.0, n_threads: int | None = None
-) -> FalseNegatives:
-    """Candidates that score above each row's partner, both ways, and the paper's central link.
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The rivals of each row among some of the candidates.
 
-    Parameters
+    Attributes
     ----------
-    image, text : array, tensor, column, path or store of shape (n, d)
-        Two pairs or more, row `j` with row `j`: float16, bfloat16, float32 or float64; they need
-        not be normalised.
-    k : int, default=10
-        How many of the best to name for each row.
-    margin : float, default=0.0
-        A candidate counts where its cosine exceeds the partner's by more than this, in
-        [-2, 2] to any effect.
-    n_threads : int, optional
-        Most threads to use; all that the process may use by default.
-
-    Returns
-    -------
-    FalseNegatives
-        With `image_to_text` and `text_to_image`, each a `Rivals`, and the Spearman correlations
-        of the counts with conformity and with the cosine to the mean, for both modalities.
-
-    Raises
-    ------
-    ShapeError
-        If there are fewer than two rows, or the sets differ in rows.
-    MismatchError
-        If the sets differ in features.
-    ValueError
-        If `k` is below 1 or `margin` not finite.
-    DTypeError
-        If elements are of another type.
-    InvalidRowError
-        If a row is missing, not finite or of zero norm; the message says in which set.
-
-    Notes
-    -----
-    Prediction 1 and section 6 of [1]_: common items, those of high conformity, have many false
-    negatives. The correlations give tied values their average rank. Cosines are as in
-    `retrieval_ranks`: identical rows tie exactly, and a tie is not above. ``O(n^2 d)`` time,
-    ``O(n k)`` memory.
-
-    References
-    ----------
-    .. [1] Levi & Gilboa, "The Double-Ellipsoid Geometry of CLIP", ICML 2025, arXiv 2411.14517.
-
-    Examples
-    --------
-    >>> import numpy as np, clipsoid as cs
-    >>> image = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    >>> text = np.array([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
-    >>> found = cs.false_negatives(image, text, k=2)
-    >>> found.text_to_image.count.tolist()
-    [1, 0, 0]
-    >>> found.text_to_image.index.tolist()
-    [[2, -1], [-1, -1], [-1, -1]]
-    >>> found.text_to_image.margin.round(4).tolist()
-    [[0.0543, nan], [nan, nan], [nan, nan]]
+    count : ndarray of int64 of shape (n,)
+        All of them.
+    index, similarity : ndarray of int64, of float64
+        Row after row, the numbers and the cosines of the best.
     """
-    check_threads(n_threads)
-    k, margin = checked_count("k", k), _checked_finite("margin", margin)
-    images, texts = as_source(image, "image"), as_source(text, "text")
-    check_pair(images, texts)
-    check_partners(images, texts)
-    x, y = gathered_pair(images, texts)
-    with named(image=x, text=y):
-        found = _native.false_negatives(
-            x.rows, y.rows, x.dtype, min(k, images.count), margin, n_threads
-        )
-    image_rivals, text_rivals = (_rivals(*parts, k) for parts in found)
-    return FalseNegatives(
-        image_rivals,
-        text_rivals,
-        _spearman(image_rivals.count, images, n_threads),
-        _spearman(text_rivals.count, texts, n_threads),
-    )
+
+    count: Integers
+    index: Integers
+    similarity: Array
+
+    def merged(self, other: Found, k: int) -> Found:
+        """Return the rivals among the candidates of both, and the best `k` of each row."""
+        row = np.concatenate([one._rows(k) for one in (self, other)])
+        index = np.concatenate([self.index, other.index])
+        similarity = np.concatenate([self.similarity, other.similarity])
+        order = np.lexsort((index, -similarity, row))
+        row = row[order]
+        held = np.bincount(row, minlength=len(self.count))
+        place = np.arange(len(row)) - np.repeat(np.cumsum(held) - held, held)
+        best = order[place < k]
+        return Found(self.count + other.count, index[best], similarity[best])
+
+    def rivals(self, bar: Array | float, k: int) -> Rivals:
+        """Return them in `k` places for each row, with what they exceed `bar` by."""
+        there = np.arange(k) < self.count[:, None]
+        places = np.full(there.shape, -1, np.int64)
+        cosines = np.full(there.shape, np.nan)
+        places[there], cosines[there] = self.index, self.similarity
+        return Rivals(self.count, places, cosines, cosines - np.reshape(bar, (-1, 1)))
+
+    def _rows(self, k: int) -> Integers:
+        return np.repeat(np.arange(len(self.count)), np.minimum(self.count, k))
 
 
-def false_negatives_within(
-    x: Any, *, threshold: float, k: int = 10, n_threads: int | None = None
-) -> Rivals:
-    """Rows of one set whose cosine to a row exceeds a threshold: its near-duplicates.
+class Centrality(NamedTuple):
+    """Where each row lies in its modality: what counts of false negatives are compared with."""
 
-    Parameters
+    conformity: Array
+    cosine_to_mean: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FalseNegativesOptions(PairsOptions):
+    """What false negatives were asked for, and of what rows.
+
+    Attributes
     ----------
-    x : array, tensor, column, path or store of shape (n, d)
-        Two rows or more: float16, bfloat16, float32 or float64; they need not be normalised.
+    k : int
+        How many of the best are named for each row: no more than there are rows.
+    margin : float
+        As for `false_negatives`.
+    counts : tuple of int
+        Images and texts: as many.
+    dim, blocks : int
+        Features, and blocks of images that the work can be cut into.
+    dtype : str
+        Element type of the rows.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    rows_digest : str, optional
+        Tells the rows of one part from those of another.
+    """
+
+    k: int
+    margin: float
+
+
+@dataclass(frozen=True, eq=False)
+class FalseNegativesPart(Part):
+    """A part of the false negatives: those among the pairs of an image and a text visited so far.
+
+    Made by `false_negatives_part`; parts of one work merge, in any order, and can be pickled.
+
+    Attributes
+    ----------
+    options : FalseNegativesOptions
+    blocks : frozenset of int
+        The blocks of images that it covers, of ``options.blocks``.
+    """
+
+    options: FalseNegativesOptions
+    # Of the images and of the texts, as all below.
+    _found: tuple[Found, Found] = field(repr=False)
+    # Cosines of the pairs, and where rows lie in their modality: the same in every part.
+    _partner: Array = field(repr=False)
+    _centrality: tuple[Centrality, Centrality] = field(repr=False)
+
+    def merge(self, other: FalseNegativesPart) -> FalseNegativesPart:
+        """Return the part that covers the blocks of both.
+
+        Raises
+        ------
+        MismatchError
+            If they are parts of different work (rows, `k`, margin, SIMD level), or both cover a
+            block.
+        """
+        blocks, k = self._joined(other), self.options.k
+        (images, texts), (more_images, more_texts) = self._found, other._found
+        found = images.merged(more_images, k), texts.merged(more_texts, k)
+        return FalseNegativesPart(self.options, blocks, found, self._partner, self._centrality)
+
+    def result(self) -> FalseNegatives:
+        """Return the false negatives, once all parts are merged.
+
+        Raises
+        ------
+        UnavailableError
+            If blocks are missing.
+        """
+        self._complete()
+        images, texts = self._found
+        return FalseNegatives(
+            images.rivals(self._partner, self.options.k),
+            texts.rivals(self._partner, self.options.k),
+            _spearman(images.count, self._centrality[0]),
+            _spearman(texts.count, self._centrality[1]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RivalsOptions(PairsOptions):
+    """What near-duplicates were asked for, and of what rows.
+
+    Attributes
+    ----------
+    k : int
+        How many of the best are named for each row: no more than there are rows.
     threshold : float
-        A cosine, in [-1, 1] to any effect.
-    k : int, default=10
-        How many of the best to name for each row.
-    n_threads : int, optional
-        Most threads to use; all that the process may use by default.
-
-    Returns
-    -------
-    Rivals
-        Of each row, which is no candidate for itself.
-
-    Raises
-    ------
-    ShapeError
-        If there are fewer than two rows.
-    ValueError
-        If `k` is below 1 or `threshold` not finite.
-    DTypeError
-        If elements are of another type.
-    InvalidRowError
-        If a row is missing, not finite or of zero norm.
-
-    Notes
-    -----
-    Items of one modality that are this similar are false negatives of each other's pairs, as in
-    section 6 of [1]_. ``O(n^2 d / 2)`` time, ``O(n k)`` memory; cosines as in `retrieval_ranks`.
-
-    References
-    ----------
-    .. [1] Levi & Gilboa, "The Double-Ellipsoid Geometry of CLIP", ICML 2025, arXiv 2411.14517.
-
-    Examples
-    --------
-    >>> import numpy as np, clipsoid as cs
-    >>> x = np.array([[1.0, 0.0], [0.0, 2.0], [4.0, 0.5]])
-    >>> cs.false_negatives_within(x, threshold=0.9, k=1).index.tolist()
-    [[2], [-1], [0]]
+        As for `false_negatives_within`.
+    counts : tuple of int
+        Rows of the set.
+    dim, blocks, dtype, simd_level, rows_digest
+        As for `FalseNegativesOptions`.
     """
-    check_threads(n_threads)
-    k, threshold = checked_count("k", k), _checked_finite("threshold", threshold)
-    source = as_source(x)
-    source.expect_rows(2)
-    rows = gathered(source)
-    with named(x=rows):
-        found = _native.false_negatives_within(
-            rows.rows, rows.dtype, min(k, source.count), threshold, n_threads
-        )
-    return _rivals(*found, k)
+
+    k: int
+    threshold: float
 
 
-def _checked_finite(name: str, value: float) -> float:
-    if not isinstance(value, (int, float, np.floating, np.integer)) or not math.isfinite(value):
-        raise ValueError(f"{name}={value!r}; wanted a finite number")
-    return float(value)
+@dataclass(frozen=True, eq=False)
+class RivalsPart(Part):
+    """A part of the near-duplicates within one set: those among the pairs visited so far.
+
+    Made by `false_negatives_within_part`; parts of one work merge, in any order, and can be
+    pickled.
+
+    Attributes
+    ----------
+    options : RivalsOptions
+    blocks : frozenset of int
+        The blocks that it covers, of ``options.blocks``: of the first rows of pairs.
+    """
+
+    options: RivalsOptions
+    _found: Found = field(repr=False)
+
+    def merge(self, other: RivalsPart) -> RivalsPart:
+        """Return the part that covers the blocks of both.
+
+        Raises
+        ------
+        MismatchError
+            If they are parts of different work (rows, `k`, threshold, SIMD level), or both cover
+            a block.
+        """
+        blocks = self._joined(other)
+        return RivalsPart(self.options, blocks, self._found.merged(other._found, self.options.k))
+
+    def result(self) -> Rivals:
+        """Return the rivals, once all parts are merged.
+
+        Raises
+        ------
+        UnavailableError
+            If blocks are missing.
+        """
+        self._complete()
+        return self._found.rivals(self.options.threshold, self.options.k)
 
 
-def _rivals(partner: Array, count: Integers, index: Integers, similarity: Array, k: int) -> Rivals:
-    """From what was found row after row to `k` places for each."""
-    there = np.arange(k) < count[:, None]
-    places = np.full(there.shape, -1, np.int64)
-    cosines = np.full(there.shape, np.nan)
-    places[there], cosines[there] = index, similarity
-    return Rivals(count, places, cosines, cosines - partner[:, None])
-
-
-def _spearman(count: Integers, source: Source, n_threads: int | None) -> Spearman:
-    e = Ellipsoid.fit(source, covariance=False, n_threads=n_threads)
-    conformity = e.conformity(source, member=True, n_threads=n_threads)
-    cosine = e.cosine_to_mean(source, n_threads=n_threads)
-    return Spearman(_correlation(count, conformity), _correlation(count, cosine))
+def _spearman(count: Integers, centrality: Centrality) -> Spearman:
+    return Spearman(*(_correlation(count, figure) for figure in centrality))
 
 
 def _correlation(p: NDArray[Any], q: NDArray[Any]) -> float | None:

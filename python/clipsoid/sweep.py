@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._native import __version__
-from clipsoid._part import Part
+from clipsoid._part import PairsOptions, Part
 from clipsoid.ellipsoid import NORMALIZED_WITHIN
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ Mask = NDArray[np.bool_]
 _TOTALS = ("text_sum", "text_missed", "image_sum", "image_missed")
 
 
-@dataclass(frozen=True, slots=True)
-class SweepOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions(PairsOptions):
     """What a sweep was asked for, and of what rows.
 
     Attributes
@@ -35,12 +35,14 @@ class SweepOptions:
         The same, and 0 where the partition needs it.
     shift, temperature, partition
         As for `loss_sweep`.
-    count, dim, blocks : int
-        Pairs, features, and blocks of pairs that the work can be cut into.
-    dtype : str
-        Element type of the rows.
     image_norms, text_norms : tuple of float
         Least and greatest norm.
+    counts : tuple of int
+        Images and texts: as many.
+    dim, blocks : int
+        Features, and blocks of pairs that the work can be cut into.
+    dtype : str
+        Element type of the rows.
     simd_level : str
         Instruction set; bits may differ between two.
     rows_digest : str, optional
@@ -52,14 +54,13 @@ class SweepOptions:
     shift: str
     temperature: float
     partition: str
-    count: int
-    dim: int
-    dtype: str
     image_norms: tuple[float, float]
     text_norms: tuple[float, float]
-    blocks: int
-    simd_level: str
-    rows_digest: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Pairs."""
+        return self.counts[0]
 
     @property
     def is_normalized(self) -> bool:

@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("BLOCK", crate::tiles::SIDE)?;
     module.add_class::<moments::Moments>()?;
     module.add_class::<rows::Shell>()?;
     module.add_class::<rows::Regression>()?;

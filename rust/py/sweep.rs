@@ -73,12 +73,6 @@ impl LossSweep {
         Ok(LossSweep { sweep, left: Totals::new(length), right: Totals::new(length), _arrays: arrays })
     }
 
-    /// Number of blocks of left rows.
-    #[getter]
-    fn blocks(&self) -> usize {
-        self.sweep.blocks()
-    }
-
     /// Adds the rivals within blocks of left rows.
     #[pyo3(signature = (start, stop, n_threads))]
     fn run(&mut self, py: Python<'_>, start: usize, stop: usize, n_threads: Option<usize>) -> PyResult<()> {

@@ -16,7 +16,7 @@ use crate::pack::ScaledRows;
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
-use crate::tiles::{SIDE, Tile, Which, for_each_tile};
+use crate::tiles::{EVERY, SIDE, Tile, Which, for_each_tile};
 use crate::with_rows;
 
 /// The conformity of each row within the set; NaN where its status is not [`Status::Ok`]. Invalid
@@ -51,7 +51,7 @@ fn of_rows<E: Element>(
     for_each_tile(
         units,
         units,
-        Which::Upper,
+        Which::Upper(EVERY),
         context,
         |place, tile| {
             let sums = context.level.dispatch(SumTile { tile });

@@ -4,7 +4,8 @@
 //! of one pass over the tiles. The best are in the order of their similarity, ties in that of their
 //! numbers: an order without ties, so that neither the best nor the counts depend on the order in
 //! which tiles are searched. Each block of rows therefore keeps what it has found behind a lock, and
-//! nothing waits for its turn. Memory: `O(n k)`, and the tiles of each thread.
+//! nothing waits for its turn. Nor does it matter which candidates are searched together: what is found
+//! within some blocks of left rows is a part of the whole. Memory: `O(n k)`, and the tiles of each thread.
 
 use super::partners::{
     at_most, check_dim, count_in_place, count_of, counts_of, take_out, unit_scale, with_both,
@@ -17,6 +18,7 @@ use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
 use crate::tiles::{Place, SIDE, Tile, Which, for_each_tile, pair_products};
 use crate::with_rows;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What scores above the bar of each row.
@@ -31,7 +33,7 @@ pub struct Rivals {
 }
 
 /// For the images among the texts, and for the texts among the images: what exceeds the partner, the
-/// row of the same number, by more than `margin`.
+/// row of the same number, by more than `margin`, where the image is of some blocks.
 ///
 /// # Panics
 /// If the sets differ in size.
@@ -40,6 +42,7 @@ pub fn false_negatives(
     text: AnyRows,
     k: usize,
     margin: f64,
+    among: Range<usize>,
     context: &Context,
 ) -> Result<(Rivals, Rivals), Error> {
     check_dim("text", text, image.dim())?;
@@ -52,16 +55,18 @@ pub fn false_negatives(
             pair_products(image, text, |j| j, context)?.into_iter().map(Element::to_f64).collect();
         let bars: Vec<f64> = partner.iter().map(|partner| partner + margin).collect();
         let (images, texts) = (blocks(&bars, k), blocks(&bars, k));
-        search(image, text, &images, Some(&texts), context)?;
+        search(image, text, &images, Some(&texts), among, context)?;
         Ok((rivals(images, partner.clone()), rivals(texts, partner)))
     })
 }
 
-/// What exceeds `threshold` within one set; a row is no candidate for itself.
+/// What exceeds `threshold` within one set, where the first of the two rows is of some blocks; a row is
+/// no candidate for itself.
 pub fn false_negatives_within(
     x: AnyRows,
     k: usize,
     threshold: f64,
+    among: Range<usize>,
     context: &Context,
 ) -> Result<Rivals, Error> {
     let scale = unit_scale(x, "x", context)?;
@@ -69,17 +74,19 @@ pub fn false_negatives_within(
     with_rows!(x, x => {
         let x = ScaledRows::new(x, &scale);
         let found = blocks(&bars, k);
-        search(x, x, &found, None, context)?;
+        search(x, x, &found, None, among, context)?;
         Ok(rivals(found, bars))
     })
 }
 
-/// Shows each tile to the rows on either side; without rows on the right, they are those on the left.
+/// Shows each tile of some blocks of left rows to the rows on either side; without rows on the right,
+/// they are those on the left.
 fn search<E: Element>(
     left: ScaledRows<E>,
     right: ScaledRows<E>,
     left_blocks: &[Mutex<Block<E::Real>>],
     right_blocks: Option<&[Mutex<Block<E::Real>>]>,
+    among: Range<usize>,
     context: &Context,
 ) -> Result<(), Error> {
     let symmetric = right_blocks.is_none();
@@ -92,7 +99,7 @@ fn search<E: Element>(
             context.level.dispatch(SearchLeft { tile, block: &mut lock(&left_blocks[place.left]) });
         }
     };
-    let which = if symmetric { Which::Upper } else { Which::All };
+    let which = if symmetric { Which::Upper(among) } else { Which::All(among) };
     for_each_tile(left, right, which, context, reduce, |_, ()| ())
 }
 
@@ -230,6 +237,7 @@ mod tests {
     use super::*;
     use crate::Rows;
     use crate::testing::{data, everywhere};
+    use crate::tiles::EVERY;
 
     /// Rivals by a plain loop over given similarities: `at(r, c)` of row `r` with candidate `c`.
     fn naive(n: usize, k: usize, bars: &[f64], at: impl Fn(usize, usize) -> f64) -> Rivals {
@@ -243,6 +251,17 @@ mod tests {
             found.best.push(all);
         }
         found
+    }
+
+    /// What two parts of the candidates come to.
+    fn joined(mut one: Rivals, other: Rivals, k: usize) -> Rivals {
+        one.count.iter_mut().zip(other.count).for_each(|(sum, count)| *sum += count);
+        for (best, more) in one.best.iter_mut().zip(other.best) {
+            best.extend(more);
+            best.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            best.truncate(k);
+        }
+        one
     }
 
     /// Every product, as tiles have them.
@@ -278,13 +297,19 @@ mod tests {
             let partner: Vec<f64> = (0..n).map(|i| s[i * n + i]).collect();
             for (k, margin) in [(1, 0.0), (10, 0.05), (n + 5, -0.3)] {
                 let bars: Vec<f64> = partner.iter().map(|p| p + margin).collect();
-                let (images, texts) = false_negatives(image, text, k, margin, context).unwrap();
+                let between = |among| false_negatives(image, text, k, margin, among, context).unwrap();
+                let within = |among| false_negatives_within(image, k, margin, among, context).unwrap();
+                let (images, texts) = between(EVERY);
                 let want = naive(n, k, &bars, |r, c| s[r * n + c]);
                 assert!(images == Rivals { partner: partner.clone(), ..want }, "{n} {d} {k} images");
                 let want = naive(n, k, &bars, |r, c| s[c * n + r]);
                 assert!(texts == Rivals { partner: partner.clone(), ..want }, "{n} {d} {k} texts");
-                let within = false_negatives_within(image, k, margin, context).unwrap();
-                assert!(within == naive(n, k, &vec![margin; n], |r, c| own[r * n + c]), "{n} {d} {k}");
+                let all = within(EVERY);
+                assert!(all == naive(n, k, &vec![margin; n], |r, c| own[r * n + c]), "{n} {d} {k}");
+                let (some, rest) = (between(0..1), between(1..n));
+                assert!(joined(some.0, rest.0, k) == images, "{n} {d} {k} images in two parts");
+                assert!(joined(some.1, rest.1, k) == texts, "{n} {d} {k} texts in two parts");
+                assert!(joined(within(0..2), within(2..n), k) == all, "{n} {d} {k} in two parts");
             }
         });
     }

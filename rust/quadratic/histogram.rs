@@ -14,6 +14,7 @@ use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
 use crate::tiles::{SIDE, Tile, Which, for_each_tile};
 use crate::with_rows;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// Counters of one bin that take turns: a run of equal cosines does not wait for its own sums.
@@ -34,7 +35,8 @@ pub struct Histogram {
     pub above: u64,
 }
 
-/// Cosines of every row of `x` with every row of `y`, in bins between ascending, equidistant `edges`.
+/// Cosines of every row of some `blocks` of `x` with every row of `y`, in bins between ascending,
+/// equidistant `edges`.
 ///
 /// # Panics
 /// If there are fewer than two edges.
@@ -42,41 +44,48 @@ pub fn similarity_histogram(
     x: AnyRows,
     y: AnyRows,
     edges: &[f64],
+    blocks: Range<usize>,
     context: &Context,
 ) -> Result<Histogram, Error> {
     check_dim("y", y, x.dim())?;
     let scales = (unit_scale(x, "x", context)?, unit_scale(y, "y", context)?);
     with_both!(x, "y", y, (x, y) => {
         let (x, y) = (ScaledRows::new(x, &scales.0), ScaledRows::new(y, &scales.1));
-        of_units(x, y, false, edges, context)
+        of_units(x, y, Which::All(blocks), edges, context)
     })
 }
 
-/// Cosines of every pair `j < k` of rows of `x`.
+/// Cosines of every pair `j < k` of rows of `x` of which `j` is of some `blocks`.
 ///
 /// # Panics
 /// As [`similarity_histogram`].
-pub fn similarity_histogram_within(x: AnyRows, edges: &[f64], context: &Context) -> Result<Histogram, Error> {
+pub fn similarity_histogram_within(
+    x: AnyRows,
+    edges: &[f64],
+    blocks: Range<usize>,
+    context: &Context,
+) -> Result<Histogram, Error> {
     let scale = unit_scale(x, "x", context)?;
     with_rows!(x, x => {
         let x = ScaledRows::new(x, &scale);
-        of_units(x, x, true, edges, context)
+        of_units(x, x, Which::Upper(blocks), edges, context)
     })
 }
 
 fn of_units<E: Element>(
     x: ScaledRows<E>,
     y: ScaledRows<E>,
-    symmetric: bool,
+    which: Which,
     edges: &[f64],
     context: &Context,
 ) -> Result<Histogram, Error> {
+    let symmetric = matches!(which, Which::Upper(_));
     let bins = Bins::<E::Real>::new(edges);
     let total = Mutex::new(vec![0; bins.upper.len()]);
     for_each_tile(
         x,
         y,
-        if symmetric { Which::Upper } else { Which::All },
+        which,
         context,
         |place, tile| {
             // A tile on the diagonal of one set has every pair twice.
@@ -156,7 +165,7 @@ mod tests {
     use super::*;
     use crate::Rows;
     use crate::testing::{data, everywhere};
-    use crate::tiles::pair_products;
+    use crate::tiles::{EVERY, pair_products};
 
     fn naive(cosines: impl Iterator<Item = f64>, edges: &[f64]) -> Histogram {
         let bins = edges.len() - 1;
@@ -170,6 +179,11 @@ mod tests {
             }
         }
         found
+    }
+
+    fn sum(mut one: Histogram, other: Histogram) -> Histogram {
+        one.counts.iter_mut().zip(other.counts).for_each(|(sum, count)| *sum += count);
+        Histogram { below: one.below + other.below, above: one.above + other.above, ..one }
     }
 
     fn check<E: Element>(n: usize, m: usize, d: usize, any: impl Fn(&[E]) -> AnyRows, from: fn(f64) -> E) {
@@ -196,10 +210,14 @@ mod tests {
             let step = (high - low) / 7.0;
             let narrow: Vec<f64> = (0..7).map(|i| i as f64 * step + low).chain([high]).collect();
             for edges in [wide, narrow] {
-                let got = similarity_histogram(any(&x), any(&y), &edges, context).unwrap();
+                let two = |blocks| similarity_histogram(any(&x), any(&y), &edges, blocks, context).unwrap();
+                let got = two(EVERY);
                 assert_eq!(got, naive(between.iter().map(|x| x.to_f64()), &edges), "{n} {m} {d}");
-                let got = similarity_histogram_within(any(&x), &edges, context).unwrap();
+                assert_eq!(sum(two(0..1), two(1..n)), got, "{n} {m} {d} in two parts");
+                let one = |blocks| similarity_histogram_within(any(&x), &edges, blocks, context).unwrap();
+                let got = one(EVERY);
                 assert_eq!(got, naive(within.iter().map(|x| x.to_f64()), &edges), "{n} {d} within");
+                assert_eq!(sum(one(0..1), one(1..n)), got, "{n} {d} within, in two parts");
             }
         });
     }

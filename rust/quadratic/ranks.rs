@@ -9,7 +9,9 @@
 //! Cosines are float32 sums from rows narrower than float64, and float64 sums from float64 rows (error
 //! below the bound of [`crate::math::product`]). Comparisons are exact: a partner's cosine is computed
 //! with the bits that it has in a tile, so identical rows tie. Both directions come of one pass over
-//! the tiles; memory is a few numbers per row and the tiles of each thread.
+//! the tiles; memory is a few numbers per row and the tiles of each thread. What is counted among the
+//! candidates within some blocks of images adds up with the rest: `equal` is what is neither greater nor
+//! less among all.
 
 use super::partners::{
     check_dim, count_in_place, count_of, counts_of, take_out, unit_scale, whole_blocks, with_both,
@@ -21,18 +23,20 @@ use crate::rows::AnyRows;
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
 use crate::tiles::{SIDE, Tile, Which, for_each_tile, pair_products};
+use std::ops::Range;
 
 /// How the candidates of each row compare with its partner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Candidates of greater cosine.
     pub greater: Vec<u64>,
-    /// Candidates of the same cosine.
-    pub equal: Vec<u64>,
+    /// Candidates of less cosine.
+    pub less: Vec<u64>,
 }
 
-/// Counts for the images among the texts, and for the texts among the images. Text `j` belongs to
-/// image `image_of[j]`; an image without a text has every text above it.
+/// Counts for the images among the texts, and for the texts among the images, where the image is of
+/// some `blocks`. Text `j` belongs to image `image_of[j]`; an image without a text has every text above
+/// it.
 ///
 /// # Panics
 /// If `image_of` has not one entry for each text, or one that is no image.
@@ -40,6 +44,7 @@ pub fn retrieval_counts(
     image: AnyRows,
     text: AnyRows,
     image_of: &[usize],
+    blocks: Range<usize>,
     context: &Context,
 ) -> Result<(Counts, Counts), Error> {
     check_dim("text", text, image.dim())?;
@@ -49,6 +54,7 @@ pub fn retrieval_counts(
         ScaledRows::new(image, &scales.0),
         ScaledRows::new(text, &scales.1),
         image_of,
+        blocks,
         context,
     ))
 }
@@ -57,24 +63,23 @@ fn of_units<E: Element>(
     image: ScaledRows<E>,
     text: ScaledRows<E>,
     image_of: &[usize],
+    blocks: Range<usize>,
     context: &Context,
 ) -> Result<(Counts, Counts), Error> {
     let of_text = pair_products(text, image, |j| image_of[j], context)?;
     let mut of_image = vec![E::Real::from_f64(f64::NEG_INFINITY); image.rows.count()];
-    let mut texts_of = vec![0; image.rows.count()];
     for (&i, &product) in image_of.iter().zip(&of_text) {
-        texts_of[i] += 1;
         if product > of_image[i] {
             of_image[i] = product;
         }
     }
     let of_image = whole_blocks(of_image);
-    let mut images = Sums::new(image.rows.count());
-    let mut texts = Sums::new(text.rows.count());
+    let mut images = Counts::new(image.rows.count());
+    let mut texts = Counts::new(text.rows.count());
     for_each_tile(
         image,
         text,
-        Which::All,
+        Which::All(blocks),
         context,
         |place, tile| {
             take_out(tile, |j| image_of[j]);
@@ -86,33 +91,19 @@ fn of_units<E: Element>(
             texts.add(place.right, right);
         },
     )?;
-    let (height, width) = (image.rows.count(), text.rows.count());
-    Ok((images.counts(|i| width - texts_of[i]), texts.counts(|_| height - 1)))
+    Ok((images, texts))
 }
 
-/// Candidates above and below the partner of each row.
-struct Sums {
-    greater: Vec<u64>,
-    less: Vec<u64>,
-}
-
-impl Sums {
+impl Counts {
     fn new(count: usize) -> Self {
-        Sums { greater: vec![0; count], less: vec![0; count] }
+        Counts { greater: vec![0; count], less: vec![0; count] }
     }
 
     /// Adds what a tile found for the rows of a block.
-    fn add(&mut self, block: usize, part: Sums) {
+    fn add(&mut self, block: usize, part: Counts) {
         for (sums, part) in [(&mut self.greater, part.greater), (&mut self.less, part.less)] {
             sums[block * SIDE..].iter_mut().zip(part).for_each(|(sum, count)| *sum += count);
         }
-    }
-
-    /// What is neither above nor below is equal.
-    fn counts(self, candidates: impl Fn(usize) -> usize) -> Counts {
-        let unequal = self.greater.iter().zip(&self.less).map(|(greater, less)| greater + less);
-        let equal = unequal.enumerate().map(|(row, n)| (candidates(row) as u64).saturating_sub(n));
-        Counts { equal: equal.collect(), greater: self.greater }
     }
 }
 
@@ -125,13 +116,13 @@ struct Compare<'a, 'b, T> {
 }
 
 impl<T: Real> Kernel for Compare<'_, '_, T> {
-    type Output = (Sums, Sums);
+    type Output = (Counts, Counts);
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> Self::Output {
         let (height, lanes) = (self.tile.left.len(), T::lanes::<I>());
         let (_, stride) = self.tile.products();
         let (mut left_greater, mut left_less) = (vec![T::default(); stride], vec![T::default(); stride]);
-        let mut right = Sums::new(0);
+        let mut right = Counts::new(0);
         let partners = &self.left[..stride];
         for (j, &partner) in self.right.iter().enumerate() {
             let column = self.tile.whole_column(j);
@@ -154,7 +145,7 @@ impl<T: Real> Kernel for Compare<'_, '_, T> {
             right.greater.push(count_of::<T, I>(isa, greater));
             right.less.push(count_of::<T, I>(isa, less));
         }
-        (Sums { greater: counts_of(&left_greater[..height]), less: counts_of(&left_less[..height]) }, right)
+        (Counts { greater: counts_of(&left_greater[..height]), less: counts_of(&left_less[..height]) }, right)
     }
 }
 
@@ -164,6 +155,7 @@ mod tests {
     use crate::Rows;
     use crate::error::Status;
     use crate::testing::{data, everywhere};
+    use crate::tiles::EVERY;
 
     /// By the definition, from cosines in float64; exact for rows of few distinct directions.
     fn naive(x: &[f64], y: &[f64], d: usize, image_of: &[usize]) -> (Counts, Counts) {
@@ -177,7 +169,7 @@ mod tests {
         // A tie of the library is one of identical rows, whose cosines differ by rounding alone here.
         let count = |into: &mut Counts, rivals: Vec<f64>, partner: f64| {
             into.greater.push(rivals.iter().filter(|&&c| c > partner + 1e-9).count() as u64);
-            into.equal.push(rivals.iter().filter(|&&c| (c - partner).abs() <= 1e-9).count() as u64);
+            into.less.push(rivals.iter().filter(|&&c| c < partner - 1e-9).count() as u64);
         };
         for i in 0..n {
             let own = (0..m).filter(|&j| image_of[j] == i).map(|j| cosine(i, j));
@@ -208,9 +200,16 @@ mod tests {
             let want = naive(&x, &y, d, &image_of);
             everywhere(|context| {
                 let (image, text) = (Rows::new(&x, d), Rows::new(&y, d));
-                let got =
-                    retrieval_counts(AnyRows::F64(image), AnyRows::F64(text), &image_of, context).unwrap();
-                assert!(got == want, "{n} {captions} {d} {:?}", context.level);
+                let among = |blocks| {
+                    let (image, text) = (AnyRows::F64(image), AnyRows::F64(text));
+                    retrieval_counts(image, text, &image_of, blocks, context).unwrap()
+                };
+                assert!(among(EVERY) == want, "{n} {captions} {d} {:?}", context.level);
+                let (mut images, mut texts) = among(0..1);
+                let rest = among(1..n);
+                images.add(0, rest.0);
+                texts.add(0, rest.1);
+                assert!((images, texts) == want, "{n} {captions} {d} in two parts");
             });
         }
     }
@@ -222,8 +221,8 @@ mod tests {
         let own: Vec<usize> = (0..n).collect();
         everywhere(|context| {
             let rows = AnyRows::F32(Rows::new(&x, 3));
-            let (images, texts) = retrieval_counts(rows, rows, &own, context).unwrap();
-            assert_eq!(images, Counts { greater: vec![0; n], equal: vec![n as u64 - 1; n] });
+            let (images, texts) = retrieval_counts(rows, rows, &own, EVERY, context).unwrap();
+            assert_eq!(images, Counts { greater: vec![0; n], less: vec![0; n] });
             assert_eq!(images, texts);
         });
     }
@@ -236,7 +235,7 @@ mod tests {
         let narrow: Vec<f32> = x.iter().map(|&x| x as f32).collect();
         everywhere(|context| {
             let (good, bad) = (AnyRows::F64(Rows::new(&x, 4)), AnyRows::F64(Rows::new(&y, 4)));
-            let error = |image, text| retrieval_counts(image, text, &own, context).unwrap_err();
+            let error = |image, text| retrieval_counts(image, text, &own, EVERY, context).unwrap_err();
             let invalid = |set| Error::InvalidRowOf { set, row: 17, status: Status::ZeroNorm };
             assert_eq!(error(good, bad), invalid("text"));
             assert_eq!(error(bad, good), invalid("image"));

@@ -203,7 +203,7 @@ def test_shapes_and_rows_at_fault(run, pairs, tmp_path):
         ("image.npy", "short.npy", "image has 120 rows, text has 100; wanted pairs"),
         ("image.npy", "narrow.npy", "image has 16 features, text has 7"),
         ("image.npy", "parts", "parts/1.npy: row 9 has zero norm"),
-        ("one.npy", "one.npy", "found 1 pair; wanted 2 or more"),
+        ("one.npy", "one.npy", "one.npy: found 1 rows, wanted 2 or more"),
         ("image.npy", "nowhere.npy", "nowhere.npy"),
     ):
         outcome = run("sweep", "--images", images, "--texts", texts, "--out", "t.csv")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +14,7 @@ import numpy as np
 from bounds import assert_within
 from contrast_bounds import LossBounds
 from oracle import contrast
-from unit.samples import DTYPES
+from unit.samples import DTYPES, TESTS
 
 #: Rows on a side of the library's tiles: what their edges have to be tested around.
 SIDE = 256
@@ -41,6 +45,30 @@ def pairs(
         )
         rows.append((x * lengths).astype(DTYPES[dtype]))
     return rows[0], rows[1]
+
+
+def in_processes(script: str, jobs: Sequence[Any]) -> list[Any]:
+    """What a script answers to each job, each in an interpreter of its own, two at a time.
+
+    It finds a job pickled, in hex, as its argument, and prints the answer likewise.
+    """
+    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    found = []
+    for at in range(0, len(jobs), 2):
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", script, pickle.dumps(job).hex()],
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+            for job in jobs[at : at + 2]
+        ]
+        for process in running:
+            output, _ = process.communicate(timeout=120)
+            assert process.returncode == 0
+            found.append(pickle.loads(bytes.fromhex(output.strip())))
+    return found
 
 
 def mirrored(n: int, dtype: str = "float32", seed: int = 0) -> tuple[Pairs, tuple[Any, Any]]:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import clipsoid as cs
-from unit.pair_samples import SIDE, pairs
-from unit.samples import DTYPES
+from unit.pair_samples import pairs
 
 IMAGE, TEXT = pairs(40, 6)
 
@@ -22,30 +21,6 @@ CALLS: dict[str, Callable[..., Any]] = {
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 every_sweep = pytest.mark.parametrize("call", list(CALLS.values())[1:], ids=list(CALLS)[1:])
-#: What makes a row invalid.
-KINDS = {"non_finite": [np.nan, np.inf, -np.inf], "zero_norm": [0.0, -0.0]}
-
-
-@every_call
-def test_unequal_counts(call: Callable[..., Any]) -> None:
-    for image, text in ((IMAGE, TEXT[:-1]), (IMAGE[1:], TEXT), (IMAGE[:0], TEXT)):
-        with pytest.raises(cs.ShapeError, match=f"(?s){len(image)}.*{len(text)}"):
-            call(image, text)
-
-
-@every_call
-def test_unequal_dimensions(call: Callable[..., Any]) -> None:
-    with pytest.raises(cs.MismatchError, match=r"6.*5"):
-        call(IMAGE, TEXT[:, 1:])
-    with pytest.raises(cs.MismatchError, match=r"1.*6"):
-        call(IMAGE[:, :1], TEXT)
-
-
-@every_call
-@pytest.mark.parametrize("n", [0, 1])
-def test_fewer_than_two_pairs(call: Callable[..., Any], n: int) -> None:
-    with pytest.raises(cs.ShapeError, match=rf"{n}\b.*2 or more"):
-        call(IMAGE[:n], TEXT[:n])
 
 
 @every_call
@@ -93,71 +68,9 @@ def test_an_unknown_partition(call: Callable[..., Any], name: Any) -> None:
 
 
 @every_call
-@pytest.mark.parametrize("n_threads", [0, -1, 1.5, "2", float("nan")])
-def test_a_bad_number_of_threads(call: Callable[..., Any], n_threads: Any) -> None:
-    with pytest.raises(ValueError, match=r"n_threads=.*wanted None") as caught:
-        call(IMAGE, TEXT, n_threads=n_threads)
-    assert repr(n_threads) in str(caught.value)
-
-
-@every_call
 def test_options_are_given_by_name(call: Callable[..., Any]) -> None:
     with pytest.raises(TypeError):
         call(IMAGE, TEXT, *[0.01] * 3)
-
-
-@every_call
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("row", [0, SIDE - 1, SIDE, SIDE + 43])
-def test_a_row_without_a_direction_is_named(call: Callable[..., Any], row: int, dtype: str) -> None:
-    for at, name in enumerate(("image", "text")):
-        for status, values in KINDS.items():
-            for value in values:
-                rows = [x.copy() for x in pairs(SIDE + 44, 6, dtype)]
-                if status == "zero_norm":
-                    rows[at][row] = value
-                else:
-                    rows[at][row, row % 6] = value
-                with pytest.raises(cs.InvalidRowError, match=rf"^{name}: row {row} ") as caught:
-                    call(*rows)
-                assert (caught.value.row, caught.value.status) == (row, status)
-
-
-@every_call
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_of_several_invalid_rows_the_first_is_named(
-    call: Callable[..., Any], n_threads: int
-) -> None:
-    image, text = pairs(3 * SIDE, 6)
-    image[[100, 300, 700]] = np.nan
-    text[[50, 699]] = 0
-    with pytest.raises(cs.InvalidRowError, match=r"^image: row 100 |^text: row 50 "):
-        call(image, text, n_threads=n_threads)
-
-
-@every_call
-@pytest.mark.parametrize("at", [0, 1])
-def test_what_is_no_matrix_of_floats_is_named(call: Callable[..., Any], at: int) -> None:
-    name = ("image", "text")[at]
-    for wrong, error in (
-        (IMAGE[0], cs.ShapeError),
-        (IMAGE[None], cs.ShapeError),
-        (IMAGE[:, :0], cs.ShapeError),
-        (IMAGE.astype(np.int32), cs.DTypeError),
-        (IMAGE.astype(np.complex64), cs.DTypeError),
-        (IMAGE.tolist(), cs.DTypeError),
-        (None, cs.DTypeError),
-    ):
-        rows: list[Any] = [IMAGE, TEXT]
-        rows[at] = wrong
-        with pytest.raises(error, match=f"^{name}: "):
-            call(*rows)
-
-
-@pytest.mark.parametrize(("i", "n"), [(3, 3), (-1, 3), (0, 0), (5, 2), (0, -1)])
-def test_a_part_that_is_not_there(i: int, n: int) -> None:
-    with pytest.raises((ValueError, IndexError), match=str(i)):
-        cs.loss_sweep_part(IMAGE, TEXT, i, n)
 
 
 def test_the_smallest_subnormal_is_a_direction() -> None:

@@ -166,9 +166,9 @@ def test_a_bad_range(limits: Any) -> None:
         cs.similarity_histogram(X, range=limits)
 
 
-def test_bad_rows() -> None:
-    with pytest.raises(cs.ShapeError, match=r"^x: found 1 rows, wanted 2 or more"):
-        cs.similarity_histogram(X[:1])
+def test_bad_rows_of_a_second_set() -> None:
+    with pytest.raises(cs.ShapeError, match=r"^x: found 0 rows, wanted 1 or more"):
+        cs.similarity_histogram(X[:0], X)
     with pytest.raises(cs.ShapeError, match=r"^y: found 0 rows, wanted 1 or more"):
         cs.similarity_histogram(X, X[:0])
     with pytest.raises(cs.MismatchError, match=r"^y: the rows have 3 features, x has 4"):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
-import subprocess
-import sys
 from functools import reduce
 from typing import Any
 
@@ -17,8 +14,8 @@ import pytest
 import clipsoid as cs
 from bounds import REORDERED, assert_within
 from oracle import contrast
-from unit.pair_samples import PARTITIONS, SHIFTS, SIDE, assert_sweep, pairs
-from unit.samples import DTYPES, TESTS
+from unit.pair_samples import PARTITIONS, SHIFTS, SIDE, assert_sweep, in_processes, pairs
+from unit.samples import DTYPES
 
 ALPHAS = [-1.0, -0.3, 0.5, 1.2]
 IMAGE, TEXT = pairs(4 * SIDE + 77, 24)
@@ -30,28 +27,6 @@ i, n, size, d, dtype, options = pickle.loads(bytes.fromhex(sys.argv[1]))
 part = cs.loss_sweep_part(*pairs(size, d, dtype), i, n, **options)
 print(pickle.dumps(part).hex())
 """
-
-
-def in_processes(n: int, size: int, d: int, dtype: str, options: dict[str, Any]) -> list[Any]:
-    """Every part of a sweep, each by an interpreter of its own, two at a time."""
-    jobs = [pickle.dumps((i, n, size, d, dtype, options)).hex() for i in range(n)]
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
-    found = []
-    for at in range(0, n, 2):
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-W", "error", "-c", PART, job],
-                stdout=subprocess.PIPE,
-                text=True,
-                env=environment,
-            )
-            for job in jobs[at : at + 2]
-        ]
-        for process in running:
-            output, _ = process.communicate(timeout=120)
-            assert process.returncode == 0
-            found.append(pickle.loads(bytes.fromhex(output.strip())))
-    return found
 
 
 def merged(parts: list[Any]) -> cs.LossSweep:
@@ -80,7 +55,7 @@ def assert_same(got: cs.LossSweep, want: cs.LossSweep) -> None:
 def test_seven_parts_in_seven_processes(dtype: str, shift: str, partition: str) -> None:
     size, d = 4 * SIDE + 77, 24
     options = {"alphas": ALPHAS, "shift": shift, "partition": partition, "temperature": 0.02}
-    parts = in_processes(7, size, d, dtype, options)
+    parts = in_processes(PART, [(i, 7, size, d, dtype, options) for i in range(7)])
     image, text = pairs(size, d, dtype)
     want = cs.loss_sweep(image, text, **options)
     assert_same(merged(parts), want)

@@ -37,7 +37,6 @@ use crate::error::{Error, Side};
 use crate::linear::unit::units;
 use crate::rows::Rows;
 use crate::schedule::{Context, collected};
-use crate::tiles::SIDE;
 use std::f64::consts::LOG2_E;
 use std::ops::Range;
 
@@ -147,11 +146,6 @@ impl<'a> Sweep<'a> {
     /// Number of pairs.
     pub fn count(&self) -> usize {
         self.pair.count()
-    }
-
-    /// Blocks of left rows: what the work can be cut into.
-    pub fn blocks(&self) -> usize {
-        self.count().div_ceil(SIDE)
     }
 
     /// How often all rows are multiplied.

@@ -92,7 +92,7 @@ impl Pass {
                 }
             }
         };
-        for_each_tile(left, right, Which::LeftBlocks(blocks), context, reduce, merge)
+        for_each_tile(left, right, Which::All(blocks), context, reduce, merge)
     }
 
     fn reduce<T: Real>(&self, pair: &Pair, tile: &mut Tile<T>, context: &Context) -> Vec<Sums<T>> {

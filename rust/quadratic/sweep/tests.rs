@@ -3,6 +3,7 @@
 use super::*;
 use crate::rows::AnyRows;
 use crate::testing::{data, everywhere};
+use crate::tiles::SIDE;
 use half::{bf16, f16};
 
 /// Of each left and each right row, in base 2: `log(sum over rivals of e^(logit - own))`, and by how much
