@@ -188,8 +188,8 @@ def retrieval_ranks(
     is that of its most similar text, and its other texts are no rivals. Cosines are float32
     products from rows narrower than float64 (error below 1e-6). ``O(n_image n_text d)`` time,
     ``O(n_image + n_text)`` memory and 3 MB per thread; rows that lie in several chunks or files
-    are first gathered into one array, and sets of different types widened. Accuracy as
-    in Fig. 6 of [1]_ is ``recall(1)``.
+    are first gathered into one array, and sets of different types widened. ``recall(1)`` is the
+    accuracy of Fig. 6 of [1]_, but for cosines that a loss rounds to a tie.
 
     References
     ----------
