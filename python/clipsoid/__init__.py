@@ -24,6 +24,14 @@ from clipsoid.errors import (
     UnavailableError,
 )
 from clipsoid.histogram import SimilarityHistogram, similarity_histogram
+from clipsoid.pair import (
+    ModalityGap,
+    StrongestFeatures,
+    modality_gap,
+    separability,
+    strongest_features,
+    tags,
+)
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.retrieval import RetrievalRanks, retrieval_ranks
 from clipsoid.rivals import (
@@ -33,6 +41,7 @@ from clipsoid.rivals import (
     false_negatives,
     false_negatives_within,
 )
+from clipsoid.separation import LinearSeparability, linear_separability
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
@@ -48,9 +57,11 @@ __all__ = [
     "FalseNegatives",
     "Invalid",
     "InvalidRowError",
+    "LinearSeparability",
     "LossSweep",
     "LossSweepPart",
     "MismatchError",
+    "ModalityGap",
     "Norms",
     "OutputError",
     "RetrievalRanks",
@@ -62,6 +73,7 @@ __all__ = [
     "Spearman",
     "Store",
     "StoreError",
+    "StrongestFeatures",
     "SweepOptions",
     "UnavailableError",
     "__version__",
@@ -71,9 +83,14 @@ __all__ = [
     "double_ellipsoid",
     "false_negatives",
     "false_negatives_within",
+    "linear_separability",
     "loss_sweep",
     "loss_sweep_part",
+    "modality_gap",
     "open_store",
     "retrieval_ranks",
+    "separability",
     "similarity_histogram",
+    "strongest_features",
+    "tags",
 ]
