@@ -9,6 +9,12 @@ True
 """
 
 from clipsoid._native import __version__
+from clipsoid.comparison import (
+    CandidateConformity,
+    Comparison,
+    ComparisonTest,
+    ReferenceConformity,
+)
 from clipsoid.conformity import conformity
 from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
 from clipsoid.divergences import Divergence, divergence
@@ -20,18 +26,14 @@ from clipsoid.errors import (
     MismatchError,
     OutputError,
     ShapeError,
+    SmallSampleWarning,
     StoreError,
     UnavailableError,
 )
+from clipsoid.expressiveness import compare
+from clipsoid.gap import ModalityGap, modality_gap
 from clipsoid.histogram import SimilarityHistogram, similarity_histogram
-from clipsoid.pair import (
-    ModalityGap,
-    StrongestFeatures,
-    modality_gap,
-    separability,
-    strongest_features,
-    tags,
-)
+from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.retrieval import RetrievalRanks, retrieval_ranks
 from clipsoid.rivals import (
@@ -48,7 +50,10 @@ from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
 
 __all__ = [
     "Calibration",
+    "CandidateConformity",
     "ClipsoidError",
+    "Comparison",
+    "ComparisonTest",
     "ContrastiveLoss",
     "DTypeError",
     "Divergence",
@@ -64,12 +69,14 @@ __all__ = [
     "ModalityGap",
     "Norms",
     "OutputError",
+    "ReferenceConformity",
     "RetrievalRanks",
     "Rivals",
     "Scores",
     "ShapeError",
     "Shell",
     "SimilarityHistogram",
+    "SmallSampleWarning",
     "Spearman",
     "Store",
     "StoreError",
@@ -77,6 +84,7 @@ __all__ = [
     "SweepOptions",
     "UnavailableError",
     "__version__",
+    "compare",
     "conformity",
     "contrastive_loss",
     "divergence",

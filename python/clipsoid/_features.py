@@ -1,4 +1,4 @@
-"""What each feature of a set is like by itself: moments and range in one pass, counts in another."""
+"""Each feature of a set by itself: moments and range in one pass, counts in another."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def separability_of(x: Features, y: Features) -> Array:
 
 
 def histograms(source: Source, low: Array, high: Array, bins: int) -> NDArray[np.int64]:
-    """Counts in equal bins over a range of its own for each feature, shape (d, bins).
+    """Count rows in equal bins over a range of its own for each feature, shape (d, bins).
 
     As `numpy.histogram`: a bin holds its lower edge, the last one its upper edge too. A feature
     that does not vary falls into its first bin.

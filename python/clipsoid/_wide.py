@@ -53,7 +53,7 @@ def paired_rows(x: Source, y: Source) -> Iterator[tuple[Array, Array]]:
 
 
 def picked_rows(source: Source, chosen: NDArray[np.int64]) -> Array:
-    """The rows of the given numbers, which ascend, as one array."""
+    """Return the rows of the given numbers, which ascend, as one array."""
     found, start = [np.empty((0, source.dim))], 0
     for located in source.read():
         first, last = np.searchsorted(chosen, (start, start + len(located.batch)))

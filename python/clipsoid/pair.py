@@ -1,9 +1,8 @@
-"""Two modalities, or any two sets, feature by feature, and how far their means are apart."""
+"""Two modalities, or any two sets, feature by feature."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from clipsoid._features import Features, histograms, measured, separability_of
 from clipsoid._source import Source, as_source, check_threads
-from clipsoid._wide import paired_rows
 from clipsoid.divergences import kl_of_shares
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.retrieval import check_pair, checked_count
@@ -95,7 +93,7 @@ def separability(
     9
     """
     bins = checked_count("bins", bins)
-    images, texts = _two(image, text, n_threads)
+    images, texts = two_sets(image, text, n_threads)
     i, t = measured(images, n_threads), measured(texts, n_threads)
     low, high = np.minimum(i.low, t.low), np.maximum(i.high, t.high)
     shares_i, shares_t = (
@@ -118,7 +116,7 @@ def separability(
 def tags(
     image: Any, text: Any, *, threshold: float = TAG, n_threads: int | None = None
 ) -> pl.DataFrame:
-    """The features that tell two modalities apart by themselves (Figure 3).
+    """Find the features that tell two modalities apart by themselves (Figure 3).
 
     Parameters
     ----------
@@ -161,7 +159,7 @@ def tags(
 
     if not isinstance(threshold, (int, float, np.number)) or not threshold >= 0:
         raise ValueError(f"threshold={threshold!r}; wanted a number of 0 or more")
-    images, texts = _two(image, text, n_threads)
+    images, texts = two_sets(image, text, n_threads)
     i, t = measured(images, n_threads), measured(texts, n_threads)
     table = _sorted(
         {
@@ -203,7 +201,7 @@ class StrongestFeatures:
 
 
 def strongest_features(x: Any, *, k: int = 10, n_threads: int | None = None) -> StrongestFeatures:
-    """The features that dominate the mean of a set (Figure 3).
+    """Find the features that dominate the mean of a set (Figure 3).
 
     Parameters
     ----------
@@ -258,99 +256,12 @@ def strongest_features(x: Any, *, k: int = 10, n_threads: int | None = None) -> 
     return StrongestFeatures(by_ratio.head(k), by_mean.head(k))
 
 
-@dataclass(frozen=True, slots=True)
-class ModalityGap:
-    """How far two modalities lie apart.
-
-    Attributes
-    ----------
-    raw_distance : float
-        Between the raw means, in the units of the embeddings.
-    unit_distance : float
-        Between the means of the rows scaled to unit length, in [0, 2]. Of normalised rows the two
-        are the same up to rounding.
-    cosine_of_means : float or None
-        Of the raw means; None where one of them is zero.
-    paired_cosine_mean : float or None
-        Mean cosine of image `j` and text `j`; None where the modalities differ in count.
-    count_image, count_text : int
-        Rows.
-    is_normalized : bool
-        Whether every norm of both lies within 1 +- 0.01.
-    """
-
-    raw_distance: float
-    unit_distance: float
-    cosine_of_means: float | None
-    paired_cosine_mean: float | None
-    count_image: int
-    count_text: int
-    is_normalized: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
-
-
-def modality_gap(image: Any, text: Any, *, n_threads: int | None = None) -> ModalityGap:
-    """Distance between the means of two modalities, beside the cosine of their pairs.
-
-    Parameters
-    ----------
-    image, text : array, tensor, column, path or store of shape (n, d) and (m, d)
-        Two rows or more of each; row `j` of one is taken to pair with row `j` of the other where
-        they are as many. They need not be normalised.
-    n_threads : int, optional
-        Most threads to use for the means; all that the process may use by default.
-
-    Returns
-    -------
-    ModalityGap
-
-    Raises
-    ------
-    ShapeError, MismatchError, InvalidRowError
-        As for `separability`.
-
-    Notes
-    -----
-    One pass over the rows for the means, one for the pairs, in float64: ``O(n d)`` time, ``O(n)``
-    memory.
-
-    Examples
-    --------
-    >>> import numpy as np, clipsoid as cs
-    >>> image = np.array([[4.0, 0.0], [2.0, 0.0]])
-    >>> text = np.array([[0.0, 3.0], [1.0, 0.0]])
-    >>> gap = cs.modality_gap(image, text)
-    >>> round(gap.unit_distance, 6), gap.paired_cosine_mean
-    (0.707107, 0.5)
-    """
-    images, texts = _two(image, text, n_threads)
-    i, t = (
-        Ellipsoid.fit(source, covariance=False, n_threads=n_threads) for source in (images, texts)
-    )
-    paired = None
-    if images.count == texts.count:
-        paired = float(np.concatenate([_cosines(*two) for two in paired_rows(images, texts)]).mean())
-    both = np.stack([i.mean, t.mean])
-    return ModalityGap(
-        raw_distance=math.hypot(*(i.mean - t.mean)),
-        unit_distance=math.hypot(*(i.unit_mean - t.unit_mean)),
-        cosine_of_means=float(_cosines(both[:1], both[1:])[0]) if both.any(axis=1).all() else None,
-        paired_cosine_mean=paired,
-        count_image=i.count,
-        count_text=t.count,
-        is_normalized=i.is_normalized and t.is_normalized,
-    )
-
-
-def _two(image: Any, text: Any, n_threads: int | None) -> tuple[Source, Source]:
+def two_sets(image: Any, text: Any, n_threads: int | None) -> tuple[Source, Source]:
     """Open two sets of two rows or more and of as many features."""
     check_threads(n_threads)
     images, texts = as_source(image, "image"), as_source(text, "text")
     check_pair(images, texts)
-    return images, texts
+    return images.without_policies(), texts.without_policies()
 
 
 def _sorted(columns: dict[str, NDArray[Any]]) -> pl.DataFrame:
@@ -367,12 +278,3 @@ def _normal_kl(p: Features, q: Features) -> Array:
         gap, ratio = (p.mean - q.mean) / q.std, p.std / q.std
         found = (ratio**2 + gap**2 - 1) / 2 - np.log(ratio)
     return np.where((p.std > 0) & (q.std > 0), found, np.nan)
-
-
-def _cosines(x: Array, y: Array) -> Array:
-    """Cosines of rows in float64; each row is first divided by its largest entry."""
-    unit = []
-    for rows in (x, y):
-        scaled = rows / np.abs(rows).max(axis=1, keepdims=True)
-        unit.append(scaled / np.sqrt((scaled**2).sum(axis=1, keepdims=True)))
-    return np.asarray((unit[0] * unit[1]).sum(axis=1))

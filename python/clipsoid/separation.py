@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._extras import check_stats
-from clipsoid._features import separability_of, sample_features
-from clipsoid._source import Source, as_source, check_threads
+from clipsoid._features import measured, sample_features, separability_of
+from clipsoid._source import Source
 from clipsoid._wide import picked_rows
-from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import ShapeError
-from clipsoid.retrieval import check_pair, checked_count
+from clipsoid.pair import two_sets
+from clipsoid.retrieval import checked_count
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -159,17 +159,16 @@ def linear_separability(
     (1.0, 1.0)
     """
     check_stats("linear_separability", "sklearn")
-    check_threads(n_threads)
     folds, max_rows = checked_count("folds", folds), checked_count("max_rows", max_rows)
     if folds < 2:
         raise ValueError(f"folds={folds}; wanted 2 or more")
     if max_rows < folds:
         raise ValueError(f"max_rows={max_rows}; wanted as many as folds ({folds}) or more")
-    images, texts = as_source(image, "image"), as_source(text, "text")
-    check_pair(images, texts)
+    images, texts = two_sets(image, text, n_threads)
     for source in (images, texts):
         source.expect_rows(folds)
-        Ellipsoid.fit(source, covariance=False, n_threads=n_threads)
+        # For its checks alone: a sample may not meet the rows that cannot be used.
+        measured(source, n_threads)
     if images.dim < 2:
         raise ShapeError(f"{images.name}: found 1 feature, wanted 2 or more")
     paired = images.count == texts.count
