@@ -75,8 +75,8 @@ def separability(
     For normal laws, ``Phi(separability)`` is the probability that a row of the higher modality
     exceeds one of the lower. The closed form of the divergence grows without bound with the
     distance of the means; that of the histograms, of shares ``count / n + 1e-10``, cannot exceed
-    23 (``-log 1e-10``). Figure 2 of [1]_ speaks of about 301 for one feature: a value of the closed
-    form. Two passes over the rows, batch by batch: ``O(n d)`` time, ``O(d bins)`` memory.
+    23 nats (``-log 1e-10``), so that the value of about 301 in Figure 2 of [1]_ is none of these.
+    Two passes over the rows, batch by batch: ``O(n d)`` time, ``O(d bins)`` memory.
 
     References
     ----------

@@ -185,7 +185,7 @@ def linear_separability(
         return _fitted(rows, is_image, fold == held, two)
 
     jobs = [(two, held) for two in (True, False) for held in range(-1, folds)]
-    with ThreadPoolExecutor(n_threads or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(n_threads or _processors()) as pool:
         found = list(pool.map(fitted, jobs))
     (two, *two_held), (whole, *whole_held) = found[: folds + 1], found[folds + 1 :]
     first, second = two.features
@@ -207,6 +207,13 @@ def linear_separability(
         folds=folds,
         seed=seed,
     )
+
+
+def _processors() -> int:
+    """Return how many the process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _drawn(
