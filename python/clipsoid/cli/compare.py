@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
 
     from clipsoid.cli.output import show
     from clipsoid.cli.progress import progress
+    from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import SmallSampleWarning
     from clipsoid.expressiveness import compare
     from clipsoid.store import open_store
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
     }
     rows = sum(store.count for store in candidates.values())
     # An ellipsoid is fitted already; rows are read to be fitted, and to be scored.
-    rows += 0 if hasattr(reference, "unit_mean") else 2 * reference.count
+    rows += 0 if isinstance(reference, Ellipsoid) else 2 * reference.count
     with progress("compare", rows, quiet=options.quiet) as tick, warnings.catch_warnings():
         # What it warns of is among the notes.
         warnings.simplefilter("ignore", SmallSampleWarning)
