@@ -9,6 +9,7 @@ True
 """
 
 from clipsoid._native import __version__
+from clipsoid.comparison import CandidateConformity, Comparison, ComparisonTest, ReferenceConformity
 from clipsoid.conformity import conformity
 from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
 from clipsoid.divergences import Divergence, divergence
@@ -20,15 +21,18 @@ from clipsoid.errors import (
     MismatchError,
     OutputError,
     ShapeError,
+    SmallSampleWarning,
     StoreError,
     UnavailableError,
 )
+from clipsoid.expressiveness import compare
 from clipsoid.false_negatives import (
     false_negatives,
     false_negatives_part,
     false_negatives_within,
     false_negatives_within_part,
 )
+from clipsoid.gap import ModalityGap, modality_gap
 from clipsoid.histogram import (
     SimilarityHistogram,
     SimilarityHistogramOptions,
@@ -36,6 +40,7 @@ from clipsoid.histogram import (
     similarity_histogram,
     similarity_histogram_part,
 )
+from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.retrieval import (
     RetrievalRanks,
@@ -53,13 +58,17 @@ from clipsoid.rivals import (
     RivalsPart,
     Spearman,
 )
+from clipsoid.separation import LinearSeparability, linear_separability
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
 
 __all__ = [
     "Calibration",
+    "CandidateConformity",
     "ClipsoidError",
+    "Comparison",
+    "ComparisonTest",
     "ContrastiveLoss",
     "DTypeError",
     "Divergence",
@@ -70,11 +79,14 @@ __all__ = [
     "FalseNegativesPart",
     "Invalid",
     "InvalidRowError",
+    "LinearSeparability",
     "LossSweep",
     "LossSweepPart",
     "MismatchError",
+    "ModalityGap",
     "Norms",
     "OutputError",
+    "ReferenceConformity",
     "RetrievalRanks",
     "RetrievalRanksOptions",
     "RetrievalRanksPart",
@@ -87,12 +99,15 @@ __all__ = [
     "SimilarityHistogram",
     "SimilarityHistogramOptions",
     "SimilarityHistogramPart",
+    "SmallSampleWarning",
     "Spearman",
     "Store",
     "StoreError",
+    "StrongestFeatures",
     "SweepOptions",
     "UnavailableError",
     "__version__",
+    "compare",
     "conformity",
     "contrastive_loss",
     "divergence",
@@ -101,11 +116,16 @@ __all__ = [
     "false_negatives_part",
     "false_negatives_within",
     "false_negatives_within_part",
+    "linear_separability",
     "loss_sweep",
     "loss_sweep_part",
+    "modality_gap",
     "open_store",
     "retrieval_ranks",
     "retrieval_ranks_part",
+    "separability",
     "similarity_histogram",
     "similarity_histogram_part",
+    "strongest_features",
+    "tags",
 ]

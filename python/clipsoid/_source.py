@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any, Literal, NoReturn, SupportsIndex
 
@@ -31,15 +31,19 @@ _POLICIES = '; the policy "skip" leaves invalid rows out, "null" gives them a nu
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A batch and where it lies: row `start` of `label`, an argument or a file."""
+    """A batch and where it lies: row `start` of `label`, an argument or a file.
+
+    `has_policies` says whether the caller offers a choice of what to do with an invalid row.
+    """
 
     label: str
     start: int
     batch: Batch
+    has_policies: bool = True
 
     def refuse(self, row: int, status: str, *, policies: bool = True) -> NoReturn:
         """Raise for row `row` of the batch; `policies` says whether there are any to name."""
-        problem = _PROBLEMS[status] + (_POLICIES if policies else "")
+        problem = _PROBLEMS[status] + (_POLICIES if policies and self.has_policies else "")
         error = InvalidRowError(f"{self.label}: row {self.start + row} {problem}")
         error.row, error.status = self.start + row, status
         raise error from None
@@ -85,6 +89,16 @@ class Source:
         """Raise unless there are `least` rows."""
         if self.count < least:
             raise ShapeError(f"{self.name}: found {self.count} rows, wanted {least} or more")
+
+    def without_policies(self) -> Source:
+        """Return the same rows for a call that refuses invalid ones: its messages offer nothing."""
+
+        def read() -> Iterator[Located]:
+            for located in self.read():
+                yield replace(located, has_policies=False)
+                del located
+
+        return replace(self, read=read)
 
 
 def as_source(x: Any, name: str = "x") -> Source:

@@ -1,4 +1,4 @@
-"""The exceptions of clipsoid.
+"""The exceptions of clipsoid, and its warnings.
 
 Every one derives from :class:`ClipsoidError` and, where a built-in exception says the same thing,
 from that one too, so ``except ValueError`` keeps working. The message names the argument or the
@@ -14,6 +14,7 @@ __all__ = [
     "MismatchError",
     "OutputError",
     "ShapeError",
+    "SmallSampleWarning",
     "StoreError",
     "UnavailableError",
 ]
@@ -66,3 +67,7 @@ class StoreError(ClipsoidError, ValueError):
 
 class OutputError(ClipsoidError, OSError):
     """An output could not be written; nothing partial was left in its place."""
+
+
+class SmallSampleWarning(UserWarning):
+    """A figure was made of so few rows that its interval and its p-value are rough."""

@@ -32,7 +32,7 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
     )
-    _add_dtype(parser)
+    add_dtype(parser)
     parser.add_argument(
         "--on-invalid",
         choices=("error", "skip", "null"),
@@ -57,10 +57,11 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}-key", metavar="NAME", help=f"the same of the {name}s, if it is another"
         )
-    _add_dtype(parser)
+    add_dtype(parser)
 
 
-def _add_dtype(parser: argparse.ArgumentParser) -> None:
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """Add the element type that is insisted on."""
     parser.add_argument(
         "--dtype",
         choices=("float16", "bfloat16", "float32", "float64"),
@@ -133,6 +134,14 @@ def natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
+
+
+def counting(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    value = natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return value
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -1,0 +1,243 @@
+"""What `compare` returns: candidates against a reference, the tests made, and a table of both."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsoid.divergences import Divergence
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Array = NDArray[np.float64]
+
+#: Of the conformities of a set, by the name of their column.
+QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+
+_DIVERGENCES = {
+    "kl_candidate_reference": "kl_pq",
+    "kl_reference_candidate": "kl_qp",
+    "js": "js",
+    "wasserstein": "wasserstein",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceConformity:
+    """The reference: its own conformities where its rows were given, else their mean alone.
+
+    Attributes
+    ----------
+    count : int
+        Rows.
+    mean : float
+        Mean conformity, each row left out of its own.
+    std : float or None
+        With ddof 1; None for an ellipsoid, as what follows.
+    quantiles : dict of str to float, or None
+        At 5, 25, 50, 75 and 95 %: `q05`, `q25`, `median`, `q75`, `q95`.
+    conformity : ndarray of float64 of shape (n,), or None
+    is_normalized : bool
+        Whether every norm lies within 1 +- 0.01.
+    """
+
+    count: int
+    mean: float
+    std: float | None
+    quantiles: dict[str, float] | None
+    is_normalized: bool
+    conformity: Array | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CandidateConformity:
+    """One candidate against the reference.
+
+    Attributes
+    ----------
+    name : str
+    order : int
+        Place by mean conformity: 1 is the most generic, the last the rarest. A statement about
+        typicality, not about better or worse.
+    count : int
+        Rows.
+    mean, std : float
+        Of the conformities; ddof 1.
+    quantiles : dict of str to float
+        As for `ReferenceConformity`.
+    shift : float
+        Mean minus that of the reference.
+    shift_low, shift_high : float or None
+        Interval of the shift: of Welch's t where the reference's rows were given, of a
+        one-sample t where they were not. None where nothing varies.
+    hedges_g : float or None
+        The shift in pooled standard deviations, corrected for small samples (Hedges' g); None
+        without the reference's rows.
+    divergence : Divergence or None
+        Of the candidate's conformities (`p`) from the reference's (`q`); None likewise.
+    p_value, p_corrected : float or None
+        Two-sided, of the test that the interval belongs to; as it is, and by Holm over all tests
+        of the comparison.
+    is_normalized : bool
+    conformity : ndarray of float64 of shape (n,)
+        Of each row, in [-1, 1].
+    """
+
+    name: str
+    order: int
+    count: int
+    mean: float
+    std: float
+    quantiles: dict[str, float]
+    shift: float
+    shift_low: float | None
+    shift_high: float | None
+    hedges_g: float | None
+    divergence: Divergence | None
+    p_value: float | None
+    p_corrected: float | None
+    is_normalized: bool
+    conformity: Array = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures by name, but for the conformities of the rows."""
+        apart = {
+            name: None if self.divergence is None else getattr(self.divergence, own)
+            for name, own in _DIVERGENCES.items()
+        }
+        return {
+            "order": self.order,
+            "name": self.name,
+            "count": self.count,
+            "mean": self.mean,
+            "std": self.std,
+            **self.quantiles,
+            "shift": self.shift,
+            "shift_low": self.shift_low,
+            "shift_high": self.shift_high,
+            "hedges_g": self.hedges_g,
+            **apart,
+            "p_value": self.p_value,
+            "p_corrected": self.p_corrected,
+            "is_normalized": self.is_normalized,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonTest:
+    """A two-sided t test of the difference between two mean conformities.
+
+    Attributes
+    ----------
+    kind : {"welch", "one-sample", "paired"}
+        Two sets of rows; one set against a mean that counts as known; the means of prompts that
+        two sets share.
+    first, second : str
+        Names of the candidates; "reference" for the reference.
+    count : int
+        Rows of the first, or prompts shared.
+    difference : float
+        First minus second.
+    low, high : float or None
+        Its interval, not corrected for the number of tests; None where nothing varies.
+    statistic, degrees_of_freedom, p_value : float or None
+    p_corrected : float or None
+        By Holm over all tests of the comparison.
+    """
+
+    kind: Literal["welch", "one-sample", "paired"]
+    first: str
+    second: str
+    count: int
+    difference: float
+    low: float | None
+    high: float | None
+    statistic: float | None
+    degrees_of_freedom: float | None
+    p_value: float | None
+    p_corrected: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Comparison:
+    """Candidates against a reference, the most generic first.
+
+    Attributes
+    ----------
+    reference : ReferenceConformity
+    candidates : dict of str to CandidateConformity
+        By name, in their order.
+    tests : tuple of ComparisonTest
+        All that were made: each candidate against the reference; then the paired ones.
+    level : float
+        Of the tests; intervals cover with a probability of 1 minus it.
+    bins : int
+        Of the histograms of the divergences.
+    notes : tuple of str
+        What to know before reading the figures: small samples, rows that are not independent,
+        normalised rows beside raw ones.
+    """
+
+    reference: ReferenceConformity
+    candidates: dict[str, CandidateConformity]
+    tests: tuple[ComparisonTest, ...]
+    level: float
+    bins: int
+    notes: tuple[str, ...]
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per candidate, in order: the figures of `CandidateConformity`.
+
+        Columns: `order`, `name`, `count`, `mean`, `std`, `q05`, `q25`, `median`, `q75`, `q95`,
+        `shift`, `shift_low`, `shift_high`, `hedges_g`, `kl_candidate_reference`,
+        `kl_reference_candidate`, `js`, `wasserstein`, `p_value`, `p_corrected`, `is_normalized`.
+        """
+        return _frame([candidate.to_dict() for candidate in self.candidates.values()])
+
+    @property
+    def tests_table(self) -> pl.DataFrame:
+        """One row per test: the fields of `ComparisonTest`."""
+        return _frame([test.to_dict() for test in self.tests])
+
+    def __repr__(self) -> str:
+        order = ", ".join(f"{c.name} {c.mean:.4f}" for c in self.candidates.values())
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return (
+            f"Comparison(reference {self.reference.mean:.4f}, {order}, {len(self.tests)} tests at "
+            f"level {self.level:g}{notes})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the conformities of the rows."""
+        names = ("count", "mean", "std", "quantiles", "is_normalized")
+        return {
+            "reference": {name: getattr(self.reference, name) for name in names},
+            "candidates": [candidate.to_dict() for candidate in self.candidates.values()],
+            "tests": [test.to_dict() for test in self.tests],
+            "level": self.level,
+            "bins": self.bins,
+            "notes": list(self.notes),
+        }
+
+
+#: Of the columns of both tables; the others are float64, and may be null throughout.
+_TYPES = {
+    **dict.fromkeys(("order", "count"), "Int64"),
+    **dict.fromkeys(("name", "kind", "first", "second"), "String"),
+    "is_normalized": "Boolean",
+}
+
+
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    import polars as pl
+
+    return pl.DataFrame(rows, {name: getattr(pl, _TYPES.get(name, "Float64")) for name in rows[0]})
