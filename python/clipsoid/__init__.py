@@ -9,6 +9,7 @@ True
 """
 
 from clipsoid._native import __version__
+from clipsoid.blur import BlurExperiment, BlurSample, blur_experiment
 from clipsoid.conformity import conformity
 from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
 from clipsoid.divergences import Divergence, divergence
@@ -24,6 +25,8 @@ from clipsoid.errors import (
     UnavailableError,
 )
 from clipsoid.histogram import SimilarityHistogram, similarity_histogram
+from clipsoid.interpolate import VslerpGrid, slerp, vslerp, vslerp_elementwise, vslerp_grid
+from clipsoid.nearest import NearestRows, nearest_rows
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.retrieval import RetrievalRanks, retrieval_ranks
 from clipsoid.rivals import (
@@ -35,9 +38,11 @@ from clipsoid.rivals import (
 )
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
-from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
+from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
 
 __all__ = [
+    "BlurExperiment",
+    "BlurSample",
     "Calibration",
     "ClipsoidError",
     "ContrastiveLoss",
@@ -51,6 +56,7 @@ __all__ = [
     "LossSweep",
     "LossSweepPart",
     "MismatchError",
+    "NearestRows",
     "Norms",
     "OutputError",
     "RetrievalRanks",
@@ -64,7 +70,9 @@ __all__ = [
     "StoreError",
     "SweepOptions",
     "UnavailableError",
+    "VslerpGrid",
     "__version__",
+    "blur_experiment",
     "conformity",
     "contrastive_loss",
     "divergence",
@@ -73,7 +81,13 @@ __all__ = [
     "false_negatives_within",
     "loss_sweep",
     "loss_sweep_part",
+    "nearest_rows",
     "open_store",
     "retrieval_ranks",
+    "shifted_sphere",
     "similarity_histogram",
+    "slerp",
+    "vslerp",
+    "vslerp_elementwise",
+    "vslerp_grid",
 ]

@@ -53,7 +53,7 @@ def gathered(source: Source) -> Gathered:
     if len(batches) == 1:
         return Gathered(batches[0], parts)
     dtype = _common_dtype(batch.dtype for batch in batches)
-    rows = np.concatenate([_widened(batch, dtype).rows for batch in batches])
+    rows = np.concatenate([widened(batch, dtype).rows for batch in batches])
     return Gathered(Batch(rows, dtype), parts)
 
 
@@ -61,7 +61,7 @@ def gathered_pair(x: Source, y: Source) -> tuple[Gathered, Gathered]:
     """All rows of each of two sources, in one element type."""
     pair = gathered(x), gathered(y)
     dtype = _common_dtype(one.dtype for one in pair)
-    left, right = (Gathered(_widened(one.batch, dtype), one.parts) for one in pair)
+    left, right = (Gathered(widened(one.batch, dtype), one.parts) for one in pair)
     return left, right
 
 
@@ -93,7 +93,7 @@ def _common_dtype(dtypes: Iterable[str]) -> str:
     return "float64" if "float64" in different else "float32"
 
 
-def _widened(batch: Batch, dtype: str) -> Batch:
+def widened(batch: Batch, dtype: str) -> Batch:
     """Convert exactly to a wider element type."""
     if batch.dtype == dtype:
         return batch

@@ -17,6 +17,7 @@ __all__ = [
     "conformity",
     "false_negatives",
     "false_negatives_within",
+    "nearest_rows",
     "off_diagonal_dominance",
     "pairwise_conformity",
     "populate",
@@ -148,6 +149,9 @@ def false_negatives(
 def false_negatives_within(
     x: NDArray[Any], dtype: str, k: int, threshold: float, n_threads: int | None
 ) -> _Found: ...
+def nearest_rows(
+    queries: _Vector, x: NDArray[Any], dtype: str, k: int, n_threads: int | None
+) -> tuple[_Counts, _Vector]: ...
 def similarity_histogram(
     x: NDArray[Any],
     y: NDArray[Any] | None,

@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from clipsoid.cli import demo, fit, info, merge, score, sweep
+from clipsoid.cli import demo, fit, info, merge, score, sweep, vslerp
 
-COMMANDS = (demo, info, fit, merge, score, sweep)
+COMMANDS = (demo, info, fit, merge, score, sweep, vslerp)
 
 EPILOG = """\
 exit codes:
