@@ -49,7 +49,8 @@ def vectors(x: Any, name: str) -> Vectors:
     """
     if isinstance(x, (list, tuple)):
         x = np.asarray(x, np.float64)
-    shape = tuple(x.shape) if hasattr(x, "shape") else ()
+    # A column, which has a shape but no number of dimensions, holds whole rows.
+    shape = tuple(x.shape) if hasattr(x, "ndim") else ()
     if hasattr(x, "ndim") and x.ndim != 2:
         if x.ndim == 0 or x.shape[-1] == 0:
             raise ShapeError(f"{name}: found shape {shape}; wanted (..., d) with d of 1 or more")
