@@ -242,7 +242,8 @@ def vslerp_grid(
         A set in which the rows nearest to each vector are found: what a decoder would draw,
         approximately, in pictures that exist.
     k : int, default=1
-        How many of them.
+        How many of them. Where `a` and `b` are rows of the set, they are mostly the nearest: of
+        three, one is another.
     n_threads, progress
         As for `nearest_rows`.
 
