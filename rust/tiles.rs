@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::math::aligned::Aligned;
 use crate::math::product::{Panels, Product, elementwise, micro_shape};
 use crate::pack::{Pack, ScaledRows, interleave};
-use crate::rows::Rows;
 use crate::schedule::{Context, collected, ordered};
 use crate::simd::{Isa, Kernel};
 use std::ops::Range;
@@ -92,17 +91,17 @@ pub enum Which {
 /// All blocks of rows, however many there are.
 pub const EVERY: Range<usize> = 0..usize::MAX;
 
-/// Runs `reduce` on each tile, and `merge` on its results in tile order.
-pub fn for_each_tile<E: Element, P: Send>(
-    left: ScaledRows<E>,
-    right: ScaledRows<E>,
+/// Runs `reduce` on each tile, and `merge` on its results in tile order. Both sides are multiplied in
+/// one arithmetic, whatever they are stored in.
+pub fn for_each_tile<L: Element, R: Element<Real = L::Real>, P: Send>(
+    left: ScaledRows<L>,
+    right: ScaledRows<R>,
     which: Which,
     context: &Context,
-    reduce: impl Fn(Place, &mut Tile<E::Real>) -> P + Sync,
+    reduce: impl Fn(Place, &mut Tile<L::Real>) -> P + Sync,
     mut merge: impl FnMut(Place, P) + Send,
 ) -> Result<(), Error> {
-    let blocks = |rows: Rows<E>| rows.count().div_ceil(SIDE);
-    let (height, width) = (blocks(left.rows), blocks(right.rows));
+    let (height, width) = (left.rows.count().div_ceil(SIDE), right.rows.count().div_ceil(SIDE));
     let (lines, symmetric) = match which {
         Which::All(lines) => (lines, false),
         Which::Upper(lines) => (lines, true),
@@ -118,10 +117,10 @@ pub fn for_each_tile<E: Element, P: Send>(
         }
     }
     let rows_of = |blocks: &Range<usize>, count: usize| blocks.start * SIDE..count.min(blocks.end * SIDE);
-    let map = |buffers: &mut Buffers<E::Real>, job: usize| {
+    let map = |buffers: &mut Buffers<L::Real>, job: usize| {
         let (strip, run) = &jobs[job];
         let mut parts = Vec::new();
-        let (mr, nr) = micro_shape::<E::Real>(context.level);
+        let (mr, nr) = micro_shape::<L::Real>(context.level);
         context.level.dispatch(Pack {
             source: left,
             range: rows_of(strip, left.rows.count()),
@@ -234,6 +233,7 @@ struct Buffers<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::Rows;
     use crate::testing::{data, everywhere};
     use half::f16;
 

@@ -9,6 +9,7 @@ True
 """
 
 from clipsoid._native import __version__
+from clipsoid.blur import BlurExperiment, BlurSample, blur_experiment
 from clipsoid.comparison import CandidateConformity, Comparison, ComparisonTest, ReferenceConformity
 from clipsoid.conformity import conformity
 from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
@@ -40,6 +41,8 @@ from clipsoid.histogram import (
     similarity_histogram,
     similarity_histogram_part,
 )
+from clipsoid.interpolate import VslerpGrid, slerp, vslerp, vslerp_elementwise, vslerp_grid
+from clipsoid.nearest import NearestRows, nearest_rows
 from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.retrieval import (
@@ -61,9 +64,11 @@ from clipsoid.rivals import (
 from clipsoid.separation import LinearSeparability, linear_separability
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
-from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
+from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
 
 __all__ = [
+    "BlurExperiment",
+    "BlurSample",
     "Calibration",
     "CandidateConformity",
     "ClipsoidError",
@@ -84,6 +89,7 @@ __all__ = [
     "LossSweepPart",
     "MismatchError",
     "ModalityGap",
+    "NearestRows",
     "Norms",
     "OutputError",
     "ReferenceConformity",
@@ -106,7 +112,9 @@ __all__ = [
     "StrongestFeatures",
     "SweepOptions",
     "UnavailableError",
+    "VslerpGrid",
     "__version__",
+    "blur_experiment",
     "compare",
     "conformity",
     "contrastive_loss",
@@ -120,12 +128,18 @@ __all__ = [
     "loss_sweep",
     "loss_sweep_part",
     "modality_gap",
+    "nearest_rows",
     "open_store",
     "retrieval_ranks",
     "retrieval_ranks_part",
     "separability",
+    "shifted_sphere",
     "similarity_histogram",
     "similarity_histogram_part",
+    "slerp",
     "strongest_features",
     "tags",
+    "vslerp",
+    "vslerp_elementwise",
+    "vslerp_grid",
 ]

@@ -18,6 +18,7 @@ __all__ = [
     "conformity",
     "false_negatives",
     "false_negatives_within",
+    "nearest_rows",
     "off_diagonal_dominance",
     "pairwise_conformity",
     "populate",
@@ -160,6 +161,9 @@ def false_negatives_within(
     blocks: _Blocks,
     n_threads: int | None,
 ) -> _Found: ...
+def nearest_rows(
+    queries: _Vector, x: NDArray[Any], dtype: str, k: int, n_threads: int | None
+) -> tuple[_Counts, _Vector]: ...
 def similarity_histogram(
     x: NDArray[Any],
     y: NDArray[Any] | None,

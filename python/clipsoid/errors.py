@@ -35,13 +35,15 @@ class DTypeError(ClipsoidError, TypeError):
 class InvalidRowError(ClipsoidError, ValueError):
     """A row is not finite, has zero norm or is missing, and the policy is ``"error"``.
 
+    Or nothing is left of it, or no arc leads from it to its partner.
+
     Attributes
     ----------
     row : int
         Its number in the array or file that the message names.
     status : str
         ``"non_finite"``, ``"zero_norm"`` or ``"missing"``; ``"vanishes"`` if moving the centre
-        leaves nothing of it.
+        leaves nothing of it; ``"opposite"`` if it is to be interpolated with its opposite.
     side : str
         Of two sets of rows, the one that the core found it in: ``"left"`` or ``"right"``.
     """

@@ -1,8 +1,9 @@
-"""Synthetic pairs with the geometry of raw CLIP embeddings, for demos and tests.
+"""Synthetic rows: pairs with the geometry of raw CLIP embeddings, and a sphere off its origin.
 
-One Gaussian per modality gives two shifted, tilted ellipsoids but not the paper's central
-claim, that the contrastive loss is least where the means already lie: that needs frequent
-things, which collect false negatives, to sit near the mean. So a row is drawn as ::
+`double_ellipsoid` is for demos and tests. One Gaussian per modality gives two shifted, tilted
+ellipsoids but not the paper's central claim, that the contrastive loss is least where the means
+already lie: that needs frequent things, which collect false negatives, to sit near the mean. So a
+row is drawn as ::
 
     x = mean + spread * (topic + typicality * common + (instance + uncertainty * noise) @ axes)
 
@@ -16,9 +17,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DoubleEllipsoid", "double_ellipsoid"]
+__all__ = ["DoubleEllipsoid", "double_ellipsoid", "shifted_sphere"]
 
 # Each pair of numbers is (image, text). |sigma| of the image shell is the paper's; it gives none
 # for text, so text takes the value that puts its norms, too, near 10.
@@ -147,6 +148,47 @@ def double_ellipsoid(n: int, *, dim: int = 512, seed: int = 0) -> DoubleEllipsoi
         rows = slice(start, start + CHUNK)
         _draw(rng, population, image[rows], text[rows], topic[rows])
     return DoubleEllipsoid(image, text, topic)
+
+
+def shifted_sphere(n: int, center: ArrayLike, *, seed: int = 0) -> NDArray[np.float64]:
+    """Draw normal vectors of variance 1 in each feature around a centre.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows, at least 1.
+    center : array_like of shape (dim,)
+        Their mean.
+    seed : int, default=0
+        Seed of the vectors; the same around every centre.
+
+    Returns
+    -------
+    ndarray of float64 of shape (n, dim)
+        In many dimensions nearly a sphere of radius ``sqrt(dim)`` around `center`.
+
+    Raises
+    ------
+    ValueError
+        If `n` is below 1, or `center` is no vector of finite numbers.
+
+    Notes
+    -----
+    The rows of a smaller `n` are the first rows of a larger one. ``O(n dim)`` time.
+
+    Examples
+    --------
+    >>> import clipsoid as cs
+    >>> cs.shifted_sphere(1000, [10.0, 5.0, 1.0], seed=0).mean(axis=0).round().tolist()
+    [10.0, 5.0, 1.0]
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    middle = np.asarray(center, np.float64)
+    if middle.ndim != 1 or len(middle) == 0 or not np.isfinite(middle).all():
+        raise ValueError(f"center must be a vector of finite numbers, got {center!r}")
+    rng = np.random.Generator(np.random.PCG64(seed))
+    return rng.standard_normal((n, len(middle))) + middle
 
 
 class _Population(NamedTuple):

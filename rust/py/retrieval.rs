@@ -1,9 +1,10 @@
-//! What is computed from the cosines of all pairs of rows: ranks, rivals, their distribution.
+//! What is computed from the cosines of all pairs of rows: ranks, rivals, the nearest, their
+//! distribution.
 
 use super::array::rows;
 use super::run::run;
 use crate::quadratic::false_negatives::{self as search, Rivals};
-use crate::quadratic::{histogram, ranks};
+use crate::quadratic::{histogram, nearest, ranks};
 use crate::rows::AnyRows;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArray};
 use pyo3::prelude::*;
@@ -20,9 +21,18 @@ fn integers(py: Python<'_>, counts: Vec<u64>) -> Integers<'_> {
 }
 
 fn found(py: Python<'_>, rivals: Rivals) -> Found<'_> {
+    let (number, similarity) = unzipped(py, rivals.best);
+    (integers(py, rivals.count), number, similarity)
+}
+
+/// Numbers and similarities, one list after the other.
+fn unzipped<'py>(
+    py: Python<'py>,
+    best: impl IntoIterator<Item = Vec<(f64, usize)>>,
+) -> (Integers<'py>, Floats<'py>) {
     let (similarity, number): (Vec<f64>, Vec<i64>) =
-        rivals.best.into_iter().flatten().map(|(similarity, number)| (similarity, number as i64)).unzip();
-    (integers(py, rivals.count), number.into_pyarray(py), similarity.into_pyarray(py))
+        best.into_iter().flatten().map(|(similarity, number)| (similarity, number as i64)).unzip();
+    (number.into_pyarray(py), similarity.into_pyarray(py))
 }
 
 /// Elements visited when each row meets each.
@@ -94,6 +104,23 @@ pub fn false_negatives_within<'py>(
         search::false_negatives_within(x, k, threshold, blocks.0..blocks.1, context)
     })?;
     Ok(found(py, rivals))
+}
+
+/// Numbers and similarities of the `k` rows of `x` that are nearest to each query, query after query.
+#[pyfunction]
+#[pyo3(signature = (queries, x, dtype, k, n_threads))]
+pub fn nearest_rows<'py>(
+    py: Python<'py>,
+    queries: &Bound<'py, PyUntypedArray>,
+    x: &Bound<'py, PyUntypedArray>,
+    dtype: &str,
+    k: usize,
+    n_threads: Option<usize>,
+) -> PyResult<(Integers<'py>, Floats<'py>)> {
+    // SAFETY: both arrays are borrowed for the whole call.
+    let (queries, x) = unsafe { (rows(queries, "float64")?, rows(x, dtype)?) };
+    let best = run(py, n_threads, cost(queries, x), |context| nearest::nearest(queries, x, k, context))?;
+    Ok(unzipped(py, best))
 }
 
 /// `(counts, below, above)` of the cosines of `x` with `y`, or of the pairs within `x`, where the first

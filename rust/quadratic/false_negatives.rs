@@ -103,12 +103,12 @@ fn search<E: Element>(
     for_each_tile(left, right, which, context, reduce, |_, ()| ())
 }
 
-fn lock<T>(block: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(block: &Mutex<T>) -> MutexGuard<'_, T> {
     block.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a block of rows has found so far.
-struct Block<T> {
+pub(super) struct Block<T> {
     /// A rival is greater than this.
     bars: Vec<T>,
     /// One of the best `k` so far is greater than this: the bar, until there are `k`.
@@ -119,7 +119,7 @@ struct Block<T> {
 }
 
 /// Blocks of rows with a bar for each row, where nothing has been found.
-fn blocks<T: Real>(bars: &[f64], k: usize) -> Vec<Mutex<Block<T>>> {
+pub(super) fn blocks<T: Real>(bars: &[f64], k: usize) -> Vec<Mutex<Block<T>>> {
     let block = |bars: &[f64]| {
         let count = bars.len();
         // Up to a whole block, so that bars are read in whole registers.
@@ -148,7 +148,7 @@ impl<T: Real> Block<T> {
     }
 }
 
-fn rivals<T: Real>(blocks: Vec<Mutex<Block<T>>>, partner: Vec<f64>) -> Rivals {
+pub(super) fn rivals<T: Real>(blocks: Vec<Mutex<Block<T>>>, partner: Vec<f64>) -> Rivals {
     let mut found = Rivals { partner, count: Vec::new(), best: Vec::new() };
     for block in blocks {
         let block = block.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -160,9 +160,9 @@ fn rivals<T: Real>(blocks: Vec<Mutex<Block<T>>>, partner: Vec<f64>) -> Rivals {
 }
 
 /// Searches the columns of a tile for its right rows.
-struct SearchRight<'a, 'b, T> {
-    tile: &'a mut Tile<'b, T>,
-    block: &'a mut Block<T>,
+pub(super) struct SearchRight<'a, 'b, T> {
+    pub(super) tile: &'a mut Tile<'b, T>,
+    pub(super) block: &'a mut Block<T>,
 }
 
 impl<T: Real> Kernel for SearchRight<'_, '_, T> {

@@ -7,6 +7,7 @@ pub mod conformity;
 pub mod false_negatives;
 pub mod histogram;
 pub mod modality;
+pub mod nearest;
 pub mod partners;
 pub mod ranks;
 pub mod sweep;

@@ -229,7 +229,9 @@ X = cloud(20, 4)
 def test_bad_rows(call: Any) -> None:
     with pytest.raises(cs.ShapeError, match=r"^text: found 1 rows, wanted 2 or more$"):
         call(X, X[:1])
-    with pytest.raises(cs.MismatchError, match=r"^image has 4 features, text has 3; wanted the same$"):
+    with pytest.raises(
+        cs.MismatchError, match=r"^image has 4 features, text has 3; wanted the same$"
+    ):
         call(X, X[:, :3])
     bad = X.copy()
     bad[7, 2] = np.nan

@@ -129,7 +129,9 @@ def test_bad_input() -> None:
         cs.linear_separability(X, X[:4])
     with pytest.raises(cs.ShapeError, match=r"^image: found 1 feature, wanted 2 or more"):
         cs.linear_separability(X[:, :1], X[:, :1])
-    with pytest.raises(cs.MismatchError, match=r"^text: the rows have 3 features, image has 4"):
+    with pytest.raises(
+        cs.MismatchError, match=r"^image has 4 features, text has 3; wanted the same"
+    ):
         cs.linear_separability(X, X[:, :3])
     with pytest.raises(ValueError, match=r"^n_threads=0; wanted"):
         cs.linear_separability(X, X, n_threads=0)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clipsoid.store import Store
 
 MAX_THREADS = 4096
+
+#: Most numbers of START:STOP:COUNT: a sweep takes 50 to 70 bytes for each of them and pair.
+MAX_NUMBERS = 100_000
 
 PATH_HELP = (
     "embeddings: .npy, .npz, .parquet or .safetensors files, a folder of them, or a quoted "
@@ -26,13 +31,18 @@ def command(commands: Any, name: str, run: Any, summary: str) -> argparse.Argume
     return parser
 
 
-def add_rows(parser: argparse.ArgumentParser) -> None:
-    """Add what is said about rows to be read."""
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Add what is said about a set of which every row is to be read."""
     parser.add_argument("path", metavar="PATH", nargs="+", help=PATH_HELP)
     parser.add_argument(
         "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
     )
     add_dtype(parser)
+
+
+def add_rows(parser: argparse.ArgumentParser) -> None:
+    """Add what is said about rows to be read, all or some."""
+    add_set(parser)
     parser.add_argument(
         "--on-invalid",
         choices=("error", "skip", "null"),
@@ -142,6 +152,38 @@ def counting(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return value
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Read ``START:STOP:COUNT`` or numbers with commas between them.
+
+    In decimals, so that 0 and -0.1 are on the grid if they are on paper.
+    """
+    try:
+        if ":" in text:
+            start, stop, count = text.split(":")
+            ends, steps = (Decimal(start), Decimal(stop)), int(count) - 1
+            if not 1 <= steps < MAX_NUMBERS:
+                raise argparse.ArgumentTypeError(
+                    f"{text!r}: COUNT is {count}; wanted 2 to {MAX_NUMBERS}"
+                )
+            grid = [ends[0] + (ends[1] - ends[0]) * i / steps for i in range(steps + 1)]
+        else:
+            grid = [Decimal(number) for number in text.split(",")]
+        found = tuple(map(float, grid))
+    except (ArithmeticError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither START:STOP:COUNT nor numbers with commas between them"
+        ) from None
+    for number in found:
+        if not math.isfinite(number):
+            raise argparse.ArgumentTypeError(f"{text!r}: {number} is not a finite number")
+    return found
+
+
+def take_negative_lists(parser: argparse.ArgumentParser) -> None:
+    """Let lists that begin with a minus sign be values, as argparse lets numbers, not options."""
+    parser._negative_number_matcher = re.compile(r"-\.?\d")
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +20,6 @@ VERSION = 1
 CSV_HEAD = b"alpha,alignment,uniformity,loss,loss_image_to_text,"
 
 TABLE_SUFFIXES = (".parquet", ".csv")
-
-#: Most alphas of START:STOP:COUNT; memory grows by 50 to 70 bytes for each of them and pair.
-MAX_ALPHAS = 100_000
 
 #: Rows of the table on a terminal, about.
 SHOWN = 11
@@ -47,7 +42,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--alphas",
-        type=_alphas,
+        type=shared.numbers,
         metavar="LIST",
         help="multiples of the mean to take away: START:STOP:COUNT, or numbers with commas "
         "between them (default: -1:1:41)",
@@ -69,9 +64,7 @@ def add_parser(commands: Any) -> None:
         "default), or at each alpha",
     )
     shared.add_common(parser)
-    # argparse takes values that begin with a minus sign for options, numbers excepted: a list of
-    # alphas is to be one, too.
-    parser._negative_number_matcher = re.compile(r"-\.?\d")
+    shared.take_negative_lists(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -147,33 +140,6 @@ def _target(text: str) -> Path:
             "chart"
         )
     return path
-
-
-def _alphas(text: str) -> tuple[float, ...]:
-    """Read ``START:STOP:COUNT`` or numbers with commas between them.
-
-    In decimals, so that 0 and -0.1 are on the grid if they are on paper.
-    """
-    try:
-        if ":" in text:
-            start, stop, count = text.split(":")
-            ends, steps = (Decimal(start), Decimal(stop)), int(count) - 1
-            if not 1 <= steps < MAX_ALPHAS:
-                raise argparse.ArgumentTypeError(
-                    f"{text!r}: COUNT is {count}; wanted 2 to {MAX_ALPHAS}"
-                )
-            grid = [ends[0] + (ends[1] - ends[0]) * i / steps for i in range(steps + 1)]
-        else:
-            grid = [Decimal(number) for number in text.split(",")]
-        alphas = tuple(map(float, grid))
-    except (ArithmeticError, ValueError):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither START:STOP:COUNT nor numbers with commas between them"
-        ) from None
-    for alpha in alphas:
-        if not abs(alpha) < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r}: {alpha} is not a finite number")
-    return alphas
 
 
 def _check_targets(options: argparse.Namespace) -> None:
