@@ -24,6 +24,7 @@ from clipsoid.errors import (
     UnavailableError,
 )
 from clipsoid.histogram import SimilarityHistogram, similarity_histogram
+from clipsoid.normality import Normality
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.retrieval import RetrievalRanks, retrieval_ranks
 from clipsoid.rivals import (
@@ -36,6 +37,7 @@ from clipsoid.rivals import (
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
+from clipsoid.whitening import Whitening
 
 __all__ = [
     "Calibration",
@@ -51,6 +53,7 @@ __all__ = [
     "LossSweep",
     "LossSweepPart",
     "MismatchError",
+    "Normality",
     "Norms",
     "OutputError",
     "RetrievalRanks",
@@ -64,6 +67,7 @@ __all__ = [
     "StoreError",
     "SweepOptions",
     "UnavailableError",
+    "Whitening",
     "__version__",
     "conformity",
     "contrastive_loss",
