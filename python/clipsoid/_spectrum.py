@@ -21,6 +21,9 @@ Kind = Literal["zca", "pca", "cholesky"]
 #: Accuracy of the entries of a covariance of float32 products, relative to ``sqrt(C_ii C_jj)``.
 SINGLE = 1e-6
 
+#: Eigenvalues are told from rounding where they exceed the most negative one so many times.
+NEGATIVE = 10.0
+
 #: Scatters of the same rows, summed in two ways, agree to this: ten times `SINGLE`.
 SAME_ROWS = 1e-5
 
@@ -80,7 +83,9 @@ def spectrum_of(
     tolerance = dim * float(np.finfo(np.float64).eps)
     noise = SINGLE if _of_single_products(e) else 0.0
     limits = noise * (axes**2 * np.diag(covariance)[:, None]).sum(axis=0)
-    limits = np.maximum(limits, tolerance * values[0])
+    # A covariance has no negative eigenvalue: the most negative one shows what rounding has made
+    # of those that are zero.
+    limits = np.maximum(limits, max(tolerance * values[0], -NEGATIVE * found[-1]))
     floored = 0
     if shrinkage is not None:
         if shrinkage == "ledoit-wolf":

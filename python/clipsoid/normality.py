@@ -132,9 +132,9 @@ def anderson_darling(z: Array) -> Array:
 
     n = len(z)
     y = np.sort((z - z.mean(axis=0)) / z.std(axis=0, ddof=1), axis=0)
-    weights = np.arange(1, 2 * n, 2) / n
+    weights = np.arange(1, 2 * n, 2)[:, None] / n
     # log F(y_i) + log(1 - F(y_{n + 1 - i})), weighted by 2 i - 1.
-    return np.asarray(-n - weights @ (log_ndtr(y) + log_ndtr(-y)[::-1]))
+    return np.asarray(-n - (weights * (log_ndtr(y) + log_ndtr(-y)[::-1])).sum(axis=0))
 
 
 def anderson_darling_p(a2: Array, n: int) -> Array:
