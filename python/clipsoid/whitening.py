@@ -125,7 +125,8 @@ class Whitening(Whitened):
             In [0, 1]: the covariance becomes ``(1 - s) C + s (tr C / d) I``. "ledoit-wolf"
             estimates the best s, and reads `rows`, once more, for it.
         rank : int, optional
-            Keep this many directions, the widest. Only one of `floor`, `shrinkage` and `rank`.
+            Keep this many directions, the widest. At most one of ``floor``, ``shrinkage`` and
+            ``rank`` can be given.
         rows : array, tensor, column, path or store of shape (n, d), optional
             The rows that the ellipsoid was fitted on; for "ledoit-wolf" only.
         n_threads : int, optional
@@ -139,7 +140,7 @@ class Whitening(Whitened):
         ------
         UnavailableError
             If the ellipsoid has no covariance or does not vary, if it has fewer directions than
-            `rank`, or fewer than "cholesky" needs.
+            ``rank``, or fewer than "cholesky" needs.
         MismatchError
             If `rows` are others than those of the ellipsoid.
         ValueError
@@ -147,8 +148,8 @@ class Whitening(Whitened):
 
         Notes
         -----
-        Eigenvalues in float64, by LAPACK; ``O(d^3)`` time. Without `floor` and `shrinkage`, the
-        eigenvalues that are rounding are dropped: see `tolerance` and `noise`; also those up to
+        Eigenvalues in float64, by LAPACK; ``O(d^3)`` time. Without ``floor`` and ``shrinkage``, the
+        eigenvalues that are rounding are dropped: see ``tolerance`` and ``noise``; also those up to
         ten times the most negative one, and those beyond ``count - 1``, of which a covariance
         has no more. No noise is ever added. float32 products cannot tell the least directions of
         embeddings from their rounding: an ellipsoid fitted with ``precision="float64"`` can.
@@ -194,7 +195,7 @@ class Whitening(Whitened):
 
     @property
     def condition(self) -> float:
-        """The greatest over the least of `variances`."""
+        """The greatest over the least of ``variances``."""
         return float(self.variances[0] / self.variances[-1])
 
     def to_dict(self) -> dict[str, Any]:

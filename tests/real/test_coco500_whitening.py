@@ -133,7 +133,7 @@ def test_normal_rows_are_found_normal(law: Law) -> None:
 
 
 def test_the_widest_axes_of_real_rows_are_not_normal(rows: np.ndarray) -> None:
-    # They are those of topics. Of 20 normal coordinates, 13 or fewer pass once in 10^5 cases.
+    # They are those of topics. Of 20 normal coordinates, 13 or fewer pass once in 30,000 cases.
     e = cs.Ellipsoid.fit(rows)
     real = cs.Whitening.from_ellipsoid(e, kind="pca", rank=20).normality(rows)
     assert real.anderson_darling_fraction <= 13 / 20
