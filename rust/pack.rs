@@ -1,6 +1,7 @@
 //! Rows on their way into the tile product: widened, scaled and packed into panels.
 
 use crate::element::{Element, Real};
+use crate::math::dots::ahead;
 use crate::math::product::Panels;
 use crate::rows::Rows;
 use crate::simd::{Isa, Kernel};
@@ -111,6 +112,42 @@ unsafe fn widen_scaled<I: Isa, E: Element>(isa: I, row: *const E, scale: f64, wi
         } else {
             E::Real::from_f64(x.to_f64() * scale)
         };
+    }
+}
+
+/// `into[k] = (row[k] - centre[k]) * scale[k]`, in float64, rounded to `T`. The cache line `distance`
+/// elements further on is asked for meanwhile.
+///
+/// # Safety
+/// `row` is readable for as many elements as `centre` has, and the caller runs under `I`.
+#[inline(always)]
+pub unsafe fn deviations<I: Isa, E: Element, T: Real>(
+    isa: I,
+    row: *const E,
+    centre: &[f64],
+    scale: &[f64],
+    distance: usize,
+    into: &mut [T],
+) {
+    let dim = centre.len();
+    assert!(scale.len() == dim && into.len() >= dim);
+    let body = dim - dim % I::LANES_F64;
+    let mut k = 0;
+    while k < body {
+        ahead::<I, E>(isa, row, k, distance);
+        // SAFETY: k + LANES_F64 <= dim, and the vectors have at least `dim`.
+        unsafe {
+            let x = E::load_f64(isa, row.add(k));
+            let x = isa.sub_f64(x, isa.load_f64(centre[k..].as_ptr()));
+            let x = isa.mul_f64(x, isa.load_f64(scale[k..].as_ptr()));
+            T::store_f64(isa, into[k..].as_mut_ptr(), x);
+        }
+        k += I::LANES_F64;
+    }
+    for k in body..dim {
+        // SAFETY: k < dim.
+        let x = unsafe { row.add(k).read_unaligned() }.to_f64();
+        into[k] = T::from_f64((x - centre[k]) * scale[k]);
     }
 }
 

@@ -43,6 +43,7 @@ from clipsoid.histogram import (
 )
 from clipsoid.interpolate import VslerpGrid, slerp, vslerp, vslerp_elementwise, vslerp_grid
 from clipsoid.nearest import NearestRows, nearest_rows
+from clipsoid.normality import Normality
 from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.retrieval import (
@@ -65,6 +66,7 @@ from clipsoid.separation import LinearSeparability, linear_separability
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
+from clipsoid.whitening import Whitening
 
 __all__ = [
     "BlurExperiment",
@@ -90,6 +92,7 @@ __all__ = [
     "MismatchError",
     "ModalityGap",
     "NearestRows",
+    "Normality",
     "Norms",
     "OutputError",
     "ReferenceConformity",
@@ -113,6 +116,7 @@ __all__ = [
     "SweepOptions",
     "UnavailableError",
     "VslerpGrid",
+    "Whitening",
     "__version__",
     "blur_experiment",
     "compare",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,28 +96,9 @@ def read_ellipsoid(cls: type[E], path: str | os.PathLike[str]) -> E:
 
 def from_bytes(cls: type[E], contents: bytes) -> E:
     """Return the ellipsoid that `to_bytes` was given."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        tensors = load(contents)
-        # The library gives no access to the header of bytes; its layout is 8 bytes of length, then
-        # JSON, both of which `load` has just validated.
-        length = int.from_bytes(contents[:8], "little")
-        metadata = json.loads(contents[8 : 8 + length]).get("__metadata__", {})
-        made = json.loads(metadata["clipsoid"])
-    except (SafetensorError, KeyError, ValueError, RecursionError):
-        raise StoreError("is not an ellipsoid file, or is damaged") from None
-    if not isinstance(made, dict):
-        raise StoreError("is not an ellipsoid file, or is damaged")
-    found = made.get("format"), made.get("format_version")
-    if found != (FORMAT, VERSION):
-        raise StoreError(
-            f"is of format {found[0]!r} version {found[1]!r}; "
-            f"this clipsoid ({_native.__version__}) reads {FORMAT!r} version {VERSION}"
-        )
-    _check_metadata(made)
-    _check_tensors(tensors, made["dim"], made["covariance"])
+    made, tensors = unpacked(contents, FORMAT, VERSION, "an ellipsoid")
+    check_fields(made, _FIELDS)
+    check_tensors(tensors, _shapes(made["dim"], made["covariance"]))
     scatter = tensors.get("scatter")
     state: Any = {
         **{name: made[name] for name in _COUNTS},
@@ -142,62 +123,44 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
     return e
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**63
+def unpacked(
+    contents: bytes, wanted: str, version: int, what: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the tensors of a file of a format of ours, unchecked but for that."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(contents)
+        # The library gives no access to the header of bytes; its layout is 8 bytes of length, then
+        # JSON, both of which `load` has just validated.
+        length = int.from_bytes(contents[:8], "little")
+        metadata = json.loads(contents[8 : 8 + length]).get("__metadata__", {})
+        made = json.loads(metadata["clipsoid"])
+    except (SafetensorError, KeyError, ValueError, RecursionError):
+        raise StoreError(f"is not {what} file, or is damaged") from None
+    if not isinstance(made, dict):
+        raise StoreError(f"is not {what} file, or is damaged")
+    found = made.get("format"), made.get("format_version")
+    if found != (wanted, version):
+        raise StoreError(
+            f"is of format {found[0]!r} version {found[1]!r}; "
+            f"this clipsoid ({_native.__version__}) reads {wanted!r} version {version}"
+        )
+    return made, tensors
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_list_of_text(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_calibration(value: Any) -> bool:
-    kinds: dict[str, Callable[[Any], bool]] = dict.fromkeys(
-        ("slope", "intercept", "pearson", "inverse_slope", "inverse_intercept"), _is_number
-    )
-    kinds |= {"count": _is_count, "member": lambda member: isinstance(member, bool)}
-    return (
-        isinstance(value, dict)
-        and value.keys() == kinds.keys()
-        and all(is_kind(value[name]) for name, is_kind in kinds.items())
-    )
-
-
-#: What each field of the header has to be.
-_FIELDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys((*_COUNTS, "missing", "rows_of_inputs"), _is_count),
-    **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), _is_list_of_text),
-    "covariance": lambda covariance: isinstance(covariance, bool),
-    "dim": lambda dim: _is_count(dim) and dim > 0,
-    "precision": lambda precision: precision in ("auto", "float64"),
-    "encoder": lambda encoder: encoder is None or _is_text(encoder),
-    "temperature": lambda t: t is None or (_is_number(t) and t > 0),
-    "calibration": lambda value: value is None or _is_calibration(value),
-}
-
-
-def _check_metadata(made: dict[str, Any]) -> None:
-    for name, is_kind in _FIELDS.items():
+def check_fields(made: dict[str, Any], fields: Mapping[str, Callable[[Any], bool]]) -> None:
+    """Raise unless the header has each field, of its kind."""
+    for name, is_kind in fields.items():
         if name not in made:
             raise StoreError(f"is damaged: its header has no {name!r}")
         if not is_kind(made[name]):
             raise StoreError(f"is damaged: {name!r} in its header is {made[name]!r}")
 
 
-def _check_tensors(tensors: dict[str, Any], dim: int, covariance: bool) -> None:
-    shapes: dict[str, tuple[int, ...]] = {
-        **dict.fromkeys(_VECTORS, (dim,)),
-        "norms": (len(_NORMS),),
-    }
-    if covariance:
-        shapes["scatter"] = (dim, dim)
+def check_tensors(tensors: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise unless there are these float64 tensors."""
     for name, shape in shapes.items():
         if name not in tensors:
             raise StoreError(f"is damaged: it has no tensor {name!r}")
@@ -207,3 +170,58 @@ def _check_tensors(tensors: dict[str, Any], dim: int, covariance: bool) -> None:
                 f"is damaged: tensor {name!r} is {found.dtype} of shape {found.shape}; "
                 f"wanted float64 of shape {shape}"
             )
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value of the header is a count."""
+    return type(value) is int and 0 <= value < 2**63
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value of the header is a number."""
+    return type(value) in (int, float)
+
+
+def is_text(value: Any) -> bool:
+    """Return whether a value of the header is a text."""
+    return isinstance(value, str)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def _is_calibration(value: Any) -> bool:
+    kinds: dict[str, Callable[[Any], bool]] = dict.fromkeys(
+        ("slope", "intercept", "pearson", "inverse_slope", "inverse_intercept"), is_number
+    )
+    kinds |= {"count": is_count, "member": lambda member: isinstance(member, bool)}
+    return (
+        isinstance(value, dict)
+        and value.keys() == kinds.keys()
+        and all(is_kind(value[name]) for name, is_kind in kinds.items())
+    )
+
+
+#: What each field of the header has to be.
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys((*_COUNTS, "missing", "rows_of_inputs"), is_count),
+    **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), _is_list_of_text),
+    "covariance": lambda covariance: isinstance(covariance, bool),
+    "dim": lambda dim: is_count(dim) and dim > 0,
+    "precision": lambda precision: precision in ("auto", "float64"),
+    "encoder": lambda encoder: encoder is None or is_text(encoder),
+    "temperature": lambda t: t is None or (is_number(t) and t > 0),
+    "calibration": lambda value: value is None or _is_calibration(value),
+}
+
+
+def _shapes(dim: int, covariance: bool) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors."""
+    shapes: dict[str, tuple[int, ...]] = {
+        **dict.fromkeys(_VECTORS, (dim,)),
+        "norms": (len(_NORMS),),
+    }
+    if covariance:
+        shapes["scatter"] = (dim, dim)
+    return shapes

@@ -14,8 +14,11 @@ __all__ = [
     "Regression",
     "Shell",
     "__version__",
+    "affine",
+    "affine_squares",
     "arrow_column",
     "conformity",
+    "distances",
     "false_negatives",
     "false_negatives_within",
     "nearest_rows",
@@ -136,6 +139,26 @@ def pairwise_conformity(
     array: NDArray[Any], dtype: str, skip_invalid: bool, n_threads: int | None
 ) -> tuple[_Vector, _Codes]: ...
 def off_diagonal_dominance(covariance: _Vector, count: int) -> tuple[_Vector, _Vector]: ...
+def distances(
+    array: NDArray[Any], dtype: str, mean: _Vector, n_threads: int | None
+) -> tuple[_Vector, _Codes]: ...
+def affine(
+    array: NDArray[Any],
+    dtype: str,
+    centre: _Vector,
+    matrix: _Vector,
+    offset: _Vector | None,
+    out: NDArray[Any],
+    n_threads: int | None,
+) -> _Codes: ...
+def affine_squares(
+    array: NDArray[Any],
+    dtype: str,
+    centre: _Vector,
+    matrix: _Vector,
+    float64: bool,
+    n_threads: int | None,
+) -> tuple[_Vector, _Codes]: ...
 def retrieval_counts(
     image: NDArray[Any],
     text: NDArray[Any],

@@ -38,7 +38,7 @@ def mark_missing(located: Located, status: NDArray[np.uint8]) -> None:
         status[located.batch.missing] = Scores.STATUS.index("missing")
 
 
-def _measured(
+def measured(
     source: Source, on_invalid: OnInvalid, measure: Callable[[Batch], tuple[NDArray[Any], ...]]
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Measure each batch: arrays of one entry per row, the last of them the status."""
@@ -63,7 +63,7 @@ def score_batches(
     """Score every row of `source`; with ``"skip"``, invalid rows are left out."""
     count, mean, unit_mean = reference.count, reference.mean, reference.unit_mean
     member, start = reference.member, 0
-    for conformity, cosine, norm, status in _measured(
+    for conformity, cosine, norm, status in measured(
         source,
         on_invalid,
         lambda b: _native.score(b.rows, b.dtype, count, mean, unit_mean, member, n_threads),
@@ -85,7 +85,7 @@ def conformity_batches(
 ) -> Iterator[NDArray[np.float64]]:
     """Conformity alone of every row: less arithmetic, and a quarter of the memory of all scores."""
     count, unit_mean, member = reference.count, reference.unit_mean, reference.member
-    for values, status in _measured(
+    for values, status in measured(
         source,
         on_invalid,
         lambda b: _native.conformity(b.rows, b.dtype, count, unit_mean, member, n_threads),

@@ -17,8 +17,8 @@
 use super::sums::Sums;
 use crate::element::{Element, Real};
 use crate::math::aligned::Aligned;
-use crate::math::dots::ahead;
 use crate::math::product::Panels;
+use crate::pack::deviations;
 use crate::rows::Rows;
 use crate::simd::{Isa, Kernel, Level};
 use std::sync::{Mutex, PoisonError};
@@ -248,26 +248,10 @@ impl<T: Real> Workspace<'_, T> {
         self.left.reshape(dim, chunk.len(), mr);
         self.right.reshape(dim, chunk.len(), nr);
         self.deviations.reshape(dim.next_multiple_of(mr).max(dim.next_multiple_of(nr)));
-        let body = dim - dim % I::LANES_F64;
         for (depth, &i) in chunk.iter().enumerate() {
             let row = rows.row(i, scratch);
-            let mut k = 0;
-            while k < body {
-                ahead::<I, E>(isa, row, k, AHEAD * dim);
-                // SAFETY: k + LANES_F64 <= dim, and the vectors have at least `dim`.
-                unsafe {
-                    let x = E::load_f64(isa, row.add(k));
-                    let x = isa.sub_f64(x, isa.load_f64(mean[k..].as_ptr()));
-                    let x = isa.mul_add_f64(x, isa.load_f64(scale[k..].as_ptr()), isa.zero_f64());
-                    T::store_f64(isa, self.deviations[k..].as_mut_ptr(), x);
-                }
-                k += I::LANES_F64;
-            }
-            for k in body..dim {
-                // SAFETY: k < dim.
-                let x = unsafe { row.add(k).read_unaligned() }.to_f64();
-                self.deviations[k] = T::from_f64((x - mean[k]) * scale[k]);
-            }
+            // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+            unsafe { deviations::<I, E, T>(isa, row, mean, scale, AHEAD * dim, &mut self.deviations) };
             spread(&self.deviations, &mut self.left, depth, mr);
             spread(&self.deviations, &mut self.right, depth, nr);
         }

@@ -1,4 +1,5 @@
-//! What passes over rows give, at `O(d)` or `O(d^2)` memory: moments, conformity, shell, regression.
+//! What passes over rows give, at `O(d)` or `O(d^2)` memory: moments, conformity, shell, regression,
+//! whitening.
 //!
 //! Everything fitted here has a `merge`, so that shards can be fitted apart.
 
@@ -10,4 +11,5 @@ pub mod score;
 pub mod shell;
 pub mod stats;
 pub mod sums;
+pub mod transform;
 pub mod unit;

@@ -53,6 +53,26 @@ pub fn add_distances(
     Ok(())
 }
 
+/// `|x_j - m|` of every row, NaN for a row that has no direction, and which those are.
+pub fn distances(rows: AnyRows, mean: &[f64], context: &Context) -> Result<(Vec<f64>, Vec<Status>), Error> {
+    if rows.dim() != mean.len() {
+        return Err(Error::Dimension { what: "rows", found: rows.dim(), expected: mean.len() });
+    }
+    let (mut values, mut status) = (Vec::with_capacity(rows.count()), Vec::with_capacity(rows.count()));
+    with_rows!(rows, rows => for_each_block(
+        rows,
+        context,
+        || rows.scratch(GROUP),
+        |scratch, _, rows| Ok(context.level.dispatch(Distances { rows, scratch, mean })),
+        |radii| {
+            values.extend(radii.iter().map(|radius| radius.unwrap_or(f64::NAN)));
+            status.extend(radii.into_iter().map(|radius| radius.err().unwrap_or(Status::Ok)));
+            Ok(())
+        },
+    ))?;
+    Ok((values, status))
+}
+
 /// A distance, or why there is none.
 type Radius = Result<f64, Status>;
 

@@ -13,6 +13,7 @@ mod retrieval;
 mod rows;
 mod run;
 mod sweep;
+mod transform;
 
 use pyo3::prelude::*;
 
@@ -29,6 +30,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rows::conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::pairwise_conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::off_diagonal_dominance, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::distances, module)?)?;
+    module.add_function(wrap_pyfunction!(transform::affine, module)?)?;
+    module.add_function(wrap_pyfunction!(transform::affine_squares, module)?)?;
     module.add_function(wrap_pyfunction!(retrieval::retrieval_counts, module)?)?;
     module.add_function(wrap_pyfunction!(retrieval::false_negatives, module)?)?;
     module.add_function(wrap_pyfunction!(retrieval::false_negatives_within, module)?)?;

@@ -14,15 +14,15 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
-type Vector<'py> = Bound<'py, PyArray1<f64>>;
-type Codes<'py> = Bound<'py, PyArray1<u8>>;
+pub type Vector<'py> = Bound<'py, PyArray1<f64>>;
+pub type Codes<'py> = Bound<'py, PyArray1<u8>>;
 
 /// What the core does with invalid rows.
 pub fn policy(skip_invalid: bool) -> OnInvalid {
     if skip_invalid { OnInvalid::Skip } else { OnInvalid::Error }
 }
 
-fn codes<'py>(py: Python<'py>, status: Vec<Status>) -> Codes<'py> {
+pub fn codes<'py>(py: Python<'py>, status: Vec<Status>) -> Codes<'py> {
     status.into_iter().map(|status| status as u8).collect::<Vec<_>>().into_pyarray(py)
 }
 
@@ -146,6 +146,23 @@ impl Shell {
         let stats = &self.stats;
         (stats.count, stats.mean, stats.variance(), stats.min, stats.max)
     }
+}
+
+/// `(|x - m|, status)` of each row.
+#[pyfunction]
+#[pyo3(signature = (array, dtype, mean, n_threads))]
+pub fn distances<'py>(
+    py: Python<'py>,
+    array: &Bound<'py, PyUntypedArray>,
+    dtype: &str,
+    mean: PyReadonlyArray1<'py, f64>,
+    n_threads: Option<usize>,
+) -> PyResult<(Vector<'py>, Codes<'py>)> {
+    // SAFETY: `array` is borrowed for the whole call.
+    let rows = unsafe { rows(array, dtype)? };
+    let mean = mean.as_array().to_vec();
+    let (values, status) = run(py, n_threads, array.len(), |context| shell::distances(rows, &mean, context))?;
+    Ok((values.into_pyarray(py), codes(py, status)))
 }
 
 /// Least squares in both directions. Pairs with a NaN are passed over.

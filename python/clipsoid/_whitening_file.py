@@ -1,0 +1,96 @@
+"""The file of a whitening: safetensors, with what is not an array as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+
+from clipsoid import _native
+from clipsoid._file import check_fields, check_tensors, is_count, is_number, is_text, unpacked
+from clipsoid._output import written_beside
+from clipsoid._spectrum import Kind
+from clipsoid.errors import StoreError
+from clipsoid.whitening import ARRAYS, SCALARS, Whitening
+
+W = TypeVar("W", bound=Whitening)
+
+FORMAT = "clipsoid.whitening"
+VERSION = 1
+
+
+def to_bytes(w: Whitening) -> bytes:
+    """Return the file's contents."""
+    from safetensors.numpy import save
+
+    header = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "clipsoid_version": _native.__version__,
+        "dim": w.dim,
+        "rank": w.rank,
+        **{name: getattr(w, name) for name in SCALARS},
+    }
+    tensors = {name: np.ascontiguousarray(getattr(w, name)) for name in ARRAYS}
+    return save(tensors, metadata={"clipsoid": json.dumps(header)})
+
+
+def write_whitening(w: Whitening, path: str | os.PathLike[str]) -> None:
+    """Write the file beside its place and rename it into it."""
+    with written_beside(path) as temporary:
+        temporary.write_bytes(to_bytes(w))
+
+
+def read_whitening(cls: type[W], path: str | os.PathLike[str]) -> W:
+    """Read the file."""
+    path = Path(path)
+    try:
+        contents = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from None
+    try:
+        return from_bytes(cls, contents)
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
+def from_bytes(cls: type[W], contents: bytes) -> W:
+    """Return the whitening that `to_bytes` was given."""
+    made, tensors = unpacked(contents, FORMAT, VERSION, "a whitening")
+    check_fields(made, _FIELDS)
+    dim, rank = made["dim"], made["rank"]
+    outputs = rank if made["kind"] == "pca" else dim
+    shapes = {
+        "mean": (dim,),
+        "matrix": (outputs, dim),
+        "inverse_matrix": (dim, outputs),
+        "eigenvalues": (dim,),
+        "variances": (rank,),
+        "axes": (dim, rank),
+    }
+    check_tensors(tensors, shapes)
+    return cls(**{name: made[name] for name in SCALARS}, **{name: tensors[name] for name in ARRAYS})
+
+
+def _is_share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+#: What each field of the header has to be.
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("dim", "rank", "count"), lambda value: is_count(value) and value > 0),
+    **dict.fromkeys(("floor", "shrinkage"), lambda value: value is None or _is_share(value)),
+    **dict.fromkeys(("tolerance", "noise"), _is_share),
+    **dict.fromkeys(("ledoit_wolf", "is_normalized"), _is_flag),
+    "kind": lambda kind: kind in get_args(Kind),
+    "floored": is_count,
+    "encoder": lambda encoder: encoder is None or is_text(encoder),
+}
