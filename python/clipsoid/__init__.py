@@ -11,7 +11,12 @@ True
 from clipsoid._native import __version__
 from clipsoid.conformity import conformity
 from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
-from clipsoid.divergences import Divergence, divergence
+from clipsoid.difference import (
+    ConformityDifference,
+    LargestDifferences,
+    conformity_difference,
+)
+from clipsoid.divergences import Divergence, Interval, divergence
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import (
     ClipsoidError,
@@ -24,6 +29,7 @@ from clipsoid.errors import (
     UnavailableError,
 )
 from clipsoid.histogram import SimilarityHistogram, similarity_histogram
+from clipsoid.matching import MatchHistogram, MatchOptions, MatchSweep, match_sweep
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
 from clipsoid.retrieval import RetrievalRanks, retrieval_ranks
 from clipsoid.rivals import (
@@ -33,6 +39,7 @@ from clipsoid.rivals import (
     false_negatives,
     false_negatives_within,
 )
+from clipsoid.shifted import shifted_conformity
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
@@ -40,16 +47,22 @@ from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid
 __all__ = [
     "Calibration",
     "ClipsoidError",
+    "ConformityDifference",
     "ContrastiveLoss",
     "DTypeError",
     "Divergence",
     "DoubleEllipsoid",
     "Ellipsoid",
     "FalseNegatives",
+    "Interval",
     "Invalid",
     "InvalidRowError",
+    "LargestDifferences",
     "LossSweep",
     "LossSweepPart",
+    "MatchHistogram",
+    "MatchOptions",
+    "MatchSweep",
     "MismatchError",
     "Norms",
     "OutputError",
@@ -66,6 +79,7 @@ __all__ = [
     "UnavailableError",
     "__version__",
     "conformity",
+    "conformity_difference",
     "contrastive_loss",
     "divergence",
     "double_ellipsoid",
@@ -73,7 +87,9 @@ __all__ = [
     "false_negatives_within",
     "loss_sweep",
     "loss_sweep_part",
+    "match_sweep",
     "open_store",
     "retrieval_ranks",
+    "shifted_conformity",
     "similarity_histogram",
 ]

@@ -78,7 +78,7 @@ class GridSample:
         return cls(shares / len(values), width / step, len(values))
 
     def resampled(self, rng: np.random.Generator, times: int) -> GridSample:
-        """Samples of the same size that are drawn from this one, with bandwidths of their own."""
+        """Draw samples of the same size from this one; each gets a bandwidth of its own."""
         shares = rng.multinomial(self.count, self.shares / self.shares.sum(), times) / self.count
         mean = shares @ _PLACES
         deviation = np.sqrt(np.maximum(shares @ _PLACES**2 - mean**2, 0))

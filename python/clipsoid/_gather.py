@@ -65,7 +65,7 @@ def gathered_pair(x: Source, y: Source) -> tuple[Gathered, Gathered]:
     return left, right
 
 
-def gathered_pairs(image: Any, text: Any) -> tuple[Gathered, Gathered]:
+def paired_sources(image: Any, text: Any) -> tuple[Source, Source]:
     """Rows of two modalities that are pairs.
 
     Raises
@@ -82,7 +82,12 @@ def gathered_pairs(image: Any, text: Any) -> tuple[Gathered, Gathered]:
         raise MismatchError(f"image has {i.dim} features, text has {t.dim}; wanted the same")
     if i.count < 2:
         raise ShapeError(f"image and text: found {i.count} pair; wanted 2 or more")
-    return gathered_pair(i, t)
+    return i, t
+
+
+def gathered_pairs(image: Any, text: Any) -> tuple[Gathered, Gathered]:
+    """All rows of each of `paired_sources`, in one element type."""
+    return gathered_pair(*paired_sources(image, text))
 
 
 def _common_dtype(dtypes: Iterable[str]) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from operator import index
-from statistics import NormalDist
-from typing import Any, NamedTuple, Self, SupportsIndex
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,28 +18,13 @@ from clipsoid._density import (
     resampled_kl,
     silverman,
 )
+from clipsoid._intervals import RESAMPLES, Estimator, Interval
 from clipsoid.errors import DTypeError, ShapeError
-from clipsoid.retrieval import checked_count
 
 Array = NDArray[np.float64]
 
 #: The figures that an honest interval is known for.
-WITH_INTERVAL = ("kde_kl_pq", "kde_kl_qp", "wasserstein")
-
-#: Resamples behind an interval of the kernel figures.
-RESAMPLES = 200
-
-
-class Interval(NamedTuple):
-    """A confidence interval of one figure.
-
-    Attributes
-    ----------
-    lower, upper : float
-    """
-
-    lower: float
-    upper: float
+WITH_INTERVAL = ("kde_kl_pq", "kde_kl_qp", "js", "wasserstein")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -63,7 +46,7 @@ class Divergence:
         Of the histograms.
     counts_p, counts_q : ndarray of int64 of shape (bins,)
     intervals : dict of str to Interval
-        Of `kde_kl_pq`, `kde_kl_qp` and `wasserstein`, where they were asked for.
+        Of `kde_kl_pq`, `kde_kl_qp`, `js` and `wasserstein`, where they were asked for.
     """
 
     kl_pq: float
@@ -87,49 +70,6 @@ class Divergence:
         """Return the fields by name; intervals as dictionaries."""
         named = {name: interval._asdict() for name, interval in self.intervals.items()}
         return asdict(self) | {"intervals": named}
-
-
-@dataclass(frozen=True, slots=True)
-class Estimator:
-    """How samples are compared, checked.
-
-    Attributes
-    ----------
-    bins : int
-        Of the histograms.
-    interval : float or None
-        Nominal coverage.
-    seed, resamples : int
-        Of the intervals of the kernel figures.
-    """
-
-    bins: int
-    interval: float | None
-    seed: int
-    resamples: int
-
-    @classmethod
-    def checked(cls, bins: object, interval: object, seed: object, resamples: object) -> Self:
-        """From what a caller gave."""
-        if interval is not None and not (
-            isinstance(interval, (float, np.floating)) and 0 < interval < 1
-        ):
-            raise ValueError(f"interval={interval!r}; wanted None or a share such as 0.95")
-        if not isinstance(seed, SupportsIndex) or index(seed) < 0:
-            raise ValueError(f"seed={seed!r}; wanted an integer of 0 or more")
-        if checked_count("resamples", resamples) < 2:
-            raise ValueError(f"resamples={resamples!r}; wanted 2 or more")
-        return cls(
-            checked_count("bins", bins),
-            None if interval is None else float(interval),
-            index(seed),
-            checked_count("resamples", resamples),
-        )
-
-    @property
-    def deviations(self) -> float:
-        """Half the width of an interval, in standard deviations."""
-        return NormalDist().inv_cdf((1 + (self.interval or 0.0)) / 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,7 +118,7 @@ def divergence(
     interval : float, optional
         Coverage of confidence intervals, such as 0.95; none by default.
     seed : int, default=0
-        Of the resamples behind the intervals of the kernel figures: one seed, one result.
+        Of the resamples behind the intervals: one seed, one result.
     resamples : int, default=200
         How many of them.
 
@@ -205,13 +145,14 @@ def divergence(
     that reach 4 bandwidths beyond the samples, and have no bins. Numbers that agree to rounding
     count as one number. ``O((n + m) log(n + m))`` time.
 
-    An interval covers the figure of the two laws that the samples were drawn from, independently
-    and each from one law; for 1-Wasserstein the laws have to differ. That of 1-Wasserstein is
-    normal, its variance that of the linear part of the distance. Those of the `kde` figures are
-    normal about the estimate less its bias, variance and bias from `resamples` samples drawn with
-    replacement. For two normal laws intervals of 0.95 were measured to cover as the documentation
-    says (Method). The histogram figures have none: what a bin without a number of `q` adds depends
-    on the floor alone, and no resample ever fills it.
+    An interval covers the figure of the two laws that the samples were drawn from, each number by
+    itself: duplicates make it too narrow. That of `js` covers the figure of the laws within these
+    bins, that of `wasserstein` supposes laws that differ. All are normal: that of `wasserstein` has
+    the deviation of the distance's linear part, the others lie about the estimate less its bias,
+    with bias and deviation of `resamples` samples drawn with replacement. The histograms'
+    Kullback-Leibler divergences have none: what a bin without a number of `q` adds depends on
+    ``1e-10`` alone, and no resample ever fills it. The documentation says how often intervals were
+    measured to cover.
 
     References
     ----------
@@ -238,24 +179,25 @@ def compared(p: Sample, q: Sample, how: Estimator) -> Divergence:
     edges, alike = _edges(p.values, q.values, how.bins)
     counts_p, counts_q = (_counts(sample.values, edges) for sample in (p, q))
     shares_p, shares_q = counts_p / len(p.values), counts_q / len(q.values)
-    middle = (shares_p + shares_q) / 2
-    excess = _entropy(middle) - (_entropy(shares_p) + _entropy(shares_q)) / 2
+    js = _js_of_shares(shares_p, shares_q)
     distance, deviation = _wasserstein(p.values, q.values)
-    kernel = np.zeros(2)
     grids = None if alike else on_one_grid(p.values, p.width, q.values, q.width)
-    if grids is not None:
-        kernel = kl_both_ways(*grids)
+    kernel = [0.0, 0.0] if grids is None else kl_both_ways(*grids).tolist()
     intervals = {}
     if how.interval is not None:
-        found = [*_kernel_intervals(grids, kernel, how), _about(distance, deviation, how)]
+        drawn = _resampled_js(counts_p, counts_q, how)
+        found = [
+            *_kernel_intervals(grids, kernel, how),
+            how.corrected(float(js), drawn),
+            how.about(distance, deviation),
+        ]
         intervals = dict(zip(WITH_INTERVAL, found, strict=True))
     return Divergence(
         kl_pq=float(kl_of_shares(shares_p, shares_q)),
         kl_qp=float(kl_of_shares(shares_q, shares_p)),
-        kde_kl_pq=float(kernel[0]),
-        kde_kl_qp=float(kernel[1]),
-        # Rounding can carry it a unit past either end.
-        js=min(max(excess, 0.0), math.log(2)),
+        kde_kl_pq=kernel[0],
+        kde_kl_qp=kernel[1],
+        js=float(js),
         wasserstein=distance,
         edges=edges,
         counts_p=counts_p,
@@ -283,9 +225,28 @@ def _counts(ordered: Array, edges: Array) -> NDArray[np.int64]:
     return np.diff(np.concatenate([[0], first, [len(ordered)]])).astype(np.int64)
 
 
-def _entropy(shares: Array) -> float:
-    there = shares[shares > 0]
-    return -float((there * np.log(there)).sum())
+def _js_of_shares(p: Array, q: Array) -> Any:
+    """Jensen-Shannon divergence of shares along the last axis."""
+    excess = _entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2
+    # Rounding can carry it a unit past either end.
+    return np.clip(excess, 0.0, math.log(2))[()]
+
+
+def _entropy(shares: Array) -> Array:
+    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.asarray(-(shares * logarithms).sum(axis=-1))
+
+
+def _resampled_js(
+    counts_p: NDArray[np.int64], counts_q: NDArray[np.int64], how: Estimator
+) -> Array:
+    """Jensen-Shannon divergence of samples drawn anew from each of the two."""
+    rng = np.random.default_rng(how.seed)
+    shares = []
+    for counts in (counts_p, counts_q):
+        n = int(counts.sum())
+        shares.append(rng.multinomial(n, counts / n, how.resamples) / n)
+    return np.asarray(_js_of_shares(*shares))
 
 
 def _wasserstein(p: Array, q: Array) -> tuple[float, float]:
@@ -311,18 +272,10 @@ def _wasserstein(p: Array, q: Array) -> tuple[float, float]:
     return distance, math.sqrt(variance)
 
 
-def _about(centre: float, deviation: float, how: Estimator) -> Interval:
-    """Both ends; no figure is below zero."""
-    reach = how.deviations * deviation
-    return Interval(max(centre - reach, 0.0), max(centre + reach, 0.0))
-
-
 def _kernel_intervals(
-    grids: tuple[GridSample, GridSample] | None, found: Array, how: Estimator
+    grids: tuple[GridSample, GridSample] | None, found: list[float], how: Estimator
 ) -> list[Interval]:
     if grids is None:
         return [Interval(0.0, 0.0)] * 2
     drawn = resampled_kl(*grids, how.resamples, how.seed)
-    centres, deviations = 2 * found - drawn.mean(axis=1), drawn.std(axis=1, ddof=1)
-    pairs = zip(centres.tolist(), deviations.tolist(), strict=True)
-    return [_about(centre, deviation, how) for centre, deviation in pairs]
+    return [how.corrected(one, of_one) for one, of_one in zip(found, drawn, strict=True)]
