@@ -8,6 +8,7 @@
 True
 """
 
+from clipsoid._intervals import Interval
 from clipsoid._native import __version__
 from clipsoid.conformity import conformity
 from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
@@ -16,7 +17,7 @@ from clipsoid.difference import (
     LargestDifferences,
     conformity_difference,
 )
-from clipsoid.divergences import Divergence, Interval, divergence
+from clipsoid.divergences import Divergence, divergence
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import (
     ClipsoidError,
