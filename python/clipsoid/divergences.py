@@ -46,7 +46,7 @@ class Divergence:
         Of the histograms.
     counts_p, counts_q : ndarray of int64 of shape (bins,)
     intervals : dict of str to Interval
-        Of `kde_kl_pq`, `kde_kl_qp`, `js` and `wasserstein`, where they were asked for.
+        By the name of the figure, of the last four above, where they were asked for.
     """
 
     kl_pq: float
@@ -151,8 +151,10 @@ def divergence(
     the deviation of the distance's linear part, the others lie about the estimate less its bias,
     with bias and deviation of `resamples` samples drawn with replacement. The histograms'
     Kullback-Leibler divergences have none: what a bin without a number of `q` adds depends on
-    ``1e-10`` alone, and no resample ever fills it. The documentation says how often intervals were
-    measured to cover.
+    ``1e-10`` alone, and no resample ever fills it. Of two normal laws intervals of 0.95 held their
+    figure in 0.90 to 0.98 of samples, those of `js` from 200 numbers in 0.87 or more; the kernel
+    ones in more where the laws hardly differ, in fewer where one is much wider (0.81 for a
+    deviation of 1.5 times and 5,000 numbers).
 
     References
     ----------

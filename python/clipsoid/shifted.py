@@ -91,12 +91,15 @@ def moved_conformity(
     except InvalidRowError as error:
         located, row = source.place(error.row)
         located.refuse_again(row, error)
-    values, start = np.empty((len(alphas), source.count)), 0
+    values, start = np.empty((len(alphas), 0)), 0
     for located in source.read():
-        rows = located.batch.rows
-        stop = start + len(rows)
-        part = work.conformity(rows, located.batch.dtype, n_threads)
-        values[:, start:stop] = part.reshape(len(alphas), -1)
-        start = stop
-        del located, rows
+        batch = located.batch
+        part = work.conformity(batch.rows, batch.dtype, n_threads).reshape(len(alphas), -1)
+        if len(batch) == source.count:
+            return part
+        if not start:
+            values = np.empty((len(alphas), source.count))
+        values[:, start : start + len(batch)] = part
+        start += len(batch)
+        del located, batch
     return values

@@ -130,13 +130,14 @@ def snapshot(e: cs.Ellipsoid) -> dict[str, Any]:
 
 def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a script in an interpreter of its own, which must end well."""
+    paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(TESTS)} | environment,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
     return done

@@ -21,6 +21,9 @@ const NEAR: f64 = 1.0 / 16.0;
 /// Beyond this `q` the mean is all that is left of a row in float64.
 const GREATEST_FACTOR: f64 = 1e30;
 
+/// Rows of a panel at most: those of the widest register tile.
+const GREATEST_WIDTH: usize = 16;
+
 /// Rows that are moved element by element before they are used.
 const MOVED: usize = 64;
 
@@ -53,7 +56,7 @@ pub(super) struct Chunk<E> {
     /// `q / l`, likewise.
     centre: Vec<f64>,
     near: Vec<Near>,
-    /// Rows in float64: those to be packed, or those that were moved.
+    /// In float64, rows that were moved, or a strip of those to be packed.
     wide: Vec<f64>,
     left: Panels<f64>,
     right: Panels<f64>,
@@ -63,7 +66,7 @@ pub(super) struct Chunk<E> {
 impl<E: Element> Chunk<E> {
     pub(super) fn new(rows: &Rows<E>) -> Self {
         Chunk {
-            scratch: rows.scratch(GROUP),
+            scratch: rows.scratch(GROUP.max(GREATEST_WIDTH)),
             first: 0,
             norm: Vec::new(),
             inverse: Vec::new(),
@@ -127,8 +130,8 @@ impl<E: Element> Chunk<E> {
     ) -> Result<(), Error> {
         let count = rows.count();
         let (mr, nr) = micro_shape::<f64>(level);
-        let Chunk { scratch, inverse, wide, left, right, tile, .. } = self;
-        level.dispatch(PackFeatures { rows, inverse, scratch, wide, left, width: mr });
+        let Chunk { scratch, inverse, left, right, tile, .. } = self;
+        level.dispatch(PackFeatures { rows, inverse, scratch, left, width: mr });
         right.reshape(grid.alphas.len(), count, nr);
         for (at, weight) in self.weight.chunks_exact(count).enumerate() {
             // What an unfilled panel holds beside its alphas is multiplied and never read.
@@ -269,7 +272,6 @@ struct PackFeatures<'a, E> {
     rows: Rows<'a, E>,
     inverse: &'a [f64],
     scratch: &'a mut [E],
-    wide: &'a mut Vec<f64>,
     left: &'a mut Panels<f64>,
     width: usize,
 }
@@ -278,16 +280,17 @@ impl<E: Element> Kernel for PackFeatures<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let PackFeatures { rows, inverse, scratch, wide, left, width } = self;
+        let PackFeatures { rows, inverse, scratch, left, width } = self;
         let dim = rows.dim();
         left.reshape(dim, rows.count(), width);
-        wide.clear();
-        wide.resize(dim.next_multiple_of(width), 0.0);
         for i in 0..rows.count() {
-            // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
-            unsafe { unit_row(isa, rows.row(i, scratch), inverse[i], &mut wide[..dim]) };
-            for (p, part) in wide.chunks_exact(width).enumerate() {
-                left.panel_mut(p)[i * width..][..width].copy_from_slice(part);
+            let row = rows.row(i, scratch);
+            for p in 0..left.count() {
+                let (first, panel) = (p * width, &mut left.panel_mut(p)[i * width..][..width]);
+                let (filled, rest) = panel.split_at_mut(width.min(dim - first));
+                // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+                unsafe { unit_elements(isa, row.add(first), inverse[i], filled) };
+                rest.fill(0.0);
             }
         }
     }
@@ -303,6 +306,9 @@ struct PackRows<'a, E> {
     width: usize,
 }
 
+/// Elements of a row that are packed at a time: a panel's rows then stay in L1 until they are turned.
+const STRIP: usize = 64;
+
 impl<E: Element> Kernel for PackRows<'_, E> {
     type Output = ();
     #[inline(always)]
@@ -310,42 +316,47 @@ impl<E: Element> Kernel for PackRows<'_, E> {
         let PackRows { rows, inverse, scratch, wide, left, width } = self;
         let (dim, count) = (rows.dim(), rows.count());
         left.reshape(count, dim, width);
-        wide.clear();
-        wide.resize(width.next_multiple_of(I::LANES_F64) * dim, 0.0);
+        let stride = if scratch.is_empty() { 0 } else { dim };
         for p in 0..left.count() {
-            for (r, row) in wide.chunks_exact_mut(dim).take(width).enumerate() {
-                let i = p * width + r;
-                if i < count {
-                    // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
-                    unsafe { unit_row(isa, rows.row(i, scratch), inverse[i], row) };
-                } else {
-                    row.fill(0.0);
-                }
+            let height = width.min(count - p * width);
+            let mut sources = [std::ptr::null(); GREATEST_WIDTH];
+            for r in 0..height {
+                sources[r] = rows.row(p * width + r, &mut scratch[r * stride..]);
             }
-            // SAFETY: a panel is followed by a gap of a register or more.
-            unsafe { interleave(isa, wide, left.spilling(p), width, dim) };
+            for first in (0..dim).step_by(STRIP) {
+                let length = STRIP.min(dim - first);
+                wide.clear();
+                wide.resize(width.next_multiple_of(I::LANES_F64) * length, 0.0);
+                for (r, part) in wide.chunks_exact_mut(length).take(height).enumerate() {
+                    // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+                    unsafe { unit_elements(isa, sources[r].add(first), inverse[p * width + r], part) };
+                }
+                // SAFETY: strips follow each other, and a panel is followed by a gap of a register
+                // or more.
+                unsafe { interleave(isa, wide, left.spilling(p).add(first * width), width, length) };
+            }
         }
     }
 }
 
-/// The row in float64, times its inverse norm.
+/// Elements of a row in float64, times its inverse norm.
 ///
 /// # Safety
-/// `row` is readable for as many elements as `wide` has, and the caller runs under `I`.
+/// `from` is readable for as many elements as `wide` has, and the caller runs under `I`.
 #[inline(always)]
-unsafe fn unit_row<I: Isa, E: Element>(isa: I, row: *const E, inverse: f64, wide: &mut [f64]) {
-    let dim = wide.len();
-    let body = dim - dim % I::LANES_F64;
+unsafe fn unit_elements<I: Isa, E: Element>(isa: I, from: *const E, inverse: f64, wide: &mut [f64]) {
+    let length = wide.len();
+    let body = length - length % I::LANES_F64;
     let factor = isa.splat_f64(inverse);
     for k in (0..body).step_by(I::LANES_F64) {
-        // SAFETY: k + LANES_F64 <= dim.
+        // SAFETY: k + LANES_F64 <= length.
         unsafe {
-            let x = isa.mul_f64(E::load_f64(isa, row.add(k)), factor);
+            let x = isa.mul_f64(E::load_f64(isa, from.add(k)), factor);
             isa.store_f64(wide[k..].as_mut_ptr(), x);
         }
     }
-    for k in body..dim {
-        // SAFETY: k < dim.
-        wide[k] = unsafe { row.add(k).read_unaligned() }.to_f64() * inverse;
+    for k in body..length {
+        // SAFETY: k < length.
+        wide[k] = unsafe { from.add(k).read_unaligned() }.to_f64() * inverse;
     }
 }
