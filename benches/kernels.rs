@@ -21,7 +21,7 @@ use clipsoid::pack::ScaledRows;
 use clipsoid::quadratic::conformity::pairwise_conformity;
 use clipsoid::rows::{AnyRows, Rows};
 use clipsoid::simd::{Isa, Kernel};
-use clipsoid::tiles::{EVERY, SIDE, Which, for_each_tile};
+use clipsoid::tiles::{SIDE, Which, for_each_tile};
 use clipsoid::{Context, Control, Level};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
@@ -181,11 +181,11 @@ fn product<T: Multiplied>(c: &mut Criterion) {
 fn tiles<E: Stored>(c: &mut Criterion) {
     let x: Vec<E> = elements(16 * SIDE);
     let (rows, scale) = (Rows::new(&x, DIM), vec![0.5; 16 * SIDE]);
-    let all = ScaledRows::new(rows, &scale);
-    let few = |count: usize| ScaledRows::new(rows.slice(0..count), &scale[..count]);
+    let all = ScaledRows { rows, scale: &scale };
+    let few = |count: usize| ScaledRows { rows: rows.slice(0..count), scale: &scale[..count] };
     let run = |left: ScaledRows<E>, right: ScaledRows<E>, context: &Context| {
         let reduce = |_, tile: &mut clipsoid::tiles::Tile<E::Real>| black_box(tile.column(0)[0]);
-        for_each_tile(left, right, Which::All(EVERY), context, reduce, |_, _| ()).expect("nobody cancels");
+        for_each_tile(left, right, Which::All, context, reduce, |_, _| ()).expect("nobody cancels");
     };
 
     // Packing and product, as every quadratic statistic runs them.
