@@ -6,6 +6,7 @@ import numpy as np
 
 import clipsoid as cs
 import data
+import matches
 import pairs
 import peers
 import shards
@@ -120,6 +121,7 @@ MAKERS = {
     "pairwise": lambda rows, _: pairwise(rows),
     "covariance": lambda rows, _: covariance(rows),
     "score": scoring,
+    **matches.MAKERS,
     **pairs.MAKERS,
 }
 
@@ -131,5 +133,6 @@ SIZES = [
     ("covariance", 100_000),
     ("covariance", 1_000_000),
     ("score", 2_000_000),
+    *matches.SIZES,
     *pairs.SIZES,
 ]

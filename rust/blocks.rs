@@ -70,6 +70,24 @@ impl Carry {
         }
     }
 
+    /// Where `count` rows that follow are cut: those before the first cut go to the rows that wait,
+    /// those up to the second are whole blocks.
+    pub fn cuts(&self, count: usize) -> (usize, usize) {
+        let waiting = self.count();
+        let head = if waiting == 0 { 0 } else { count.min(BLOCK - waiting) };
+        (head, head + (count - head) / BLOCK * BLOCK)
+    }
+
+    /// Adds rows that follow: gives back the block that the first of them complete, and the whole
+    /// blocks after it. What is left waits.
+    pub fn fill<'a>(&mut self, rows: AnyRows<'a>) -> (Option<Carry>, AnyRows<'a>) {
+        let (head, tail) = self.cuts(rows.count());
+        self.push(slice(&rows, 0..head));
+        let completed = (self.count() == BLOCK).then(|| std::mem::replace(self, Carry::new(self.dim)));
+        self.push(slice(&rows, tail..rows.count()));
+        (completed, slice(&rows, head..tail))
+    }
+
     /// Appends rows. A block of several element types is kept in float64, which holds them all
     /// exactly.
     pub fn push(&mut self, rows: AnyRows) {

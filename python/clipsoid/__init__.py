@@ -8,11 +8,13 @@
 True
 """
 
+from clipsoid._intervals import Interval
 from clipsoid._native import __version__
 from clipsoid.blur import BlurExperiment, BlurSample, blur_experiment
 from clipsoid.comparison import CandidateConformity, Comparison, ComparisonTest, ReferenceConformity
 from clipsoid.conformity import conformity
 from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
+from clipsoid.difference import ConformityDifference, LargestDifferences, conformity_difference
 from clipsoid.divergences import Divergence, divergence
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import (
@@ -42,6 +44,7 @@ from clipsoid.histogram import (
     similarity_histogram_part,
 )
 from clipsoid.interpolate import VslerpGrid, slerp, vslerp, vslerp_elementwise, vslerp_grid
+from clipsoid.matching import MatchHistogram, MatchOptions, MatchSweep, match_sweep
 from clipsoid.nearest import NearestRows, nearest_rows
 from clipsoid.normality import Normality
 from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
@@ -63,6 +66,7 @@ from clipsoid.rivals import (
     Spearman,
 )
 from clipsoid.separation import LinearSeparability, linear_separability
+from clipsoid.shifted import shifted_conformity
 from clipsoid.store import Store, open_store
 from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
 from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
@@ -76,6 +80,7 @@ __all__ = [
     "ClipsoidError",
     "Comparison",
     "ComparisonTest",
+    "ConformityDifference",
     "ContrastiveLoss",
     "DTypeError",
     "Divergence",
@@ -84,11 +89,16 @@ __all__ = [
     "FalseNegatives",
     "FalseNegativesOptions",
     "FalseNegativesPart",
+    "Interval",
     "Invalid",
     "InvalidRowError",
+    "LargestDifferences",
     "LinearSeparability",
     "LossSweep",
     "LossSweepPart",
+    "MatchHistogram",
+    "MatchOptions",
+    "MatchSweep",
     "MismatchError",
     "ModalityGap",
     "NearestRows",
@@ -121,6 +131,7 @@ __all__ = [
     "blur_experiment",
     "compare",
     "conformity",
+    "conformity_difference",
     "contrastive_loss",
     "divergence",
     "double_ellipsoid",
@@ -131,12 +142,14 @@ __all__ = [
     "linear_separability",
     "loss_sweep",
     "loss_sweep_part",
+    "match_sweep",
     "modality_gap",
     "nearest_rows",
     "open_store",
     "retrieval_ranks",
     "retrieval_ranks_part",
     "separability",
+    "shifted_conformity",
     "shifted_sphere",
     "similarity_histogram",
     "similarity_histogram_part",

@@ -13,6 +13,7 @@ __all__ = [
     "Moments",
     "Regression",
     "Shell",
+    "ShiftedConformity",
     "__version__",
     "affine",
     "affine_squares",
@@ -117,6 +118,13 @@ class LossSweep:
     @property
     def passes(self) -> int: ...
     def take(self) -> _SweepState: ...
+
+@final
+class ShiftedConformity:
+    def __new__(cls, alphas: Sequence[float], count: int, mean: _Vector) -> ShiftedConformity: ...
+    def update(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> None: ...
+    def finish(self, n_threads: int | None) -> None: ...
+    def conformity(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> _Vector: ...
 
 def score(
     array: NDArray[Any],

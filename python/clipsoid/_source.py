@@ -54,6 +54,13 @@ class Located:
         missed = missing is not None and missing[row]
         self.refuse(row, "missing" if missed else status, policies=policies)
 
+    def refuse_again(self, row: int, error: InvalidRowError) -> NoReturn:
+        """Raise what the core said of a row, under its number in the batch: `row`."""
+        what = str(error).removeprefix(f"row {error.row} ")
+        found = InvalidRowError(f"{self.label}: row {self.start + row} {what}")
+        found.row, found.status = self.start + row, error.status
+        raise found from None
+
 
 @dataclass(frozen=True)
 class Source:
@@ -79,6 +86,14 @@ class Source:
     dtypes: frozenset[str]
     read: Callable[[], Iterator[Located]]
     inputs: Callable[[], tuple[str, ...]]
+
+    def place(self, row: int) -> tuple[Located, int]:
+        """Return the batch that row `row` of all lies in, and its number in that batch."""
+        for located in self.read():
+            if row < len(located.batch):
+                return located, row
+            row -= len(located.batch)
+        raise IndexError(row)
 
     def expect_dim(self, dim: int, of: str) -> None:
         """Raise unless the rows have `dim` features."""

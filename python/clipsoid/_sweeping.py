@@ -31,6 +31,26 @@ CALL_COST = 4e10
 CALL_BLOCKS = 16
 
 
+def check_shift(shift: str) -> None:
+    """Raise unless `shift` names what moves."""
+    if shift not in ("image", "text", "both"):
+        raise ValueError(f"shift={shift!r}; wanted 'image', 'text' or 'both'")
+
+
+def checked_alphas(alphas: Iterable[float] | None) -> tuple[float, ...]:
+    """Finite numbers, one or more; those of Figure 6 where there are none."""
+    try:
+        grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
+    except (TypeError, ValueError):
+        raise ValueError(f"alphas={alphas!r}; wanted numbers, such as [-0.5, 0, 0.5]") from None
+    if not grid:
+        raise ValueError("alphas is empty; wanted one number or more")
+    if not np.isfinite(grid).all():
+        bad = int(np.argmin(np.isfinite(grid)))
+        raise ValueError(f"alphas: number {bad} is {grid[bad]}; wanted finite numbers")
+    return grid
+
+
 @dataclass(frozen=True)
 class Job:
     """What is to be computed, checked."""
@@ -52,8 +72,7 @@ def job(
     partition: Partition,
 ) -> Job:
     """Check what is asked for."""
-    if shift not in ("image", "text", "both"):
-        raise ValueError(f"shift={shift!r}; wanted 'image', 'text' or 'both'")
+    check_shift(shift)
     if partition not in ("fixed", "each"):
         raise ValueError(f"partition={partition!r}; wanted 'fixed' or 'each'")
     if not isinstance(temperature, (int, float, np.floating, np.integer)):
@@ -63,15 +82,7 @@ def job(
         raise ValueError(
             f"temperature={temperature}; wanted a finite number, {LEAST_TEMPERATURE} or more"
         )
-    try:
-        grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
-    except (TypeError, ValueError):
-        raise ValueError(f"alphas={alphas!r}; wanted numbers, such as [-0.5, 0, 0.5]") from None
-    if not grid:
-        raise ValueError("alphas is empty; wanted one number or more")
-    if not np.isfinite(grid).all():
-        bad = int(np.argmin(np.isfinite(grid)))
-        raise ValueError(f"alphas: number {bad} is {grid[bad]}; wanted finite numbers")
+    grid = checked_alphas(alphas)
     return Job(image, text, grid, shift, temperature, partition)
 
 
@@ -99,10 +110,7 @@ def compute(
     except InvalidRowError as error:
         mover = text if names[error.side == "right"] == "text" else image
         where, row = mover.place(error.row)
-        what = str(error).removeprefix(f"row {error.row} ")
-        vanishing = InvalidRowError(f"{where.label}: row {where.start + row} {what}")
-        vanishing.row, vanishing.status = where.start + row, error.status
-        raise vanishing from None
+        where.refuse_again(row, error)
     options = SweepOptions.of(
         image,
         text,

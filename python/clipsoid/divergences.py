@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clipsoid.errors import ShapeError
+from clipsoid._density import (
+    POINTS,
+    GridSample,
+    kl_both_ways,
+    kl_of_shares,
+    on_one_grid,
+    resampled_kl,
+    silverman,
+)
+from clipsoid._intervals import RESAMPLES, Estimator, Interval
+from clipsoid.errors import DTypeError, ShapeError
 
 Array = NDArray[np.float64]
 
-#: Added to every share of a histogram, so that an empty bin costs much and not everything.
-FLOOR = 1e-10
-
-#: Points of the grid that densities are compared on.
-POINTS = 2048
-
-#: Bandwidths beyond the range of the samples that the grid reaches.
-MARGIN = 4
+#: The figures that an honest interval is known for.
+WITH_INTERVAL = ("kde_kl_pq", "kde_kl_qp", "js", "wasserstein")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -41,6 +45,8 @@ class Divergence:
     edges : ndarray of float64 of shape (bins + 1,)
         Of the histograms.
     counts_p, counts_q : ndarray of int64 of shape (bins,)
+    intervals : dict of str to Interval
+        By the name of the figure, of the last four above, where they were asked for.
     """
 
     kl_pq: float
@@ -52,6 +58,7 @@ class Divergence:
     edges: Array
     counts_p: NDArray[np.int64]
     counts_q: NDArray[np.int64]
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
@@ -59,8 +66,47 @@ class Divergence:
             f"wasserstein={self.wasserstein:.4g})"
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name; intervals as dictionaries."""
+        named = {name: interval._asdict() for name, interval in self.intervals.items()}
+        return asdict(self) | {"intervals": named}
 
-def divergence(p: ArrayLike, q: ArrayLike, *, bins: int = 50) -> Divergence:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Finite numbers in ascending order, and the bandwidth of their kernel density."""
+
+    values: Array
+    width: float
+
+    @classmethod
+    def of(cls, values: ArrayLike, name: str) -> Self:
+        """From numbers in any order; messages begin with `name`."""
+        try:
+            numbers = np.asarray(values, np.float64)
+        except (TypeError, ValueError):
+            raise DTypeError(f"{name}: found {type(values).__name__}; wanted numbers") from None
+        if numbers.ndim != 1 or not len(numbers):
+            raise ShapeError(
+                f"{name}: found shape {numbers.shape}; wanted a vector of 1 number or more"
+            )
+        finite = np.isfinite(numbers)
+        if not finite.all():
+            bad = int(finite.argmin())
+            raise ValueError(f"{name}: number {bad} is {numbers[bad]}; wanted finite numbers")
+        ordered = np.sort(numbers)
+        return cls(ordered, silverman(ordered))
+
+
+def divergence(
+    p: ArrayLike,
+    q: ArrayLike,
+    *,
+    bins: int = 50,
+    interval: float | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Divergence:
     """Divergences between two samples of numbers, such as the conformities of two sets.
 
     Parameters
@@ -69,6 +115,12 @@ def divergence(p: ArrayLike, q: ArrayLike, *, bins: int = 50) -> Divergence:
         Finite numbers, one or more in each sample.
     bins : int, default=50
         Of the histograms, which share one range: from the least to the greatest number of both.
+    interval : float, optional
+        Coverage of confidence intervals, such as 0.95; none by default.
+    seed : int, default=0
+        Of the resamples behind the intervals: one seed, one result.
+    resamples : int, default=200
+        How many of them.
 
     Returns
     -------
@@ -78,8 +130,11 @@ def divergence(p: ArrayLike, q: ArrayLike, *, bins: int = 50) -> Divergence:
     ------
     ShapeError
         If a sample is empty or not a vector.
+    DTypeError
+        If a sample does not consist of numbers.
     ValueError
-        If a sample holds a number that is not finite, or `bins` is below 1.
+        If a sample holds a number that is not finite, the two span more than float64 can, or an
+        option is out of its range.
 
     Notes
     -----
@@ -87,7 +142,19 @@ def divergence(p: ArrayLike, q: ArrayLike, *, bins: int = 50) -> Divergence:
     bin is ``count / n + 1e-10``, not scaled to a sum of 1 again, and the divergence
     ``sum p log(p / q)``. It grows with the number of bins: compare at equal `bins` and similar n.
     The densities of the `kde` figures have Silverman's bandwidth, are compared at 2,048 points
-    that reach 4 bandwidths beyond the samples, and have no bins. ``O((n + m) log(n + m))`` time.
+    that reach 4 bandwidths beyond the samples, and have no bins. Numbers that agree to rounding
+    count as one number. ``O((n + m) log(n + m))`` time.
+
+    An interval covers the figure of the two laws that the samples were drawn from, each number by
+    itself: duplicates make it too narrow. That of `js` covers the figure of the laws within these
+    bins, that of `wasserstein` supposes laws that differ. All are normal: that of `wasserstein` has
+    the deviation of the distance's linear part, the others lie about the estimate less its bias,
+    with bias and deviation of `resamples` samples drawn with replacement. The histograms'
+    Kullback-Leibler divergences have none: what a bin without a number of `q` adds depends on
+    ``1e-10`` alone, and no resample ever fills it. Of two normal laws intervals of 0.95 held their
+    figure in 0.90 to 0.98 of samples, those of `js` from 200 numbers in 0.87 or more; the kernel
+    ones in more where the laws hardly differ, in fewer where one is much wider (0.81 for a
+    deviation of 1.5 times and 5,000 numbers).
 
     References
     ----------
@@ -97,107 +164,122 @@ def divergence(p: ArrayLike, q: ArrayLike, *, bins: int = 50) -> Divergence:
     --------
     >>> import numpy as np, clipsoid as cs
     >>> rng = np.random.default_rng(0)
-    >>> found = cs.divergence(rng.normal(0, 1, 100_000), rng.normal(0.5, 1, 100_000))
+    >>> p, q = rng.normal(0, 1, 100_000), rng.normal(0.5, 1, 100_000)
+    >>> found = cs.divergence(p, q, interval=0.95)
     >>> round(found.wasserstein, 1), round(found.kde_kl_pq, 2)
     (0.5, 0.12)
+    >>> lower, upper = found.intervals["wasserstein"]
+    >>> lower < 0.5 < upper
+    True
     """
-    if bins < 1:
-        raise ValueError(f"bins={bins}; wanted 1 or more")
-    x, y = _sample(p, "p"), _sample(q, "q")
-    limits = (min(x.min(), y.min()), max(x.max(), y.max()))
-    counts_p, edges = np.histogram(x, bins, limits)
-    counts_q, _ = np.histogram(y, bins, limits)
-    shares_p, shares_q = counts_p / len(x), counts_q / len(y)
-    middle = (shares_p + shares_q) / 2
-    dense_p, dense_q = _densities(x, y)
+    how = Estimator.checked(bins, interval, seed, resamples)
+    return compared(Sample.of(p, "p"), Sample.of(q, "q"), how)
+
+
+def compared(p: Sample, q: Sample, how: Estimator) -> Divergence:
+    """As `divergence`, of samples that are ready."""
+    edges, alike = _edges(p.values, q.values, how.bins)
+    # Numbers that agree to rounding are not told apart by an edge that happens to lie between them.
+    placed = [np.full_like(x, p.values[0]) if alike else x for x in (p.values, q.values)]
+    counts_p, counts_q = (_counts(values, edges) for values in placed)
+    shares_p, shares_q = counts_p / len(p.values), counts_q / len(q.values)
+    js = _js_of_shares(shares_p, shares_q)
+    distance, deviation = _wasserstein(p.values, q.values)
+    grids = None if alike else on_one_grid(p.values, p.width, q.values, q.width)
+    kernel = [0.0, 0.0] if grids is None else kl_both_ways(*grids).tolist()
+    intervals = {}
+    if how.interval is not None:
+        drawn = _resampled_js(counts_p, counts_q, how)
+        found = [
+            *_kernel_intervals(grids, kernel, how),
+            how.corrected(float(js), drawn),
+            how.about(distance, deviation),
+        ]
+        intervals = dict(zip(WITH_INTERVAL, found, strict=True))
     return Divergence(
-        kl_pq=kl_of_shares(shares_p, shares_q),
-        kl_qp=kl_of_shares(shares_q, shares_p),
-        kde_kl_pq=kl_of_shares(dense_p, dense_q),
-        kde_kl_qp=kl_of_shares(dense_q, dense_p),
-        js=(_entropy(middle) - (_entropy(shares_p) + _entropy(shares_q)) / 2),
-        wasserstein=wasserstein(x, y),
+        kl_pq=float(kl_of_shares(shares_p, shares_q)),
+        kl_qp=float(kl_of_shares(shares_q, shares_p)),
+        kde_kl_pq=kernel[0],
+        kde_kl_qp=kernel[1],
+        js=float(js),
+        wasserstein=distance,
         edges=edges,
         counts_p=counts_p,
         counts_q=counts_q,
+        intervals=intervals,
     )
 
 
-def kl_of_shares(p: NDArray[Any], q: NDArray[Any], axis: int = -1) -> Any:
-    """Kullback-Leibler divergence of shares along an axis, each raised by `FLOOR`, in nats."""
-    p, q = p + FLOOR, q + FLOOR
-    found = (p * np.log(p / q)).sum(axis=axis)
-    return float(found) if found.ndim == 0 else found
+def _edges(p: Array, q: Array, bins: int) -> tuple[Array, bool]:
+    """Edges over both samples, and whether all their numbers agree to rounding."""
+    low, high = float(min(p[0], q[0])), float(max(p[-1], q[-1]))
+    if not math.isfinite(high - low):
+        raise ValueError(f"p and q reach from {low:g} to {high:g}; wanted a range within float64")
+    greatest = max(abs(low), abs(high))
+    alike = high - low <= 4 * max(bins, POINTS) * float(np.spacing(greatest))
+    if alike:
+        reach = max(0.5, greatest / 2)
+        low, high = low - reach, high + reach
+    return np.linspace(low, high, bins + 1), alike
 
 
-def wasserstein(p: Array, q: Array) -> float:
-    """1-Wasserstein distance: the area between the two distribution functions."""
-    p, q = np.sort(p), np.sort(q)
-    if len(p) == len(q):
-        return float(np.abs(p - q).mean())
+def _counts(ordered: Array, edges: Array) -> NDArray[np.int64]:
+    """Numbers in each bin, its lower edge included, and in the last one its upper edge too."""
+    first = np.searchsorted(ordered, edges[1:-1])
+    return np.diff(np.concatenate([[0], first, [len(ordered)]])).astype(np.int64)
+
+
+def _js_of_shares(p: Array, q: Array) -> Any:
+    """Jensen-Shannon divergence of shares along the last axis."""
+    excess = _entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2
+    # Rounding can carry it a unit past either end.
+    return np.clip(excess, 0.0, math.log(2))[()]
+
+
+def _entropy(shares: Array) -> Array:
+    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.asarray(-(shares * logarithms).sum(axis=-1))
+
+
+def _resampled_js(
+    counts_p: NDArray[np.int64], counts_q: NDArray[np.int64], how: Estimator
+) -> Array:
+    """Jensen-Shannon divergence of samples drawn anew from each of the two."""
+    rng = np.random.default_rng(how.seed)
+    shares = []
+    for counts in (counts_p, counts_q):
+        n = int(counts.sum())
+        shares.append(rng.multinomial(n, counts / n, how.resamples) / n)
+    return np.asarray(_js_of_shares(*shares))
+
+
+def _wasserstein(p: Array, q: Array) -> tuple[float, float]:
+    """1-Wasserstein distance, the area between the distribution functions, and its deviation.
+
+    To first order a number `x` of `p` adds ``-1/n`` times the integral of the sign of the
+    difference of the two functions up to `x`, and one of `q` the same with its sign turned.
+    """
     both = np.concatenate([p, q])
-    both.sort()
-    at = both[:-1]
-    below_p, below_q = (np.searchsorted(x, at, side="right") / len(x) for x in (p, q))
-    return float((np.abs(below_p - below_q) * np.diff(both)).sum())
-
-
-def _sample(values: ArrayLike, name: str) -> Array:
-    sample = np.asarray(values, np.float64)
-    if sample.ndim != 1 or not len(sample):
-        raise ShapeError(f"{name}: found shape {sample.shape}; wanted a vector of 1 number or more")
-    bad = np.flatnonzero(~np.isfinite(sample))
-    if len(bad):
-        raise ValueError(f"{name}: number {bad[0]} is {sample[bad[0]]}; wanted finite numbers")
-    return sample
-
-
-def _entropy(shares: Array) -> float:
-    there = shares[shares > 0]
-    return -float((there * np.log(there)).sum())
-
-
-def _densities(x: Array, y: Array) -> tuple[Array, Array]:
-    """Shares of two kernel densities at each point of a common grid."""
-    low, high = min(x.min(), y.min()), max(x.max(), y.max())
-    if low == high:
-        return np.ones(1), np.ones(1)
-    # A constant sample has no width of its own; a point of the grid is as narrow as can be seen.
-    least = (high - low) / POINTS
-    widths = [max(_silverman(sample), least) for sample in (x, y)]
-    margin = MARGIN * max(widths)
-    low, high = low - margin, high + margin
-    step = (high - low) / (POINTS - 1)
-    x_shares, y_shares = (
-        _smooth(_spread(sample, low, step), width / step)
-        for sample, width in zip((x, y), widths, strict=True)
+    order = np.argsort(both, kind="stable")
+    gaps = np.diff(both[order])
+    of_p = order < len(p)
+    n_p = np.cumsum(of_p)[:-1]
+    n_q = np.arange(1, len(both)) - n_p
+    # In whole numbers, so that equal functions differ by nothing.
+    apart = n_p * len(q) - n_q * len(p)
+    distance = float((np.abs(apart) * gaps).sum() / (len(p) * len(q)))
+    influence = np.concatenate([[0.0], np.cumsum(np.sign(apart) * gaps)])
+    variance = sum(
+        influence[mine].var(ddof=1) / count if count > 1 else 0.0
+        for mine, count in ((of_p, len(p)), (~of_p, len(q)))
     )
-    return x_shares, y_shares
+    return distance, math.sqrt(variance)
 
 
-def _silverman(x: Array) -> float:
-    """Silverman's rule of thumb; the quartiles, where they differ, keep tails from widening it."""
-    spread = float(x.std())
-    lower, upper = np.percentile(x, (25, 75))
-    if upper > lower:
-        spread = min(spread, float(upper - lower) / 1.349)
-    return 0.9 * spread * math.pow(len(x), -0.2)
-
-
-def _spread(x: Array, low: float, step: float) -> Array:
-    """Shares of the sample at the points of a grid, each number between its two neighbours."""
-    place = (x - low) / step
-    below = np.minimum(place.astype(np.intp), POINTS - 2)
-    above = place - below
-    shares = np.bincount(below, 1 - above, POINTS) + np.bincount(below + 1, above, POINTS)
-    return np.asarray(shares / len(x))
-
-
-def _smooth(shares: Array, width: float) -> Array:
-    """Convolve with a normal law of `width` grid steps; what leaves the grid is below 1e-4."""
-    frequency = np.fft.rfftfreq(2 * POINTS)
-    kernel = np.exp(-2 * (np.pi * frequency * width) ** 2)
-    smooth = np.fft.irfft(np.fft.rfft(shares, 2 * POINTS) * kernel, 2 * POINTS)[:POINTS]
-    # The transform leaves rounding below zero.
-    smooth = np.maximum(smooth, 0.0)
-    return np.asarray(smooth / smooth.sum())
+def _kernel_intervals(
+    grids: tuple[GridSample, GridSample] | None, found: list[float], how: Estimator
+) -> list[Interval]:
+    if grids is None:
+        return [Interval(0.0, 0.0)] * 2
+    drawn = resampled_kl(*grids, how.resamples, how.seed)
+    return [how.corrected(one, of_one) for one, of_one in zip(found, drawn, strict=True)]

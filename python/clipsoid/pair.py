@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._density import kl_of_shares
 from clipsoid._features import Features, histograms, measured, separability_of
 from clipsoid._gather import modalities
 from clipsoid._source import Source, as_source, check_threads
-from clipsoid.divergences import kl_of_shares
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.retrieval import checked_count
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._part import PairsOptions, Part
+from clipsoid._ranks import average_ranks
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -296,11 +297,5 @@ def _correlation(p: NDArray[Any], q: NDArray[Any]) -> float | None:
     """Pearson correlation of average ranks; None if either is constant, or not there at all."""
     if np.isnan(q).any() or (p == p[0]).all() or (q == q[0]).all():
         return None
-    p, q = (ranks - ranks.mean() for ranks in (_average_ranks(p), _average_ranks(q)))
+    p, q = (ranks - ranks.mean() for ranks in (average_ranks(p), average_ranks(q)))
     return float((p @ q) / math.sqrt((p @ p) * (q @ q)))
-
-
-def _average_ranks(x: NDArray[Any]) -> Array:
-    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[inverse])

@@ -9,6 +9,7 @@ pub mod moments;
 pub mod regression;
 pub mod score;
 pub mod shell;
+pub mod shifted;
 pub mod stats;
 pub mod sums;
 pub mod transform;

@@ -98,9 +98,7 @@ impl Moments {
     /// As [`Moments::update`], without the copy that it goes back to: on an error, some of the rows may
     /// have been added.
     pub fn extend(&mut self, rows: AnyRows, on_invalid: OnInvalid, context: &Context) -> Result<(), Error> {
-        let waiting = self.carry.count();
-        let head = if waiting == 0 { 0 } else { rows.count().min(BLOCK - waiting) };
-        let tail = head + (rows.count() - head) / BLOCK * BLOCK;
+        let (head, tail) = self.carry.cuts(rows.count());
         self.wait(slice(&rows, 0..head), 0, on_invalid, context)?;
         if self.carry.count() == BLOCK {
             self.flush(context)?;

@@ -15,7 +15,7 @@ use crate::simd::{Isa, Kernel};
 use crate::with_rows;
 
 /// Rows measured side by side: with three sums each, they fill the registers of AVX2.
-const GROUP: usize = 4;
+pub(super) const GROUP: usize = 4;
 
 /// What was found of consecutive rows, one entry per row.
 #[derive(Clone, Debug)]
@@ -80,10 +80,11 @@ pub fn units<const Q: usize>(
     Ok(all)
 }
 
-struct Measure<'a, E, const Q: usize> {
-    rows: Rows<'a, E>,
-    scratch: &'a mut [E],
-    vectors: [&'a [f64]; Q],
+/// The kernel: measures rows.
+pub(super) struct Measure<'a, E, const Q: usize> {
+    pub rows: Rows<'a, E>,
+    pub scratch: &'a mut [E],
+    pub vectors: [&'a [f64]; Q],
 }
 
 impl<E: Element, const Q: usize> Kernel for Measure<'_, E, Q> {

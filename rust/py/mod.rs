@@ -12,6 +12,7 @@ mod moments;
 mod retrieval;
 mod rows;
 mod run;
+mod shifted;
 mod sweep;
 mod transform;
 
@@ -26,6 +27,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rows::Regression>()?;
     module.add_class::<sweep::Modality>()?;
     module.add_class::<sweep::LossSweep>()?;
+    module.add_class::<shifted::ShiftedConformity>()?;
     module.add_function(wrap_pyfunction!(rows::score, module)?)?;
     module.add_function(wrap_pyfunction!(rows::conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::pairwise_conformity, module)?)?;

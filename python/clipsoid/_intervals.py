@@ -1,0 +1,79 @@
+"""How samples are compared, and how sure that is: options, checked, and confidence intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import index
+from statistics import NormalDist
+from typing import NamedTuple, Self, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsoid.retrieval import checked_count
+
+Array = NDArray[np.float64]
+
+#: Resamples behind an interval.
+RESAMPLES = 200
+
+
+class Interval(NamedTuple):
+    """A confidence interval of one figure.
+
+    Attributes
+    ----------
+    lower, upper : float
+    """
+
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """How samples are compared, checked.
+
+    Attributes
+    ----------
+    bins : int
+        Of the histograms.
+    interval : float or None
+        Nominal coverage.
+    seed, resamples : int
+        Of what is drawn for the intervals.
+    """
+
+    bins: int
+    interval: float | None
+    seed: int
+    resamples: int
+
+    @classmethod
+    def checked(
+        cls, bins: object, interval: object, seed: object, resamples: object, name: str = "interval"
+    ) -> Self:
+        """From what a caller gave, who calls the coverage `name`."""
+        if interval is not None and not (
+            isinstance(interval, (float, np.floating)) and 0 < interval < 1
+        ):
+            raise ValueError(f"{name}={interval!r}; wanted None or a share such as 0.95")
+        if not isinstance(seed, SupportsIndex) or index(seed) < 0:
+            raise ValueError(f"seed={seed!r}; wanted an integer of 0 or more")
+        if checked_count("resamples", resamples) < 2:
+            raise ValueError(f"resamples={resamples!r}; wanted 2 or more")
+        return cls(
+            checked_count("bins", bins),
+            None if interval is None else float(interval),
+            index(seed),
+            checked_count("resamples", resamples),
+        )
+
+    def about(self, centre: float, deviation: float) -> Interval:
+        """Return the normal interval; no figure is below zero."""
+        reach = NormalDist().inv_cdf((1 + (self.interval or 0.0)) / 2) * deviation
+        return Interval(max(centre - reach, 0.0), max(centre + reach, 0.0))
+
+    def corrected(self, found: float, drawn: Array) -> Interval:
+        """Return the one about an estimate less its bias; `drawn` shows bias and deviation."""
+        return self.about(float(2 * found - drawn.mean()), float(drawn.std(ddof=1)))

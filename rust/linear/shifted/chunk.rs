@@ -1,0 +1,362 @@
+//! Rows on their way into the two products: measured, weighted for each alpha, packed.
+
+use super::{Grid, Part};
+use crate::element::Element;
+use crate::error::{Error, Side, Status};
+use crate::linear::unit::{GROUP, Measure};
+use crate::math::aligned::Aligned;
+use crate::math::dots::dots;
+use crate::math::norm::Norm;
+use crate::math::product::{Panels, Product, micro_shape};
+use crate::pack::interleave;
+use crate::rows::Rows;
+use crate::simd::{Isa, Kernel, Level};
+
+/// Rows of one product: at 512 features, 1 MB of float64, which L2 holds.
+pub(super) const CHUNK: usize = 256;
+
+/// Rows of which less is left than this are moved element by element.
+const NEAR: f64 = 1.0 / 16.0;
+
+/// Beyond this `q` the mean is all that is left of a row in float64.
+const GREATEST_FACTOR: f64 = 1e30;
+
+/// Rows of a panel at most: those of the widest register tile.
+const GREATEST_WIDTH: usize = 16;
+
+/// Rows that are moved element by element before they are used.
+const MOVED: usize = 64;
+
+/// The unit means, as the rows of a chunk meet them.
+pub(super) struct Means<'a> {
+    /// `alphas x d`.
+    pub rows: &'a [f64],
+    /// The same, as a right operand.
+    pub packed: &'a Panels<f64>,
+    /// Each one's product with the mean's direction.
+    pub centre: &'a [f64],
+}
+
+/// A row and an alpha at which little is left of it.
+#[derive(Clone, Copy)]
+struct Near {
+    alpha: usize,
+    row: usize,
+}
+
+/// The rows of one product, and a thread's buffers for it.
+pub(super) struct Chunk<E> {
+    scratch: Vec<E>,
+    /// Number of the first row.
+    first: u64,
+    norm: Vec<f64>,
+    inverse: Vec<f64>,
+    /// `1 / l`, `alphas x rows`; 0 where the row is moved by itself.
+    weight: Vec<f64>,
+    /// `q / l`, likewise.
+    centre: Vec<f64>,
+    near: Vec<Near>,
+    /// In float64, rows that were moved, or a strip of those to be packed.
+    wide: Vec<f64>,
+    left: Panels<f64>,
+    right: Panels<f64>,
+    tile: Aligned<f64>,
+}
+
+impl<E: Element> Chunk<E> {
+    pub(super) fn new(rows: &Rows<E>) -> Self {
+        Chunk {
+            scratch: rows.scratch(GROUP.max(GREATEST_WIDTH)),
+            first: 0,
+            norm: Vec::new(),
+            inverse: Vec::new(),
+            weight: Vec::new(),
+            centre: Vec::new(),
+            near: Vec::new(),
+            wide: Vec::new(),
+            left: Panels::default(),
+            right: Panels::default(),
+            tile: Aligned::default(),
+        }
+    }
+
+    /// Takes up rows, the first of which has the number `first`.
+    pub(super) fn measure(
+        &mut self,
+        rows: Rows<E>,
+        first: u64,
+        grid: &Grid,
+        level: Level,
+    ) -> Result<(), Error> {
+        let (count, vectors) = (rows.count(), [&grid.direction[..]]);
+        let found = level.dispatch(Measure { rows, scratch: &mut self.scratch, vectors });
+        if let Some(row) = found.status.iter().position(|&status| status != Status::Ok) {
+            return Err(Error::InvalidRow { row: first + row as u64, status: found.status[row] });
+        }
+        self.first = first;
+        self.norm = found.norm;
+        self.inverse.clear();
+        self.inverse.extend(self.norm.iter().map(|norm| 1.0 / norm));
+        let [cosine] = found.products;
+        self.near.clear();
+        for buffer in [&mut self.weight, &mut self.centre] {
+            buffer.resize(grid.alphas.len() * count, 0.0);
+        }
+        for (at, &alpha) in grid.alphas.iter().enumerate() {
+            let range = at * count..(at + 1) * count;
+            let (weight, centre) = (&mut self.weight[range.clone()], &mut self.centre[range]);
+            for row in 0..count {
+                let q = (alpha * (grid.length / self.norm[row]).min(1e290))
+                    .clamp(-GREATEST_FACTOR, GREATEST_FACTOR);
+                let square = 1.0 + q * (q - 2.0 * cosine[row]);
+                weight[row] = if square < NEAR * NEAR { 0.0 } else { 1.0 / square.sqrt() };
+                centre[row] = q * weight[row];
+            }
+            if weight.iter().filter(|weight| **weight == 0.0).count() > 0 {
+                let rows = (0..count).filter(|&row| weight[row] == 0.0);
+                self.near.extend(rows.map(|row| Near { alpha: at, row }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the moved unit rows.
+    pub(super) fn add_to(
+        &mut self,
+        part: &mut Part,
+        rows: Rows<E>,
+        grid: &Grid,
+        level: Level,
+    ) -> Result<(), Error> {
+        let count = rows.count();
+        let (mr, nr) = micro_shape::<f64>(level);
+        let Chunk { scratch, inverse, left, right, tile, .. } = self;
+        level.dispatch(PackFeatures { rows, inverse, scratch, left, width: mr });
+        right.reshape(grid.alphas.len(), count, nr);
+        for (at, weight) in self.weight.chunks_exact(count).enumerate() {
+            // What an unfilled panel holds beside its alphas is multiplied and never read.
+            let panel = right.panel_mut(at / nr)[at % nr..].iter_mut().step_by(nr);
+            panel.zip(weight).for_each(|(slot, weight)| *slot = *weight);
+        }
+        level.dispatch(Product { left, first: 0, panels: left.count(), right, tile });
+        part.stride = left.count() * mr;
+        part.sums.resize(grid.alphas.len() * part.stride, 0.0);
+        part.sums.iter_mut().zip(tile.iter()).for_each(|(sum, x)| *sum += x);
+        for (sum, centre) in part.centre.iter_mut().zip(self.centre.chunks_exact(count)) {
+            *sum += centre.iter().sum::<f64>();
+        }
+        self.near_rows(rows, grid, level, |near, moved| {
+            for (near, row) in near.iter().zip(moved.chunks_exact(rows.dim())) {
+                let sums = &mut part.sums[near.alpha * part.stride..];
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+        })
+    }
+
+    /// Conformity at each alpha, `stride` numbers from one alpha to the next.
+    pub(super) fn conformity(
+        &mut self,
+        rows: Rows<E>,
+        grid: &Grid,
+        means: &Means,
+        values: &mut [f64],
+        stride: usize,
+        level: Level,
+    ) -> Result<(), Error> {
+        let (count, n) = (rows.count(), grid.count as f64);
+        // Rounding can carry a cosine of one a few units past it.
+        let finished = |product: f64| ((n * product - 1.0) / (n - 1.0)).clamp(-1.0, 1.0);
+        let Chunk { scratch, inverse, wide, left, tile, .. } = self;
+        let width = micro_shape::<f64>(level).0;
+        level.dispatch(PackRows { rows, inverse, scratch, wide, left, width });
+        level.dispatch(Product { left, first: 0, panels: left.count(), right: means.packed, tile });
+        for (at, products) in tile.chunks_exact(left.count() * width).take(grid.alphas.len()).enumerate() {
+            let (weight, centre) = (&self.weight[at * count..][..count], &self.centre[at * count..][..count]);
+            let values = &mut values[at * stride..][..count];
+            for row in 0..count {
+                values[row] = finished(weight[row] * products[row] - centre[row] * means.centre[at]);
+            }
+        }
+        self.near_rows(rows, grid, level, |near, moved| {
+            let products = level.dispatch(Products { near, moved, means: means.rows, dim: rows.dim() });
+            for (near, product) in near.iter().zip(products) {
+                values[near.alpha * stride + near.row] = finished(product);
+            }
+        })
+    }
+
+    /// Moves the rows of which little is left, and hands on their directions.
+    fn near_rows(
+        &mut self,
+        rows: Rows<E>,
+        grid: &Grid,
+        level: Level,
+        mut take: impl FnMut(&[Near], &[f64]),
+    ) -> Result<(), Error> {
+        let Chunk { scratch, first, norm, near, wide, .. } = self;
+        for near in near.chunks(MOVED) {
+            level.dispatch(Move { rows, grid, near, norm, first: *first, scratch, wide })?;
+            take(near, wide);
+        }
+        Ok(())
+    }
+}
+
+/// Products of moved rows, each with the unit mean at its alpha.
+struct Products<'a> {
+    near: &'a [Near],
+    moved: &'a [f64],
+    means: &'a [f64],
+    dim: usize,
+}
+
+impl Kernel for Products<'_> {
+    type Output = Vec<f64>;
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> Vec<f64> {
+        let Products { near, moved, means, dim } = self;
+        let mut products = Vec::with_capacity(near.len());
+        for (near, row) in near.iter().zip(moved.chunks_exact(dim)) {
+            let mean = &means[near.alpha * dim..][..dim];
+            // SAFETY: both have `dim` elements, and this runs under `I`.
+            let (_, [[product]]) = unsafe { dots(isa, [row.as_ptr()], [mean.as_ptr()], dim, 0) };
+            products.push(product);
+        }
+        products
+    }
+}
+
+/// Row by row, `x - alpha m` scaled to length one.
+struct Move<'a, E> {
+    rows: Rows<'a, E>,
+    grid: &'a Grid,
+    near: &'a [Near],
+    norm: &'a [f64],
+    first: u64,
+    scratch: &'a mut [E],
+    wide: &'a mut Vec<f64>,
+}
+
+impl<E: Element> Kernel for Move<'_, E> {
+    type Output = Result<(), Error>;
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> Self::Output {
+        let Move { rows, grid, near, norm, first, scratch, wide } = self;
+        let dim = grid.dim();
+        wide.resize(near.len() * dim, 0.0);
+        for (near, moved) in near.iter().zip(wide.chunks_exact_mut(dim)) {
+            let (alpha, x) = (grid.alphas[near.alpha], rows.row(near.row, scratch));
+            for k in 0..dim {
+                // SAFETY: k < dim.
+                moved[k] = unsafe { x.add(k).read_unaligned() }.to_f64() - alpha * grid.mean[k];
+            }
+            // SAFETY: one row of `dim` elements, under `I`.
+            let ([square], _) = unsafe { dots::<I, f64, 1, 0>(isa, [moved.as_ptr()], [], dim, 0) };
+            let left = Norm::new(square, || moved.to_vec());
+            // Rounding of the mean, which grows with the number of rows, and of the difference,
+            // relative to what was subtracted.
+            let steps = 8.0 + (grid.count as f64).sqrt();
+            let subtracted = norm[near.row].max(alpha.abs() * grid.length);
+            if left.status != Status::Ok || left.value <= steps * f64::EPSILON * subtracted {
+                let row = first + near.row as u64;
+                return Err(Error::Vanishes { side: Side::Right, row, alpha });
+            }
+            moved.iter_mut().for_each(|x| *x *= left.scale * left.inverse);
+        }
+        Ok(())
+    }
+}
+
+/// Packs unit rows as a left operand whose vectors are the features.
+struct PackFeatures<'a, E> {
+    rows: Rows<'a, E>,
+    inverse: &'a [f64],
+    scratch: &'a mut [E],
+    left: &'a mut Panels<f64>,
+    width: usize,
+}
+
+impl<E: Element> Kernel for PackFeatures<'_, E> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let PackFeatures { rows, inverse, scratch, left, width } = self;
+        let dim = rows.dim();
+        left.reshape(dim, rows.count(), width);
+        for i in 0..rows.count() {
+            let row = rows.row(i, scratch);
+            for p in 0..left.count() {
+                let (first, panel) = (p * width, &mut left.panel_mut(p)[i * width..][..width]);
+                let (filled, rest) = panel.split_at_mut(width.min(dim - first));
+                // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+                unsafe { unit_elements(isa, row.add(first), inverse[i], filled) };
+                rest.fill(0.0);
+            }
+        }
+    }
+}
+
+/// Packs unit rows as a left operand whose vectors are the rows.
+struct PackRows<'a, E> {
+    rows: Rows<'a, E>,
+    inverse: &'a [f64],
+    scratch: &'a mut [E],
+    wide: &'a mut Vec<f64>,
+    left: &'a mut Panels<f64>,
+    width: usize,
+}
+
+/// Elements of a row that are packed at a time: a panel's rows then stay in L1 until they are turned.
+const STRIP: usize = 64;
+
+impl<E: Element> Kernel for PackRows<'_, E> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let PackRows { rows, inverse, scratch, wide, left, width } = self;
+        let (dim, count) = (rows.dim(), rows.count());
+        left.reshape(count, dim, width);
+        let stride = if scratch.is_empty() { 0 } else { dim };
+        for p in 0..left.count() {
+            let height = width.min(count - p * width);
+            let mut sources = [std::ptr::null(); GREATEST_WIDTH];
+            for r in 0..height {
+                sources[r] = rows.row(p * width + r, &mut scratch[r * stride..]);
+            }
+            for first in (0..dim).step_by(STRIP) {
+                let length = STRIP.min(dim - first);
+                wide.clear();
+                wide.resize(width.next_multiple_of(I::LANES_F64) * length, 0.0);
+                for (r, part) in wide.chunks_exact_mut(length).take(height).enumerate() {
+                    // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
+                    unsafe { unit_elements(isa, sources[r].add(first), inverse[p * width + r], part) };
+                }
+                // SAFETY: strips follow each other, and a panel is followed by a gap of a register
+                // or more.
+                unsafe { interleave(isa, wide, left.spilling(p).add(first * width), width, length) };
+            }
+        }
+    }
+}
+
+/// Elements of a row in float64, times its inverse norm.
+///
+/// # Safety
+/// `from` is readable for as many elements as `wide` has, and the caller runs under `I`.
+#[inline(always)]
+unsafe fn unit_elements<I: Isa, E: Element>(isa: I, from: *const E, inverse: f64, wide: &mut [f64]) {
+    let length = wide.len();
+    let body = length - length % I::LANES_F64;
+    let factor = isa.splat_f64(inverse);
+    for k in (0..body).step_by(I::LANES_F64) {
+        // SAFETY: k + LANES_F64 <= length.
+        unsafe {
+            let x = isa.mul_f64(E::load_f64(isa, from.add(k)), factor);
+            isa.store_f64(wide[k..].as_mut_ptr(), x);
+        }
+    }
+    for k in body..length {
+        // SAFETY: k < length.
+        wide[k] = unsafe { from.add(k).read_unaligned() }.to_f64() * inverse;
+    }
+}
