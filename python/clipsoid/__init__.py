@@ -10,6 +10,7 @@ True
 
 from clipsoid._intervals import Interval
 from clipsoid._native import __version__
+from clipsoid.analysis import Analysis, analyze
 from clipsoid.blur import BlurExperiment, BlurSample, blur_experiment
 from clipsoid.comparison import CandidateConformity, Comparison, ComparisonTest, ReferenceConformity
 from clipsoid.conformity import conformity
@@ -73,6 +74,7 @@ from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
 from clipsoid.whitening import Whitening
 
 __all__ = [
+    "Analysis",
     "BlurExperiment",
     "BlurSample",
     "Calibration",
@@ -128,6 +130,7 @@ __all__ = [
     "VslerpGrid",
     "Whitening",
     "__version__",
+    "analyze",
     "blur_experiment",
     "compare",
     "conformity",

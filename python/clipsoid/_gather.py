@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -40,10 +40,36 @@ class Gathered:
             row -= len(part.batch)
         raise IndexError(row)
 
+    def wide(self) -> NDArray[np.float64]:
+        """Return the rows as float64, copied."""
+        return np.asarray(widened(self.batch, "float64").rows)
+
+    def as_source(self, name: str) -> Source:
+        """Return the rows as a source of one batch."""
+        (count, dim), whole = self.rows.shape, Located(name, 0, self.batch)
+        types = frozenset({self.dtype})
+        return Source(name, dim, count, types, lambda: iter((whole,)), tuple)
+
     def refuse_native(self, row: int, status: str, *, policies: bool = False) -> NoReturn:
         """Raise for row `row` of all, by its name and number in the part that it came from."""
         part, row = self.place(row)
         part.refuse_native(row, status, policies=policies)
+
+
+def taken(source: Source, rows: NDArray[np.int64]) -> Gathered:
+    """Copy some rows, by ascending numbers, into one array."""
+    parts, start = [], 0
+    for located in source.read():
+        batch, end = located.batch, start + len(located.batch)
+        low, high = np.searchsorted(rows, (start, end))
+        chosen = rows[low:high] - start
+        missing = None if batch.missing is None else batch.missing[chosen]
+        # A copy: the batch may be a view of a mapping that is about to go.
+        part = Batch(np.array(batch.rows[chosen]), batch.dtype, missing)
+        parts.append(Located(located.label, located.start, part))
+        start = end
+    source = replace(source, count=len(rows), read=lambda: iter(parts))
+    return gathered(source)
 
 
 def gathered(source: Source) -> Gathered:

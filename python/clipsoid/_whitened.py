@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._affine import Affine
+from clipsoid._extras import check_stats
 from clipsoid._source import OnInvalid, as_source, check_policy, check_threads
 from clipsoid._spectrum import pca
-from clipsoid.normality import Normality, check_extra, check_options, normality_of
+from clipsoid.normality import Normality, check_options, normality_of
 
 Array = NDArray[np.float64]
 Precision = Literal["auto", "float64"]
@@ -247,7 +248,7 @@ class Whitened:
         check_policy(on_invalid)
         check_threads(n_threads)
         check_options(sample, seed, level)
-        check_extra()
+        check_stats("a test of normality", "scipy")
         source = as_source(x)
         source.expect_dim(self.dim, "the whitening")
         z = Affine(self.mean, self.matrix).sampled_images(

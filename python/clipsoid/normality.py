@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -79,14 +78,6 @@ class Normality:
             "dagostino_pearson_fraction",
         )
         return {name: getattr(self, name) for name in names}
-
-
-def check_extra() -> None:
-    """Raise unless scipy is installed."""
-    if find_spec("scipy") is None:
-        raise UnavailableError(
-            'tests of normality need scipy, not installed here: pip install "clipsoid[stats]"'
-        )
 
 
 def check_options(sample: object, seed: object, level: object) -> None:

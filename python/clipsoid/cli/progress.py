@@ -51,3 +51,24 @@ class _Lines:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+@contextmanager
+def announced(task: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Give a function to be called with the name of each step before it begins."""
+    start = time.monotonic()
+    on_terminal = sys.stderr.isatty()
+
+    def announce(step: str) -> None:
+        seconds = time.monotonic() - start
+        if on_terminal:
+            # Over the line before it, which is wiped.
+            print(f"\r\x1b[K{task}: {step}, {seconds:.0f} s", end="", file=sys.stderr, flush=True)
+        else:
+            print(f"{task}: {step}, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    try:
+        yield (lambda step: None) if quiet else announce
+    finally:
+        if on_terminal and not quiet:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,269 @@
+"""The whole paper on two sets: every property, figure and verdict in one result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from clipsoid._gather import modalities
+from clipsoid._json import decode, encode
+from clipsoid._native import __version__
+from clipsoid._source import check_threads
+from clipsoid._sweeping import Shift, job
+from clipsoid.analysis import compute, tables
+from clipsoid.analysis.compute import PARTS
+from clipsoid.analysis.parts import (
+    AnalysisOptions,
+    Differences,
+    FeatureHistograms,
+    FeaturePlane,
+    Modality,
+    Normalities,
+    Retrieval,
+    Similarities,
+)
+from clipsoid.analysis.verdicts import Verdict, cautions, verdicts
+from clipsoid.blur import BlurExperiment
+from clipsoid.errors import MismatchError, ShapeError
+from clipsoid.gap import ModalityGap
+from clipsoid.interpolate import VslerpGrid
+from clipsoid.matching import MatchSweep
+from clipsoid.retrieval import checked_count
+from clipsoid.separation import LinearSeparability
+from clipsoid.sweep import LossSweep
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Of the JSON; a reader refuses any other.
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Analysis:
+    """What `analyze` found, one part for each property and figure; a part left out is None.
+
+    Attributes
+    ----------
+    options : AnalysisOptions
+        How it was made.
+    image, text : Modality
+        The geometry of each modality (Figures 3, 4, 5, 8 and 9).
+    separability : polars.DataFrame or None
+        As `clipsoid.separability` (Eq. 5).
+    features : tuple of FeatureHistograms or None
+        The features that separate best (Figure 2).
+    plane : FeaturePlane or None
+        The sample by the best two.
+    linear_separability : LinearSeparability or None
+        Property 1.
+    gap : ModalityGap or None
+    similarities : Similarities or None
+        Distributions of all cosines.
+    loss_sweep : LossSweep or None
+        Figure 6.
+    match_sweep : MatchSweep or None
+        Figure 11.
+    conformity_difference : Differences or None
+        Figure 10.
+    retrieval : Retrieval or None
+        Ranks, false negatives, and how these go with conformity.
+    normality : Normalities or None
+        Of the whitened rows.
+    vslerp : VslerpGrid or None
+        Figure 12, from the most to the least conforming image, with the nearest images.
+    blur : BlurExperiment or None
+        Figure 7; it does not depend on the rows.
+    verdicts : tuple of Verdict
+        The seven properties.
+    warnings : tuple of str
+        What a reader should know first.
+    items : polars.DataFrame or None
+        Captions and image paths of the rows that parts name, where they were given: `row`,
+        `caption`, `image_path`.
+    version : str
+        Version of clipsoid.
+    """
+
+    options: AnalysisOptions
+    image: Modality
+    text: Modality
+    separability: pl.DataFrame | None = None
+    features: tuple[FeatureHistograms, ...] | None = None
+    plane: FeaturePlane | None = None
+    linear_separability: LinearSeparability | None = None
+    gap: ModalityGap | None = None
+    similarities: Similarities | None = None
+    loss_sweep: LossSweep | None = None
+    match_sweep: MatchSweep | None = None
+    conformity_difference: Differences | None = None
+    retrieval: Retrieval | None = None
+    normality: Normalities | None = None
+    vslerp: VslerpGrid | None = None
+    blur: BlurExperiment | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    warnings: tuple[str, ...] = ()
+    items: pl.DataFrame | None = None
+    version: str = __version__
+
+    def to_json(self) -> str:
+        """Return all of it as JSON text, which `from_json` reads.
+
+        A number that is not finite is null or, if infinite, text.
+        """
+        return json.dumps({"schema": SCHEMA, "format": "clipsoid.analysis", **encode(self)})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        MismatchError
+            If it is no such JSON, or of another schema.
+        """
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise MismatchError(f"an analysis: not JSON: {error}") from None
+        if not isinstance(found, dict) or found.pop("format", None) != "clipsoid.analysis":
+            raise MismatchError("an analysis: the JSON has no format 'clipsoid.analysis'")
+        schema = found.pop("schema", None)
+        if schema != SCHEMA:
+            raise MismatchError(f"an analysis: schema {schema!r}; this version reads {SCHEMA}")
+        made: Self = decode(cls, found)
+        return made
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the key figures beside the paper's.
+
+        Columns `figure`, `image`, `text`, `paper_image`, `paper_text`; a figure of the pair of
+        modalities stands under `image`.
+        """
+        return tables.key_figures(self)
+
+    def __repr__(self) -> str:
+        holding = sum(verdict.holds is True for verdict in self.verdicts)
+        return (
+            f"Analysis(count={self.image.count}, dim={self.image.dim}, "
+            f"{holding} of {len(self.verdicts)} properties hold)"
+        )
+
+
+def analyze(
+    image: Any,
+    text: Any,
+    *,
+    temperature: float = 0.01,
+    shift: Shift = "image",
+    alphas: Iterable[float] | None = None,
+    bins: int = 50,
+    leave_out: Collection[str] = (),
+    captions: Sequence[str] | None = None,
+    image_paths: Sequence[str] | None = None,
+    sample_rows: int = 5_000,
+    most_pairs: int = 20_000,
+    seed: int = 0,
+    n_threads: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Analysis:
+    """Compute every property, figure and verdict of the paper on two modalities.
+
+    Parameters
+    ----------
+    image, text : array, tensor, column, path or store of shape (n, d)
+        Paired rows, ten or more; raw embeddings, if they can be had: of normalised ones some
+        figures describe the sphere.
+    temperature : float, default=0.01
+        That of the model.
+    shift : {"image", "text", "both"}, default="image"
+        The modality whose centre moves in both sweeps.
+    alphas : iterable of float, optional
+        Of both sweeps; by default 41 from -1 to 1.
+    bins : int, default=50
+        Of every histogram.
+    leave_out : collection of str
+        Parts to leave out, of `clipsoid.analysis.PARTS`. `linear_separability` and `normality` take
+        longest, and need the extra ``stats``.
+    captions, image_paths : sequence of str of length n, optional
+        Those of the rows that galleries and samples name travel along.
+    sample_rows : int, default=5_000
+        Most rows whose own figures are kept, to be drawn.
+    most_pairs : int, default=20_000
+        Most pairs for what compares all with all: the loss, retrieval, histograms of all cosines.
+        Of more, a sample is compared.
+    seed : int, default=0
+        Of samples and of cross-validation.
+    n_threads : int, optional
+        Most threads to use; all that the process may use by default.
+    progress : callable, optional
+        Called with the name of each part before it is computed; ``"modalities"`` is the first.
+
+    Returns
+    -------
+    Analysis
+
+    Raises
+    ------
+    ShapeError, MismatchError
+        If the sets do not pair up, or there are not as many captions or paths as rows.
+    ValueError
+        If an option is out of range, or `leave_out` names no part.
+    InvalidRowError
+        If a row is missing, not finite or of zero norm.
+    UnavailableError
+        If a part needs the extra ``stats``.
+
+    Notes
+    -----
+    Linear passes over all rows; for what needs all pairs ``O(p^2 d)`` time with `p` pairs, and
+    ``O(n + d^2)`` memory beside ``O(p)`` rows. The verdicts are rules of this library, named in
+    each; the paper states its properties in words.
+
+    References
+    ----------
+    .. [1] Levi & Gilboa, "The Double-Ellipsoid Geometry of CLIP", ICML 2025, arXiv 2411.14517.
+
+    Examples
+    --------
+    >>> import clipsoid as cs
+    >>> image, text, _ = cs.double_ellipsoid(600, seed=0)
+    >>> found = cs.analyze(image, text, leave_out=["linear_separability", "normality"])
+    >>> found.verdicts[5].name, found.verdicts[5].holds
+    ('least loss near the given centre', True)
+    >>> cs.Analysis.from_json(found.to_json()).image.count
+    600
+    """
+    check_threads(n_threads)
+    for name in leave_out:
+        if name not in PARTS:
+            raise ValueError(f"leave_out: {name!r} is no part; parts: {', '.join(PARTS)}")
+    sources = modalities(image, text)
+    asked = job(*sources, alphas, shift, temperature, "fixed")
+    if checked_count("most_pairs", most_pairs) < 2:
+        raise ValueError(f"most_pairs={most_pairs}; wanted 2 or more")
+    options = AnalysisOptions(
+        temperature=asked.temperature,
+        shift=shift,
+        alphas=asked.alphas,
+        bins=checked_count("bins", bins),
+        left_out=tuple(name for name in PARTS if name in leave_out),
+        sample_rows=checked_count("sample_rows", sample_rows),
+        most_pairs=most_pairs,
+        seed=seed,
+    )
+    for name, values in (("captions", captions), ("image_paths", image_paths)):
+        if values is not None and len(values) != sources[0].count:
+            raise ShapeError(
+                f"{name}: found {len(values)}, wanted one for each of {sources[0].count} rows"
+            )
+    parts = compute.parts(*sources, options, n_threads, progress or (lambda name: None))
+    found = Analysis(options, **parts)
+    return replace(
+        found,
+        verdicts=verdicts(found),
+        warnings=tuple(cautions(found)),
+        items=tables.items(found, captions, image_paths),
+    )

@@ -1,0 +1,305 @@
+"""The work behind an analysis: passes over the rows that its parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsoid._gather import taken
+from clipsoid._source import Source
+from clipsoid.analysis.parts import (
+    AnalysisOptions,
+    Differences,
+    DirectionFigures,
+    FeatureHistograms,
+    FeaturePlane,
+    Gallery,
+    Histogram,
+    Link,
+    Modality,
+    Normalities,
+    Retrieval,
+    Sample,
+    Similarities,
+)
+from clipsoid.blur import blur_experiment
+from clipsoid.contrast import loss_sweep
+from clipsoid.difference import conformity_difference
+from clipsoid.ellipsoid import Ellipsoid
+from clipsoid.errors import UnavailableError
+from clipsoid.false_negatives import false_negatives
+from clipsoid.gap import modality_gap
+from clipsoid.histogram import similarity_histogram
+from clipsoid.interpolate import VslerpGrid, vslerp_grid
+from clipsoid.matching import match_sweep
+from clipsoid.normality import Normality
+from clipsoid.pair import separability
+from clipsoid.results import Calibration, Scores
+from clipsoid.retrieval import Directions, retrieval_ranks
+from clipsoid.rivals import Rivals, Spearman
+from clipsoid.separation import linear_separability
+from clipsoid.whitening import Whitening
+
+Array = NDArray[np.float64]
+
+#: Parts that can be left out, in the order in which they are computed.
+PARTS = (
+    "separability",
+    "linear_separability",
+    "gap",
+    "similarities",
+    "loss_sweep",
+    "match_sweep",
+    "conformity_difference",
+    "retrieval",
+    "normality",
+    "vslerp",
+    "blur",
+)
+
+#: Of the grid between two images: Figure 12 draws alphas in [-2, 2].
+THETAS, VSLERP_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0), (-2.0, -1.0, 0.0, 1.0, 2.0)
+
+#: Rows of a gallery.
+GALLERY = 24
+
+#: Features whose deviations from the mean are drawn.
+CENTRED = 10
+
+#: Features that are drawn for both modalities.
+SHOWN_FEATURES = 9
+
+
+class Measured:
+    """One modality, and what its parts are made of; each pass is made once."""
+
+    def __init__(
+        self, name: str, source: Source, options: AnalysisOptions, n_threads: int | None
+    ) -> None:
+        self.name, self.source, self.options, self.n_threads = name, source, options, n_threads
+        self.ellipsoid = Ellipsoid.fit(source, n_threads=n_threads)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Of every row, left out of its own conformity."""
+        return self.ellipsoid.score(self.source, member=True, n_threads=self.n_threads)
+
+    @cached_property
+    def sampled_rows(self) -> NDArray[np.int64]:
+        """Numbers of the rows that are drawn; the same in both modalities if they are pairs."""
+        return sample(self.source.count, self.options.sample_rows, self.options.seed)
+
+    @cached_property
+    def sampled(self) -> Array:
+        """The rows that are drawn."""
+        return taken(self.source, self.sampled_rows).wide()
+
+    def calibration(self) -> Calibration | None:
+        """Regress conformity on the cosine to the mean."""
+        try:
+            return self.ellipsoid.calibrate(self.source, n_threads=self.n_threads)
+        except UnavailableError:
+            return None
+
+    def modality(self) -> Modality:
+        """Return the part that describes it."""
+        e, scores, bins = self.ellipsoid, self.scores, self.options.bins
+        mean, std, at = e.mean, e.std, self.sampled_rows
+        # |x - m|, by the law of cosines.
+        length = float(np.linalg.norm(mean))
+        across = scores.norm * (scores.norm - 2 * length * scores.cosine_to_mean)
+        radii = np.sqrt(np.maximum(across + length**2, 0.0))
+        highest, lowest = Gallery.ends(scores.conformity, GALLERY)
+        return Modality(
+            name=self.name,
+            count=e.count,
+            dim=e.dim,
+            dtypes=tuple(sorted(e.dtypes)),
+            is_normalized=e.is_normalized,
+            norms=e.norms,
+            norm_histogram=Histogram.of(scores.norm, bins),
+            mean=mean,
+            std=std,
+            center_ratio=e.center_ratio,
+            shell=e.shell(self.source, n_threads=self.n_threads),
+            radii=Histogram.of(radii, bins),
+            centred_features=tuple(
+                Histogram.of(self.sampled[:, k] - mean[k], bins) for k in range(min(CENTRED, e.dim))
+            ),
+            variances=Histogram.of(std**2, bins),
+            radii_of_axes=np.sqrt(np.maximum(np.linalg.eigvalsh(e.covariance)[::-1], 0.0)),
+            dominance=e.off_diagonal_dominance,
+            dominance_null=e.off_diagonal_dominance_null,
+            mean_conformity=e.mean_conformity,
+            std_conformity=float(scores.conformity.std()),
+            conformity=Histogram.of(scores.conformity, bins),
+            calibration=self.calibration(),
+            highest=highest,
+            lowest=lowest,
+            sample=Sample(at, scores.conformity[at], scores.cosine_to_mean[at], scores.norm[at]),
+        )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The pairs that are compared with one another: all, or a sample of them."""
+
+    image: Source
+    text: Source
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, image: Measured, text: Measured) -> Compared:
+        """Choose them."""
+        count, most = image.source.count, image.options.most_pairs
+        rows = sample(count, most, image.options.seed)
+        if len(rows) == count:
+            return cls(image.source, text.source, rows)
+        chosen = [taken(m.source, rows).as_source(m.name) for m in (image, text)]
+        return cls(chosen[0], chosen[1], rows)
+
+
+def sample(count: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Return row numbers, ascending: all of them, or a sample without replacement."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))
+
+
+def features(image: Measured, text: Measured, order: list[int]) -> tuple[FeatureHistograms, ...]:
+    """Histograms of the features that separate best."""
+    found = []
+    for feature in order[:SHOWN_FEATURES]:
+        x, y = image.sampled[:, feature], text.sampled[:, feature]
+        limits = (float(min(x.min(), y.min())), float(max(x.max(), y.max())))
+        of_image, of_text = (Histogram.of(values, image.options.bins, limits) for values in (x, y))
+        found.append(FeatureHistograms(feature, of_image, of_text))
+    return tuple(found)
+
+
+def plane(image: Measured, text: Measured, order: list[int]) -> FeaturePlane | None:
+    """Return the sample by the best two features, if there are two."""
+    if len(order) < 2:
+        return None
+    best = order[:2]
+    return FeaturePlane((best[0], best[1]), image.sampled[:, best], text.sampled[:, best])
+
+
+def similarities(pairs: Compared, bins: int, n_threads: int | None) -> Similarities:
+    """Return the distributions of all cosines."""
+    options: dict[str, Any] = {"bins": bins, "n_threads": n_threads}
+    return Similarities(
+        similarity_histogram(pairs.image, **options),
+        similarity_histogram(pairs.text, **options),
+        similarity_histogram(pairs.image, pairs.text, **options),
+    )
+
+
+def retrieval(pairs: Compared, image: Measured, text: Measured, n_threads: int | None) -> Retrieval:
+    """Return ranks, and false negatives beside conformity."""
+    ranks = retrieval_ranks(pairs.image, pairs.text, n_threads=n_threads)
+    rivals = false_negatives(pairs.image, pairs.text, k=1, n_threads=n_threads)
+    recalls = [ranks.recall(k) for k in (1, 5, 10)]
+
+    def figures(pick: int) -> DirectionFigures:
+        chosen: list[Directions] = [*recalls, ranks.median_rank, ranks.mean_rank]
+        return DirectionFigures(*(one[pick] for one in chosen))
+
+    def link(spearman: Spearman, of: Rivals, measured: Measured) -> Link:
+        at = sample(len(pairs.rows), measured.options.sample_rows, measured.options.seed)
+        rows = pairs.rows[at]
+        return Link(spearman, rows, of.count[at], measured.scores.conformity[rows])
+
+    return Retrieval(
+        len(pairs.rows),
+        figures(0),
+        figures(1),
+        link(rivals.image_spearman, rivals.image_to_text, image),
+        link(rivals.text_spearman, rivals.text_to_image, text),
+    )
+
+
+def differences(image: Measured, text: Measured) -> Differences:
+    """Return how common images are beside their texts."""
+    found = conformity_difference(image.source, text.source, n_threads=image.n_threads)
+    bins = image.options.bins
+    percentiles = found.percentile_difference
+    image_higher, text_higher = Gallery.ends(percentiles, GALLERY)
+    return Differences(
+        Histogram.of(percentiles, bins),
+        Histogram.of(found.difference, bins),
+        image_higher,
+        text_higher,
+    )
+
+
+def grid(image: Measured, modality: Modality) -> VslerpGrid:
+    """Interpolate between the most and the least conforming image."""
+    ends = [int(gallery.row[0]) for gallery in (modality.highest, modality.lowest)]
+    a, b = (taken(image.source, np.array([row])).wide()[0] for row in ends)
+    return vslerp_grid(
+        a, b, THETAS, VSLERP_ALPHAS, modality.mean, rows=image.source, n_threads=image.n_threads
+    )
+
+
+def normality(measured: Measured) -> Normality:
+    """Test the whitened rows of a modality."""
+    options = measured.options
+    whitening = Whitening.from_ellipsoid(measured.ellipsoid)
+    return whitening.normality(measured.source, sample=options.sample_rows, seed=options.seed)
+
+
+def parts(
+    image_source: Source,
+    text_source: Source,
+    options: AnalysisOptions,
+    n_threads: int | None,
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """Compute every part that is not left out, by the names of `Analysis`."""
+    progress("modalities")
+    image = Measured("image", image_source, options, n_threads)
+    text = Measured("text", text_source, options, n_threads)
+    found: dict[str, Any] = {"image": image.modality(), "text": text.modality()}
+    pairs = Compared.of(image, text)
+    sources = (image_source, text_source)
+    sweep: dict[str, Any] = {
+        "alphas": options.alphas,
+        "shift": options.shift,
+        "n_threads": n_threads,
+    }
+
+    def separable() -> Any:
+        frame = separability(*sources, bins=options.bins, n_threads=n_threads)
+        order = frame["feature"].to_list()
+        found["features"] = features(image, text, order)
+        found["plane"] = plane(image, text, order)
+        return frame
+
+    work: dict[str, Callable[[], Any]] = {
+        "separability": separable,
+        "linear_separability": lambda: linear_separability(
+            *sources, seed=options.seed, n_threads=n_threads
+        ),
+        "gap": lambda: modality_gap(*sources, n_threads=n_threads),
+        "similarities": lambda: similarities(pairs, options.bins, n_threads),
+        "loss_sweep": lambda: loss_sweep(
+            pairs.image, pairs.text, temperature=options.temperature, **sweep
+        ),
+        "match_sweep": lambda: match_sweep(*sources, bins=options.bins, **sweep),
+        "conformity_difference": lambda: differences(image, text),
+        "retrieval": lambda: retrieval(pairs, image, text, n_threads),
+        "normality": lambda: Normalities(normality(image), normality(text)),
+        "vslerp": lambda: grid(image, found["image"]),
+        "blur": lambda: blur_experiment(seed=options.seed, bins=options.bins),
+    }
+    for name in PARTS:
+        if name not in options.left_out:
+            progress(name)
+            found[name] = work[name]()
+    return found

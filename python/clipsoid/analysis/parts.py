@@ -1,0 +1,326 @@
+"""What an analysis consists of: one part for each property and figure of the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clipsoid.histogram import SimilarityHistogram
+from clipsoid.normality import Normality
+from clipsoid.results import Calibration, Norms, Shell
+from clipsoid.rivals import Spearman
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisOptions:
+    """What was asked for.
+
+    Attributes
+    ----------
+    temperature : float
+    shift : str
+        The modality whose centre moves in both sweeps.
+    alphas : tuple of float
+        Of both sweeps.
+    bins : int
+        Of every histogram.
+    left_out : tuple of str
+        Parts that were not computed.
+    sample_rows : int
+        Most rows of a sample that is drawn.
+    most_pairs : int
+        Most pairs for what compares all with all.
+    seed : int
+    """
+
+    temperature: float
+    shift: str
+    alphas: tuple[float, ...]
+    bins: int
+    left_out: tuple[str, ...]
+    sample_rows: int
+    most_pairs: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Histogram:
+    """Counts of numbers.
+
+    Attributes
+    ----------
+    edges : ndarray of float64 of shape (bins + 1,)
+    counts : ndarray of int64 of shape (bins,)
+        Of ``edges[i] <= x < edges[i + 1]``; the last bin has its upper edge too.
+    """
+
+    edges: Array
+    counts: Integers
+
+    @classmethod
+    def of(cls, values: ArrayLike, bins: int, limits: tuple[float, float] | None = None) -> Self:
+        """Count values, between limits or from the least to the greatest."""
+        counts, edges = np.histogram(np.asarray(values, np.float64), bins, limits)
+        return cls(edges, counts)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Gallery:
+    """Rows at one end of a figure, the outermost first.
+
+    Attributes
+    ----------
+    row : ndarray of int64
+        Numbers among all rows.
+    value : ndarray of float64
+    """
+
+    row: Integers
+    value: Array
+
+    @classmethod
+    def ends(cls, values: Array, size: int) -> tuple[Self, Self]:
+        """Return the greatest and the least values; ties by the lower row."""
+        size = min(size, len(values))
+        rows = np.arange(len(values))
+        high, low = np.lexsort((rows, -values))[:size], np.lexsort((rows, values))[:size]
+        return cls(high, values[high]), cls(low, values[low])
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sample:
+    """Figures of some rows, for scatter plots and tables.
+
+    Attributes
+    ----------
+    row : ndarray of int64
+        Numbers among all rows, ascending.
+    conformity, cosine_to_mean, norm : ndarray of float64
+    """
+
+    row: Integers
+    conformity: Array
+    cosine_to_mean: Array
+    norm: Array
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Modality:
+    """The geometry of one modality: Figures 3, 4, 5, 8 and 9.
+
+    Attributes
+    ----------
+    name : str
+        ``"image"`` or ``"text"``.
+    count, dim : int
+    dtypes : tuple of str
+        Element types as stored.
+    is_normalized : bool
+        Whether the rows are unit vectors; shell, centre and tilt then describe the sphere.
+    norms : Norms
+    norm_histogram : Histogram
+    mean, std : ndarray of float64 of shape (d,)
+        Raw mean, and standard deviation of each feature.
+    center_ratio : float
+        ``|m| / |sigma|``.
+    shell : Shell
+    radii : Histogram
+        Distances from the mean.
+    centred_features : tuple of Histogram
+        Of the first ten features minus their means, over the sample.
+    variances : Histogram
+        Of the features' variances.
+    radii_of_axes : ndarray of float64 of shape (d,)
+        Square roots of the eigenvalues of the covariance, descending.
+    dominance, dominance_null : ndarray of float64 of shape (d,)
+        Off-diagonal dominance of each feature, and what untilted features would show.
+    mean_conformity, std_conformity : float
+    conformity : Histogram
+        Exact, each row left out.
+    calibration : Calibration or None
+        Between conformity and the cosine to the mean; None where one of them does not vary.
+    highest, lowest : Gallery
+        The most and the least conforming rows.
+    sample : Sample
+    """
+
+    name: str
+    count: int
+    dim: int
+    dtypes: tuple[str, ...]
+    is_normalized: bool
+    norms: Norms
+    norm_histogram: Histogram
+    mean: Array
+    std: Array
+    center_ratio: float
+    shell: Shell
+    radii: Histogram
+    centred_features: tuple[Histogram, ...]
+    variances: Histogram
+    radii_of_axes: Array
+    dominance: Array
+    dominance_null: Array
+    mean_conformity: float
+    std_conformity: float
+    conformity: Histogram
+    calibration: Calibration | None
+    highest: Gallery
+    lowest: Gallery
+    sample: Sample
+
+    @property
+    def dominance_ratio(self) -> float:
+        """Median over the features of dominance over its null; NaN where none varies."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = self.dominance / self.dominance_null
+        ratio = ratio[np.isfinite(ratio)]
+        return float(np.median(ratio)) if len(ratio) else float("nan")
+
+    def __repr__(self) -> str:
+        return (
+            f"Modality({self.name!r}, count={self.count}, dim={self.dim}, "
+            f"center_ratio={self.center_ratio:.3f}, mean_conformity={self.mean_conformity:.3f})"
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FeatureHistograms:
+    """One feature of both modalities, over the sample (Figure 2).
+
+    Attributes
+    ----------
+    feature : int
+    image, text : Histogram
+        With the same edges.
+    """
+
+    feature: int
+    image: Histogram
+    text: Histogram
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FeaturePlane:
+    """The sample, by the two features that separate best (Figure 2).
+
+    Attributes
+    ----------
+    features : tuple of int
+    image, text : ndarray of float64 of shape (k, 2)
+    """
+
+    features: tuple[int, int]
+    image: Array
+    text: Array
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Similarities:
+    """Distributions of all cosines, over the pairs that were compared.
+
+    Attributes
+    ----------
+    image, text, between : SimilarityHistogram
+        Within the images, within the texts, and of images with texts.
+    """
+
+    image: SimilarityHistogram
+    text: SimilarityHistogram
+    between: SimilarityHistogram
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionFigures:
+    """Retrieval in one direction.
+
+    Attributes
+    ----------
+    recall_at_1, recall_at_5, recall_at_10 : float
+        Fractions, in [0, 1].
+    median_rank, mean_rank : float
+    """
+
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    median_rank: float
+    mean_rank: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Link:
+    """How false negatives go with conformity, in one modality (section 6, Prediction 1).
+
+    Attributes
+    ----------
+    spearman : Spearman
+    row : ndarray of int64
+        Numbers of sampled rows, ascending.
+    count : ndarray of int64
+        False negatives of each.
+    conformity : ndarray of float64
+    """
+
+    spearman: Spearman
+    row: Integers
+    count: Integers
+    conformity: Array
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Retrieval:
+    """Ranks and false negatives, over the pairs that were compared.
+
+    Attributes
+    ----------
+    pairs : int
+        How many were compared, each with all others.
+    image_to_text, text_to_image : DirectionFigures
+    image_link, text_link : Link
+    """
+
+    pairs: int
+    image_to_text: DirectionFigures
+    text_to_image: DirectionFigures
+    image_link: Link
+    text_link: Link
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Differences:
+    """How common the image of a pair is beside its text (Figure 10).
+
+    Attributes
+    ----------
+    percentiles : Histogram
+        Of the difference of the two percentiles, image minus text, in [-1, 1].
+    raw : Histogram
+        Of the difference of the two conformities.
+    image_higher, text_higher : Gallery
+        Pairs in which one percentile exceeds the other by most.
+    """
+
+    percentiles: Histogram
+    raw: Histogram
+    image_higher: Gallery
+    text_higher: Gallery
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Normalities:
+    """How far whitened rows are from a normal law.
+
+    Attributes
+    ----------
+    image, text : Normality
+    """
+
+    image: Normality
+    text: Normality

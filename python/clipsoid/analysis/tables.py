@@ -1,0 +1,133 @@
+"""An analysis as tables: its key figures, and the captions of the rows that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from clipsoid.analysis import Analysis
+    from clipsoid.analysis.parts import Modality
+
+#: A figure, of images and of texts, and both of the paper (ViT-B/32 on MS-COCO val).
+Line = tuple[str, float | None, float | None, float | None, float | None]
+
+
+def key_figures(found: Analysis) -> pl.DataFrame:
+    """Return the key figures beside the paper's."""
+    import polars as pl
+
+    names = ("figure", "image", "text", "paper_image", "paper_text")
+    types = [pl.String, *[pl.Float64] * 4]
+    lines = [*_of_modalities(found), *_of_both(found)]
+    return pl.DataFrame(lines, dict(zip(names, types, strict=True)), orient="row")
+
+
+def _of_modalities(found: Analysis) -> Iterator[Line]:
+    image, text = found.image, found.text
+
+    def line(
+        name: str,
+        figures: tuple[float, float],
+        paper_image: float | None = None,
+        paper_text: float | None = None,
+    ) -> Line:
+        return (name, *figures, paper_image, paper_text)
+
+    def both(name: str) -> tuple[float, float]:
+        return getattr(image, name), getattr(text, name)
+
+    yield line("center_ratio", both("center_ratio"), 0.94, 1.03)
+    for name, *paper in (
+        ("mean", 7.5873),
+        ("variance", 0.1914),
+        ("rms", 7.6007),
+        ("relative_error", 0.0018),
+    ):
+        figures = getattr(image.shell, name), getattr(text.shell, name)
+        yield line(f"shell_{name}", figures, *paper)
+    yield line("dominance_ratio", both("dominance_ratio"))
+    yield line("mean_conformity", both("mean_conformity"))
+    yield line("std_conformity", both("std_conformity"))
+    if image.calibration is not None and text.calibration is not None:
+        for name, *paper in (
+            ("pearson", 0.9998, 0.9998),
+            ("slope",),
+            ("inverse_slope", 1.461, 1.411),
+        ):
+            figures = getattr(image.calibration, name), getattr(text.calibration, name)
+            yield line(name, figures, *paper)
+    if found.retrieval is not None:
+        links = found.retrieval.image_link.spearman, found.retrieval.text_link.spearman
+        name = "false_negatives_spearman_conformity"
+        yield (name, links[0].conformity, links[1].conformity, None, None)
+        ways = found.retrieval.image_to_text, found.retrieval.text_to_image
+        for name in ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank"):
+            yield line(name, (getattr(ways[0], name), getattr(ways[1], name)))
+    if found.normality is not None:
+        tested = found.normality.image, found.normality.text
+        for test in ("anderson_darling", "dagostino_pearson"):
+            image_share, text_share = (getattr(one, f"{test}_fraction") for one in tested)
+            yield line(f"{test}_pass", (image_share, text_share))
+
+
+def _of_both(found: Analysis) -> Iterator[Line]:
+    def line(name: str, figure: float | None, paper: float | None = None) -> Line:
+        return (name, figure, None, paper, None)
+
+    if found.separability is not None:
+        largest = found.separability["separability"].to_numpy()
+        yield line("greatest_separability", float(np.nanmax(largest)))
+    if found.linear_separability is not None:
+        part = found.linear_separability
+        yield line("svm_accuracy_two_features", part.cross_validated_two)
+        yield line("svm_accuracy", part.cross_validated_all)
+    if found.gap is not None:
+        yield line("gap_of_means", found.gap.raw_distance)
+        yield line("gap_of_unit_means", found.gap.unit_distance)
+    if found.loss_sweep is not None:
+        sweep = found.loss_sweep
+        at = int(np.abs(sweep.table["alpha"].to_numpy()).argmin())
+        yield line("loss", float(sweep.table["loss"][at]))
+        yield line("best_alpha_of_loss", sweep.best_alpha, 0.0)
+    if found.match_sweep is not None:
+        table = found.match_sweep.table
+        at = int(np.abs(table["alpha"].to_numpy()).argmin())
+        yield line("kl_image_text", float(table["kl_image_text"][at]), 0.14)
+        yield line("best_alpha_of_match", found.match_sweep.best_alpha, 0.0)
+
+
+def items(
+    found: Analysis, captions: Sequence[str] | None, image_paths: Sequence[str] | None
+) -> pl.DataFrame | None:
+    """Return captions and paths of the rows that galleries and samples name."""
+    if captions is None and image_paths is None:
+        return None
+    import polars as pl
+
+    rows = np.unique(np.concatenate(list(_named_rows(found)))).tolist()
+    columns: dict[str, list[str | None]] = {
+        name: [None if values is None else str(values[row]) for row in rows]
+        for name, values in (("caption", captions), ("image_path", image_paths))
+    }
+    types = {"row": pl.Int64, "caption": pl.String, "image_path": pl.String}
+    return pl.DataFrame({"row": rows, **columns}, types)
+
+
+def _named_rows(found: Analysis) -> Iterator[np.ndarray]:
+    def of(modality: Modality) -> Iterator[np.ndarray]:
+        yield from (part.row for part in (modality.highest, modality.lowest, modality.sample))
+
+    yield from of(found.image)
+    yield from of(found.text)
+    if found.conformity_difference is not None:
+        yield found.conformity_difference.image_higher.row
+        yield found.conformity_difference.text_higher.row
+    if found.vslerp is not None and found.vslerp.nearest is not None:
+        yield found.vslerp.nearest.index.ravel()
+    if found.retrieval is not None:
+        yield from (found.retrieval.image_link.row, found.retrieval.text_link.row)

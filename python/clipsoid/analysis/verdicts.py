@@ -1,0 +1,255 @@
+"""Does each property of the paper hold on these rows? The rule, and the figure that decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from clipsoid.analysis import Analysis
+    from clipsoid.analysis.parts import Modality
+
+#: Cross-validated accuracy from which modalities count as linearly separable.
+LEAST_ACCURACY = 0.99
+
+#: A thin shell: least radius over the mean radius, and error of the mean radius.
+LEAST_RADIUS, GREATEST_ERROR = 0.5, 0.05
+
+#: Standard scores by which feature variances must spread beyond those of a sphere.
+LEAST_SCORE = 5.0
+
+#: Median off-diagonal dominance over its null from which features count as tilted.
+LEAST_DOMINANCE = 1.5
+
+#: Centre ratio, and how many times what chance gives, ``1 / sqrt(N)``.
+LEAST_CENTER, TIMES_CHANCE = 0.1, 5.0
+
+#: How far from 0 the best alpha may lie.
+GREATEST_ALPHA = 0.2
+
+#: Centre ratio of rows that were centred.
+AT_ORIGIN = 1e-3
+
+#: Rows for each feature, below which second moments are too noisy.
+ROWS_PER_FEATURE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one property of the paper holds.
+
+    Attributes
+    ----------
+    number : int
+        The property, from 1 to 7.
+    name : str
+    holds : bool or None
+        None where it cannot be judged.
+    figure : str
+        What decides, with its value.
+    rule : str
+        When it holds.
+    reason : str
+        Why it cannot be judged; empty otherwise.
+    """
+
+    number: int
+    name: str
+    holds: bool | None
+    figure: str
+    rule: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        answer = {True: "holds", False: "does not hold", None: "cannot be judged"}[self.holds]
+        why = f" ({self.reason})" if self.reason else ""
+        return f"{self.number} {self.name}: {answer}{why}; {self.figure}, wanted {self.rule}"
+
+
+def verdicts(found: Analysis) -> tuple[Verdict, ...]:
+    """Judge the seven properties, in their order."""
+    return (
+        _separable(found),
+        _thin_shell(found),
+        _ellipsoid(found),
+        _tilted(found),
+        _off_centre(found),
+        _least_loss(found),
+        _matched(found),
+    )
+
+
+def variance_score(variances: np.ndarray, count: int) -> float:
+    """How far feature variances spread beyond those of `count` rows of a sphere, in sigmas.
+
+    With equal true variances ``(N - 1) sum (v / mean v - 1)^2 / 2`` follows, for many rows, a
+    chi-square law of ``d - 1`` degrees.
+    """
+    mean = variances.mean()
+    if len(variances) < 2 or mean == 0:
+        return 0.0
+    statistic = (count - 1) * ((variances / mean - 1) ** 2).sum() / 2
+    degrees = len(variances) - 1
+    return float((statistic - degrees) / math.sqrt(2 * degrees))
+
+
+def _of_both(found: Analysis, measure: Callable[[Modality], float], form: str) -> str:
+    image, text = measure(found.image), measure(found.text)
+    return f"image {image:{form}}, text {text:{form}}"
+
+
+def _separable(found: Analysis) -> Verdict:
+    rule = f"an accuracy of {LEAST_ACCURACY} or more"
+    name = "linearly separable modalities"
+    part = found.linear_separability
+    if part is None:
+        return Verdict(1, name, None, "no figure", rule, "left out")
+    accuracy = part.cross_validated_all
+    figure = f"cross-validated accuracy of a linear SVM {accuracy:.4f}"
+    return Verdict(1, name, accuracy >= LEAST_ACCURACY, figure, rule)
+
+
+def _thin_shell(found: Analysis) -> Verdict:
+    def least(m: Modality) -> float:
+        return m.shell.min / m.shell.mean if m.shell.mean else 0.0
+
+    def holds(m: Modality) -> bool:
+        return least(m) > LEAST_RADIUS and m.shell.relative_error < GREATEST_ERROR
+
+    figure = "least radius over the mean: " + _of_both(found, least, ".2f")
+    figure += "; error of the mean: " + _of_both(found, lambda m: m.shell.relative_error, ".2%")
+    rule = f"above {LEAST_RADIUS} and below {GREATEST_ERROR:.0%}"
+    return _judged(2, "thin shells", holds, figure, rule, found, _normalized(found))
+
+
+def _ellipsoid(found: Analysis) -> Verdict:
+    def score(m: Modality) -> float:
+        return variance_score(m.std**2, m.count)
+
+    figure = "spread of the feature variances beyond a sphere's, in sigmas: "
+    figure += _of_both(found, score, ",.0f")
+    rule = f"above {LEAST_SCORE:g}"
+    return _against_chance(
+        3, "ellipsoids, not spheres", lambda m: score(m) > LEAST_SCORE, figure, rule, found
+    )
+
+
+def _tilted(found: Analysis) -> Verdict:
+    def ratio(m: Modality) -> float:
+        return m.dominance_ratio
+
+    figure = "off-diagonal dominance over untilted, median: " + _of_both(found, ratio, ".2f")
+    rule = f"above {LEAST_DOMINANCE}"
+    return _against_chance(
+        4, "tilted ellipsoids", lambda m: ratio(m) > LEAST_DOMINANCE, figure, rule, found
+    )
+
+
+def _off_centre(found: Analysis) -> Verdict:
+    def holds(m: Modality) -> bool:
+        return m.center_ratio > max(LEAST_CENTER, TIMES_CHANCE / math.sqrt(m.count))
+
+    figure = "|m| / |sigma|: " + _of_both(found, lambda m: m.center_ratio, ".3f")
+    rule = f"above {LEAST_CENTER} and {TIMES_CHANCE:g} / sqrt(N)"
+    return _judged(5, "centres off the origin", holds, figure, rule, found, _normalized(found))
+
+
+def _least_loss(found: Analysis) -> Verdict:
+    best = None if found.loss_sweep is None else found.loss_sweep.best_alpha
+    return _near_zero(6, "least loss near the given centre", "alpha of the least loss", best, found)
+
+
+def _matched(found: Analysis) -> Verdict:
+    best = None if found.match_sweep is None else found.match_sweep.best_alpha
+    return _near_zero(
+        7, "conformities match near the given centre", "alpha of the least KL", best, found
+    )
+
+
+def _near_zero(number: int, name: str, what: str, alpha: float | None, found: Analysis) -> Verdict:
+    rule = f"within {GREATEST_ALPHA} of 0"
+    if alpha is None:
+        return Verdict(number, name, None, "no figure", rule, "left out")
+    figure, shift = f"{what} {alpha + 0.0:g}", found.options.shift
+    moved = [m for m in (found.image, found.text) if shift in (m.name, "both")]
+    if all(m.center_ratio < AT_ORIGIN for m in moved):
+        reason = "the centre is the origin: nothing changes as it moves"
+        return Verdict(number, name, None, figure, rule, reason)
+    return Verdict(number, name, abs(alpha) <= GREATEST_ALPHA, figure, rule)
+
+
+def _judged(
+    number: int,
+    name: str,
+    holds: Callable[[Modality], bool],
+    figure: str,
+    rule: str,
+    found: Analysis,
+    reasons: Iterator[str],
+) -> Verdict:
+    """Both modalities must have the property, unless there is a reason not to judge."""
+    reason = "; ".join(reasons)
+    answer = None if reason else holds(found.image) and holds(found.text)
+    return Verdict(number, name, answer, figure, rule, reason)
+
+
+def _against_chance(
+    number: int,
+    name: str,
+    holds: Callable[[Modality], bool],
+    figure: str,
+    rule: str,
+    found: Analysis,
+) -> Verdict:
+    """As `_judged`, by a figure that is measured against chance.
+
+    What exceeds chance grows with the number of rows: few may show too little of it, not too much.
+    """
+    if holds(found.image) and holds(found.text):
+        return Verdict(number, name, True, figure, rule)
+    return _judged(number, name, holds, figure, rule, found, _few_rows(found))
+
+
+def _normalized(found: Analysis) -> Iterator[str]:
+    for modality in (found.image, found.text):
+        if modality.is_normalized:
+            yield f"{modality.name} rows are normalised"
+
+
+def _few_rows(found: Analysis) -> Iterator[str]:
+    for modality in (found.image, found.text):
+        if modality.count < ROWS_PER_FEATURE * modality.dim:
+            yield (
+                f"{modality.name}: {modality.count:,} rows are fewer than "
+                f"{ROWS_PER_FEATURE} for each of {modality.dim} features"
+            )
+
+
+def cautions(found: Analysis) -> Iterator[str]:
+    """Yield what a reader should know before the figures."""
+    for modality in (found.image, found.text):
+        if modality.is_normalized:
+            yield (
+                f"{modality.name}: rows are normalised; centre, shell, tilt and whitening describe "
+                "the unit sphere, not the encoder's ellipsoid"
+            )
+        if modality.count < ROWS_PER_FEATURE * modality.dim:
+            yield (
+                f"{modality.name}: {modality.count:,} rows of {modality.dim} features; second "
+                "moments are noisy"
+            )
+    part, count = found.retrieval, found.image.count
+    if count > found.options.most_pairs:
+        yield (
+            f"losses, ranks and all cosines are of {found.options.most_pairs:,} sampled pairs of "
+            f"{count:,}"
+        )
+    if part is not None and part.text_to_image.median_rank > part.pairs / 4:
+        yield (
+            f"the pairs look unrelated: the median rank of a text's image is "
+            f"{part.text_to_image.median_rank:,.0f} of {part.pairs:,}"
+        )

@@ -1,0 +1,287 @@
+"""The whole paper in one result: its parts, its verdicts, and its JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+import clipsoid as cs
+from bounds import assert_within
+from clipsoid.analysis.compute import PARTS
+from oracle import reference
+
+SLOW = ("linear_separability", "normality")
+DIM, PAIRS = 128, 2_000
+
+
+@pytest.fixture(scope="module")
+def demo() -> tuple[np.ndarray, np.ndarray]:
+    image, text, _ = cs.double_ellipsoid(PAIRS, dim=DIM, seed=0)
+    return image, text
+
+
+@pytest.fixture(scope="module")
+def found(demo: tuple[np.ndarray, np.ndarray]) -> cs.Analysis:
+    captions = [f"caption {i}" for i in range(PAIRS)]
+    return cs.analyze(*demo, captions=captions, sample_rows=300)
+
+
+def answers(found: cs.Analysis) -> dict[int, bool | None]:
+    return {verdict.number: verdict.holds for verdict in found.verdicts}
+
+
+def turned(rows: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return np.asarray(rows @ axes, np.float32)
+
+
+def test_demo_data_have_every_property(found: cs.Analysis) -> None:
+    assert answers(found) == dict.fromkeys(range(1, 8), True), [*map(str, found.verdicts)]
+    assert found.warnings == ()
+
+
+def test_untilted_data_are_not_tilted(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    # One rotation for both: no length, no angle and no pair changes, but the covariance of the
+    # images becomes diagonal.
+    image, text = demo
+    axes = np.linalg.eigh(np.cov(image.astype(np.float64).T))[1]
+    got = cs.analyze(turned(image, axes), turned(text, axes), leave_out=["normality"])
+    assert answers(got) == dict.fromkeys(range(1, 8), True) | {4: False}
+
+
+def test_centred_data_are_neither_off_centre_nor_apart(
+    demo: tuple[np.ndarray, np.ndarray],
+) -> None:
+    image, text = (x - x.mean(axis=0) for x in demo)
+    got = cs.analyze(image, text, leave_out=["normality"])
+    # Moving a centre that is the origin changes nothing: where the loss is least says nothing.
+    wanted = dict.fromkeys(range(1, 8), True) | {1: False, 5: False, 6: None, 7: None}
+    assert answers(got) == wanted
+    assert "nothing changes" in got.verdicts[5].reason
+
+
+def test_spherical_data_are_no_ellipsoid(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    image, text = (x.astype(np.float64) for x in demo)
+    values, axes = np.linalg.eigh(np.cov(image.T))
+    centred = (image - image.mean(axis=0)) @ axes / np.sqrt(values) @ axes.T
+    round_image = centred * np.sqrt(values.mean()) + image.mean(axis=0)
+    # Where the loss is least and how conformities match depend on the axes that are gone.
+    got = answers(cs.analyze(round_image, text, leave_out=["normality"]))
+    assert {n: got[n] for n in range(1, 6)} == {1: True, 2: True, 3: False, 4: False, 5: True}
+
+
+def test_shuffled_pairs_have_no_least_loss_near_zero(
+    demo: tuple[np.ndarray, np.ndarray],
+) -> None:
+    image, text = demo
+    text = text[np.random.default_rng(0).permutation(PAIRS)]
+    got = cs.analyze(image, text, leave_out=["normality"])
+    assert answers(got) == dict.fromkeys(range(1, 8), True) | {6: False}
+    assert any("unrelated" in warning for warning in got.warnings)
+
+
+def test_what_cannot_be_judged(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    image, text = (x[:600] / np.linalg.norm(x[:600], axis=1, keepdims=True) for x in demo)
+    got = cs.analyze(image, text, leave_out=PARTS)
+    # Few rows show that an ellipsoid is tilted, where it is.
+    assert answers(got) == dict.fromkeys(range(1, 8)) | {3: True, 4: True}
+    assert got.verdicts[1].reason == "image rows are normalised; text rows are normalised"
+    assert got.verdicts[0].reason == "left out"
+    assert len(got.warnings) == 4
+    # They do not show that it is not.
+    rng = np.random.default_rng(0)
+    spheres = (rng.standard_normal((2, 600, DIM)) + 1).astype(np.float32)
+    got = cs.analyze(*spheres, leave_out=PARTS)
+    assert answers(got) == dict.fromkeys(range(1, 8)) | {2: True, 5: True}
+    assert all("600 rows" in got.verdicts[at].reason for at in (2, 3))
+    spheres = (rng.standard_normal((2, 10 * DIM, DIM)) + 1).astype(np.float32)
+    got = cs.analyze(*spheres, leave_out=PARTS)
+    assert (got.verdicts[2].holds, got.verdicts[3].holds) == (False, False)
+
+
+def test_parts_are_those_of_the_functions(
+    found: cs.Analysis, demo: tuple[np.ndarray, np.ndarray]
+) -> None:
+    image, text = demo
+    assert found.loss_sweep.table.equals(cs.loss_sweep(image, text).table)
+    assert found.match_sweep.table.equals(cs.match_sweep(image, text).table)
+    assert found.separability.equals(cs.separability(image, text))
+    assert found.gap == cs.modality_gap(image, text)
+    ranks = cs.retrieval_ranks(image, text)
+    assert found.retrieval.image_to_text.recall_at_5 == ranks.recall(5).image_to_text
+    assert found.retrieval.text_to_image.median_rank == ranks.median_rank.text_to_image
+    rivals = cs.false_negatives(image, text, k=1)
+    link = found.retrieval.text_link
+    assert link.spearman == rivals.text_spearman
+    np.testing.assert_array_equal(link.count, rivals.text_to_image.count[link.row])
+
+
+@pytest.mark.parametrize("name", ["image", "text"])
+def test_a_modality_equals_the_oracle(
+    name: str, found: cs.Analysis, demo: tuple[np.ndarray, np.ndarray]
+) -> None:
+    rows = demo[name == "text"].astype(np.float64)
+    got = getattr(found, name)
+    mean = rows.mean(axis=0)
+    radii = np.linalg.norm(rows - mean, axis=1)
+    counts, _ = np.histogram(radii, got.radii.edges)
+    # A radius on an edge may fall on either side.
+    assert np.abs(counts - got.radii.counts).sum() <= 2
+    assert_within(got.radii.edges[[0, -1]], [radii.min(), radii.max()], 1e-9, "radii")
+    assert_within(got.radii_of_axes**2, np.linalg.eigvalsh(np.cov(rows.T))[::-1], 1e-5, "axes")
+    conformity = reference.conformity(rows)
+    order = np.argsort(-conformity, kind="stable")
+    np.testing.assert_array_equal(got.highest.row, order[:24])
+    np.testing.assert_array_equal(got.lowest.row, order[::-1][:24])
+    assert_within(got.sample.conformity, conformity[got.sample.row], 1e-9, "sample")
+    assert (got.conformity.counts.sum(), len(got.sample.row)) == (PAIRS, 300)
+    assert (np.diff(got.sample.row) > 0).all()
+    for feature, histogram in enumerate(got.centred_features):
+        values = (rows - mean)[got.sample.row, feature]
+        np.testing.assert_array_equal(
+            histogram.counts, np.histogram(values, histogram.edges)[0], f"feature {feature}"
+        )
+
+
+def same(got: Any, want: Any, where: str = "") -> None:
+    """Equal to the last bit, through dataclasses, arrays and frames."""
+    assert type(got) is type(want), where
+    if dataclasses.is_dataclass(want):
+        for field in dataclasses.fields(want):
+            name = field.name
+            same(getattr(got, name), getattr(want, name), f"{where}.{name}")
+    elif isinstance(want, np.ndarray):
+        np.testing.assert_array_equal(got, want, where)
+        assert got.dtype == want.dtype, where
+    elif isinstance(want, tuple):
+        assert len(got) == len(want), where
+        for i, (one, other) in enumerate(zip(got, want, strict=True)):
+            same(one, other, f"{where}[{i}]")
+    elif hasattr(want, "to_dicts"):
+        assert got.equals(want) and got.schema == want.schema, where
+    else:
+        assert got == want or (got != got and want != want), where
+
+
+def test_json_holds_everything(found: cs.Analysis) -> None:
+    text = found.to_json()
+    json.loads(text, parse_constant=pytest.fail)
+    got = cs.Analysis.from_json(text)
+    same(got, found)
+    assert got.to_json() == text
+    assert len(text) < 3e6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no format 'clipsoid.analysis'"),
+        ('{"format": "clipsoid.sweep"}', "no format 'clipsoid.analysis'"),
+        ('{"format": "clipsoid.analysis", "schema": 99}', "schema 99; this version reads 1"),
+        ('{"format": "clipsoid.analysis", "schema": 1}', "is missing"),
+    ],
+)
+def test_other_json_is_refused(text: str, message: str) -> None:
+    with pytest.raises(cs.MismatchError, match=message):
+        cs.Analysis.from_json(text)
+
+
+def test_any_part_can_be_left_out(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    image, text = (x[:200] for x in demo)
+    quick = [name for name in PARTS if name not in SLOW]
+    for name in quick:
+        got = cs.analyze(image, text, leave_out=[name, *SLOW])
+        assert getattr(got, name) is None
+        assert all(getattr(got, other) is not None for other in quick if other != name)
+        assert got.options.left_out == tuple(n for n in PARTS if n in (name, *SLOW))
+        same(cs.Analysis.from_json(got.to_json()), got)
+        assert len(got.to_frame()) > 10
+
+
+def test_progress_names_each_part(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    seen: list[str] = []
+    cs.analyze(*(x[:100] for x in demo), leave_out=SLOW, progress=seen.append)
+    assert seen == ["modalities", *(name for name in PARTS if name not in SLOW)]
+
+
+def test_captions_of_named_rows_travel(
+    found: cs.Analysis, demo: tuple[np.ndarray, np.ndarray]
+) -> None:
+    items = found.items
+    assert items.columns == ["row", "caption", "image_path"]
+    assert items["caption"].to_list() == [f"caption {row}" for row in items["row"]]
+    assert items["image_path"].null_count() == len(items)
+    named = set(items["row"])
+    assert named >= {*found.image.highest.row, *found.text.lowest.row, *found.text.sample.row}
+    assert cs.analyze(*(x[:50] for x in demo), leave_out=PARTS).items is None
+
+
+def test_of_many_pairs_a_sample_is_compared(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    got = cs.analyze(*demo, most_pairs=500, leave_out=SLOW, seed=3)
+    assert (got.retrieval.pairs, got.loss_sweep.count, got.image.count) == (500, 500, PAIRS)
+    assert any("500 sampled pairs of 2,000" in warning for warning in got.warnings)
+    again = cs.analyze(*demo, most_pairs=500, leave_out=SLOW, seed=3)
+    same(again, got)
+    other = cs.analyze(*demo, most_pairs=500, leave_out=SLOW, seed=4)
+    assert other.loss_sweep.table["loss"][0] != got.loss_sweep.table["loss"][0]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_every_element_type_and_source(
+    dtype: str, demo: tuple[np.ndarray, np.ndarray], tmp_path: Any
+) -> None:
+    from unit.samples import DTYPES
+
+    image, text = (x[:300].astype(DTYPES[dtype]) for x in demo)
+    want = cs.analyze(image, text, leave_out=SLOW)
+    assert want.image.dtypes == (dtype,)
+    if dtype == "bfloat16":
+        return
+    for name, rows in (("image", image), ("text", text)):
+        (tmp_path / name).mkdir()
+        for i, part in enumerate(np.array_split(rows, 3)):
+            np.save(tmp_path / name / f"{i}.npy", part)
+    same(cs.analyze(tmp_path / "image", tmp_path / "text", leave_out=SLOW), want)
+
+
+def test_threads_do_not_show(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    one, two = (cs.analyze(*demo, leave_out=SLOW, n_threads=n) for n in (1, 2))
+    same(one, two)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"leave_out": ["gaps"]}, ValueError, "leave_out: 'gaps' is no part"),
+        ({"bins": 0}, ValueError, "bins=0"),
+        ({"sample_rows": 0}, ValueError, "sample_rows=0"),
+        ({"most_pairs": 1}, ValueError, "most_pairs=1"),
+        ({"temperature": -1.0}, ValueError, "temperature=-1.0"),
+        ({"alphas": []}, ValueError, "alphas is empty"),
+        ({"shift": "sideways"}, ValueError, "shift='sideways'"),
+        ({"captions": ["a"]}, cs.ShapeError, "captions: found 1, wanted one for each of 60 rows"),
+        ({"image_paths": []}, cs.ShapeError, "image_paths: found 0"),
+    ],
+)
+def test_bad_options_are_named_before_the_work(
+    options: dict[str, Any], error: type, message: str, demo: tuple[np.ndarray, np.ndarray]
+) -> None:
+    seen: list[str] = []
+    with pytest.raises(error, match=message):
+        cs.analyze(*(x[:60] for x in demo), progress=seen.append, **options)
+    assert seen == []
+
+
+def test_bad_rows_are_named(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    image, text = (x[:60].copy() for x in demo)
+    with pytest.raises(cs.ShapeError, match="image has 60 rows, text has 59"):
+        cs.analyze(image, text[1:])
+    with pytest.raises(cs.MismatchError, match="features"):
+        cs.analyze(image, text[:, 1:])
+    text[7, 3] = np.nan
+    with pytest.raises(cs.InvalidRowError, match=r"^text: row 7 "):
+        cs.analyze(image, text)
