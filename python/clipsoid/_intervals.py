@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import index
-from statistics import NormalDist
 from typing import NamedTuple, Self, SupportsIndex
 
 import numpy as np
@@ -71,6 +70,8 @@ class Estimator:
 
     def about(self, centre: float, deviation: float) -> Interval:
         """Return the normal interval; no figure is below zero."""
+        from statistics import NormalDist
+
         reach = NormalDist().inv_cdf((1 + (self.interval or 0.0)) / 2) * deviation
         return Interval(max(centre - reach, 0.0), max(centre + reach, 0.0))
 

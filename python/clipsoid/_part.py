@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, fields
 from operator import index
 from typing import Any, Self
@@ -129,6 +128,8 @@ def check_part(i: int, n: int) -> tuple[int, int]:
 
 def digest(*arrays: NDArray[Any]) -> str:
     """Tell rows from others: parts of one work must be of the same."""
+    import hashlib
+
     found = hashlib.blake2b(digest_size=16)
     for rows in arrays:
         for start in range(0, len(rows), BLOCK):

@@ -17,11 +17,16 @@ from clipsoid.analysis.compute import PARTS
 from clipsoid.analysis.parts import (
     AnalysisOptions,
     Differences,
+    DirectionFigures,
     FeatureHistograms,
     FeaturePlane,
+    Gallery,
+    Histogram,
+    Link,
     Modality,
     Normalities,
     Retrieval,
+    Sample,
     Similarities,
 )
 from clipsoid.analysis.verdicts import Verdict, cautions, verdicts
@@ -36,6 +41,26 @@ from clipsoid.sweep import LossSweep
 
 if TYPE_CHECKING:
     import polars as pl
+
+__all__ = [
+    "PARTS",
+    "Analysis",
+    "AnalysisOptions",
+    "Differences",
+    "DirectionFigures",
+    "FeatureHistograms",
+    "FeaturePlane",
+    "Gallery",
+    "Histogram",
+    "Link",
+    "Modality",
+    "Normalities",
+    "Retrieval",
+    "Sample",
+    "Similarities",
+    "Verdict",
+    "analyze",
+]
 
 #: Of the JSON; a reader refuses any other.
 SCHEMA = 1
@@ -185,8 +210,8 @@ def analyze(
     bins : int, default=50
         Of every histogram.
     leave_out : collection of str
-        Parts to leave out, of `clipsoid.analysis.PARTS`. `linear_separability` and `normality` take
-        longest, and need the extra ``stats``.
+        Parts to leave out, of ``clipsoid.analysis.PARTS``. ``"linear_separability"`` and
+        ``"normality"`` take longest, and need the extra ``stats``.
     captions, image_paths : sequence of str of length n, optional
         Those of the rows that galleries and samples name travel along.
     sample_rows : int, default=5_000
