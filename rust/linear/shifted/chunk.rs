@@ -1,5 +1,6 @@
-//! Rows on their way into the two products: measured, weighted for each alpha, packed.
+//! The rows of one product: measured, weighted for each alpha, multiplied.
 
+use super::panels::{PackFeatures, PackRows, TOGETHER};
 use super::{Grid, Part};
 use crate::element::Element;
 use crate::error::{Error, Side, Status};
@@ -8,7 +9,6 @@ use crate::math::aligned::Aligned;
 use crate::math::dots::dots;
 use crate::math::norm::Norm;
 use crate::math::product::{Panels, Product, micro_shape};
-use crate::pack::interleave;
 use crate::rows::Rows;
 use crate::simd::{Isa, Kernel, Level};
 
@@ -20,9 +20,6 @@ const NEAR: f64 = 1.0 / 16.0;
 
 /// Beyond this `q` the mean is all that is left of a row in float64.
 const GREATEST_FACTOR: f64 = 1e30;
-
-/// Rows of a panel at most: those of the widest register tile.
-const GREATEST_WIDTH: usize = 16;
 
 /// Rows that are moved element by element before they are used.
 const MOVED: usize = 64;
@@ -66,7 +63,7 @@ pub(super) struct Chunk<E> {
 impl<E: Element> Chunk<E> {
     pub(super) fn new(rows: &Rows<E>) -> Self {
         Chunk {
-            scratch: rows.scratch(GROUP.max(GREATEST_WIDTH)),
+            scratch: rows.scratch(GROUP.max(TOGETHER)),
             first: 0,
             norm: Vec::new(),
             inverse: Vec::new(),
@@ -264,99 +261,5 @@ impl<E: Element> Kernel for Move<'_, E> {
             moved.iter_mut().for_each(|x| *x *= left.scale * left.inverse);
         }
         Ok(())
-    }
-}
-
-/// Packs unit rows as a left operand whose vectors are the features.
-struct PackFeatures<'a, E> {
-    rows: Rows<'a, E>,
-    inverse: &'a [f64],
-    scratch: &'a mut [E],
-    left: &'a mut Panels<f64>,
-    width: usize,
-}
-
-impl<E: Element> Kernel for PackFeatures<'_, E> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let PackFeatures { rows, inverse, scratch, left, width } = self;
-        let dim = rows.dim();
-        left.reshape(dim, rows.count(), width);
-        for i in 0..rows.count() {
-            let row = rows.row(i, scratch);
-            for p in 0..left.count() {
-                let (first, panel) = (p * width, &mut left.panel_mut(p)[i * width..][..width]);
-                let (filled, rest) = panel.split_at_mut(width.min(dim - first));
-                // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
-                unsafe { unit_elements(isa, row.add(first), inverse[i], filled) };
-                rest.fill(0.0);
-            }
-        }
-    }
-}
-
-/// Packs unit rows as a left operand whose vectors are the rows.
-struct PackRows<'a, E> {
-    rows: Rows<'a, E>,
-    inverse: &'a [f64],
-    scratch: &'a mut [E],
-    wide: &'a mut Vec<f64>,
-    left: &'a mut Panels<f64>,
-    width: usize,
-}
-
-/// Elements of a row that are packed at a time: a panel's rows then stay in L1 until they are turned.
-const STRIP: usize = 64;
-
-impl<E: Element> Kernel for PackRows<'_, E> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let PackRows { rows, inverse, scratch, wide, left, width } = self;
-        let (dim, count) = (rows.dim(), rows.count());
-        left.reshape(count, dim, width);
-        let stride = if scratch.is_empty() { 0 } else { dim };
-        for p in 0..left.count() {
-            let height = width.min(count - p * width);
-            let mut sources = [std::ptr::null(); GREATEST_WIDTH];
-            for r in 0..height {
-                sources[r] = rows.row(p * width + r, &mut scratch[r * stride..]);
-            }
-            for first in (0..dim).step_by(STRIP) {
-                let length = STRIP.min(dim - first);
-                wide.clear();
-                wide.resize(width.next_multiple_of(I::LANES_F64) * length, 0.0);
-                for (r, part) in wide.chunks_exact_mut(length).take(height).enumerate() {
-                    // SAFETY: `row` gives `dim` readable elements, and this runs under `I`.
-                    unsafe { unit_elements(isa, sources[r].add(first), inverse[p * width + r], part) };
-                }
-                // SAFETY: strips follow each other, and a panel is followed by a gap of a register
-                // or more.
-                unsafe { interleave(isa, wide, left.spilling(p).add(first * width), width, length) };
-            }
-        }
-    }
-}
-
-/// Elements of a row in float64, times its inverse norm.
-///
-/// # Safety
-/// `from` is readable for as many elements as `wide` has, and the caller runs under `I`.
-#[inline(always)]
-unsafe fn unit_elements<I: Isa, E: Element>(isa: I, from: *const E, inverse: f64, wide: &mut [f64]) {
-    let length = wide.len();
-    let body = length - length % I::LANES_F64;
-    let factor = isa.splat_f64(inverse);
-    for k in (0..body).step_by(I::LANES_F64) {
-        // SAFETY: k + LANES_F64 <= length.
-        unsafe {
-            let x = isa.mul_f64(E::load_f64(isa, from.add(k)), factor);
-            isa.store_f64(wide[k..].as_mut_ptr(), x);
-        }
-    }
-    for k in body..length {
-        // SAFETY: k < length.
-        wide[k] = unsafe { from.add(k).read_unaligned() }.to_f64() * inverse;
     }
 }

@@ -24,6 +24,7 @@
 //! Time `O(N d A)` for `A` alphas; memory `O(d A)` per thread beside what is returned.
 
 mod chunk;
+mod panels;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ use crate::math::product::{Panels, micro_shape};
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
 use crate::with_rows;
+use std::sync::{Mutex, PoisonError};
 
 /// A set of rows and the alphas that it is moved by.
 #[derive(Clone, Debug)]
@@ -77,6 +79,21 @@ impl Grid {
             return Err(Error::Dimension { what: "rows", found: rows.dim(), expected: self.dim() });
         }
         Ok(())
+    }
+}
+
+/// Buffers of blocks that have been merged: fresh memory costs more than filling it again.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<f64>>>);
+
+impl Spare {
+    /// A buffer, or an empty one.
+    fn take(&self) -> Vec<f64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, buffer: Vec<f64>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }
 
@@ -141,8 +158,10 @@ impl UnitMeans {
     fn add<E: Element>(&mut self, rows: Rows<E>, context: &Context) -> Result<(), Error> {
         let UnitMeans { grid, sums, centre, seen, .. } = self;
         let (first, dim) = (*seen, grid.dim());
+        let spare = Spare::default();
         let map = |chunk: &mut Chunk<E>, start: usize, rows: Rows<E>| {
-            let mut part = Part { sums: Vec::new(), stride: 0, centre: vec![0.0; grid.alphas.len()] };
+            let mut part = Part { sums: spare.take(), stride: 0, centre: vec![0.0; grid.alphas.len()] };
+            part.sums.clear();
             for at in (0..rows.count()).step_by(CHUNK) {
                 let rows = rows.slice(at..rows.count().min(at + CHUNK));
                 chunk.measure(rows, first + (start + at) as u64, grid, context.level)?;
@@ -184,10 +203,12 @@ pub fn conformity(rows: AnyRows, grid: &Grid, means: &[f64], context: &Context) 
         .map(|mean| mean.iter().zip(&grid.direction).map(|(s, n)| s * n).sum())
         .collect();
     let means = chunk::Means { rows: means, packed: &packed, centre: &centre };
-    let (mut values, mut done) = (vec![0.0; alphas * count], 0);
+    let (mut values, mut done, spare) = (vec![0.0; alphas * count], 0, Spare::default());
     with_rows!(rows, rows => {
         let map = |chunk: &mut Chunk<_>, start: usize, rows: Rows<_>| {
-            let mut block = vec![0.0; alphas * rows.count()];
+            // Every entry is written.
+            let mut block = spare.take();
+            block.resize(alphas * rows.count(), 0.0);
             for at in (0..rows.count()).step_by(CHUNK) {
                 let part = rows.slice(at..rows.count().min(at + CHUNK));
                 chunk.measure(part, (start + at) as u64, grid, context.level)?;
@@ -201,6 +222,7 @@ pub fn conformity(rows: AnyRows, grid: &Grid, means: &[f64], context: &Context) 
                 all[done..done + length].copy_from_slice(part);
             }
             done += length;
+            spare.give_back(block);
             Ok(())
         })
     })?;
