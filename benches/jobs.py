@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 
+import analyses
 import clipsoid as cs
 import data
 import matches
@@ -121,6 +122,7 @@ MAKERS = {
     "pairwise": lambda rows, _: pairwise(rows),
     "covariance": lambda rows, _: covariance(rows),
     "score": scoring,
+    "analyze": lambda rows, _: analyses.job(rows),
     **matches.MAKERS,
     **pairs.MAKERS,
 }

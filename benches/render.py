@@ -54,6 +54,8 @@ def marks(found):
     """Lines of the table, as tuples of text: one per mark."""
     lines = [line for job in found["jobs"] for line in _job_lines(job)]
     lines += [line for job in found["scaling"] for line in _scaling_lines(job)]
+    if "analyze" in found:
+        lines += _analysis_lines(found["analyze"])
     if "import" in found:
         value, mark = found["import"]["seconds"], found["import"]["mark"]
         verdict = _at_most(value, mark, "{} s".format)
@@ -99,6 +101,17 @@ def _scaling_lines(job):
     if "memory" in job:
         verdict = _at_most(job["memory"], job["memory_mark"], size)
         yield ("  memory", size(job["memory"]), "", "", "", *verdict)
+
+
+def _analysis_lines(job):
+    yield _title(f"{job['job']}, {rows(job['rows'])} pairs")
+    for what, name in (("quick", "without SVM, normality"), ("all", "with both")):
+        verdict = _at_most(job[what], job[f"{what}_mark"], "{:g} s".format)
+        yield (f"  {name}", seconds(job[what]), "", "", "", *verdict)
+    verdict = _at_most(job["memory"], job["memory_mark"], size)
+    yield ("  memory", size(job["memory"]), "", "", "", *verdict)
+    for name, time in job["parts"].items():
+        yield (f"  part: {name}", seconds(time), "", "", "", "", "")
 
 
 def text(lines):

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import analyses
 import machine
 import memory
 import peers
@@ -113,6 +114,9 @@ def measure(options, folder):
             render.say("growth")
             found["scaling"] += scaling.growth(scale)
             found["scaling"].append(scaling.sweep_growth(scale, folder))
+        if wanted("analyze"):
+            render.say("analyze")
+            found["analyze"] = analyses.measure(scale, folder)
         if wanted("threads"):
             render.say("threads")
             found["scaling"] += scaling.threads(scale)
