@@ -55,6 +55,17 @@ pub enum Error {
         /// The alpha.
         alpha: f64,
     },
+    /// A row that float64 does not hold once it is moved: its norm, or what is subtracted, is too great
+    /// or too small.
+    #[error("row {row} leaves the range of float64 at alpha = {alpha}")]
+    OutOfRange {
+        /// The set that it belongs to.
+        side: Side,
+        /// Row number.
+        row: u64,
+        /// The alpha.
+        alpha: f64,
+    },
     /// Two lengths that must agree do not.
     #[error("{what}: found {found} features, expected {expected}")]
     Dimension {

@@ -34,7 +34,7 @@ SIGMAS = 4.0
 
 #: Where the errors of two rows would grow by more than this, rows are shifted before they are
 #: multiplied.
-GREATEST_STRETCH = 4.0
+GREATEST_STRETCH = 3.0
 
 
 def partial_sums(a: Array, b: Array) -> float:

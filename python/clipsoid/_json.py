@@ -111,7 +111,7 @@ def _array(values: np.ndarray[Any, Any]) -> Any:
 def _decoded_number(value: Any, where: str) -> float:
     if value is None:
         return math.nan
-    if value in _INFINITIES:
+    if isinstance(value, str) and value in _INFINITIES:
         return _INFINITIES[value]
     _expect(isinstance(value, (int, float)) and not isinstance(value, bool), where, "float", value)
     return float(value)
@@ -121,13 +121,16 @@ def _decoded_array(value: list[Any], scalar: Any, where: str) -> np.ndarray[Any,
     def plain(item: Any) -> Any:
         if isinstance(item, list):
             return [plain(one) for one in item]
-        return _decoded_number(item, where) if issubclass(scalar, np.floating) else item
+        if issubclass(scalar, np.floating):
+            return _decoded_number(item, where)
+        _expect(type(item) is (bool if scalar is np.bool_ else int), where, scalar.__name__, item)
+        return item
 
     try:
         return np.array(plain(value), dtype=scalar)
     except MismatchError:
         raise
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         _expect(False, where, f"an array of {scalar.__name__}", value)
         raise
 
@@ -148,17 +151,24 @@ def _decoded_frame(value: Any, where: str) -> Any:
     import polars as pl
 
     shaped = isinstance(value, dict) and value.keys() == {"types", "columns"}
+    shaped = shaped and all(isinstance(part, dict) for part in value.values())
     _expect(shaped, where, "types and columns of a frame", value)
     known: dict[str, Callable[[], Any]] = {
         str(kind): kind for kind in (pl.Float64, pl.Int64, pl.UInt32, pl.String, pl.Boolean)
     }
-    schema = {}
+    schema, columns = {}, {}
     for name, kind in value["types"].items():
-        _expect(kind in known, f"{where}.{name}", f"one of {', '.join(known)}", kind)
+        at, column = f"{where}.{name}", value["columns"].get(name)
+        _expect(isinstance(kind, str) and kind in known, at, f"one of {', '.join(known)}", kind)
+        _expect(isinstance(column, list), at, "a list", column)
         schema[name] = known[kind]()
+        numbers = schema[name] == pl.Float64
+        columns[name] = [
+            _decoded_number(cell, at) if numbers and cell is not None else cell for cell in column
+        ]
     try:
-        return pl.DataFrame(value["columns"], schema)
-    except (TypeError, pl.exceptions.PolarsError) as error:
+        return pl.DataFrame(columns, schema)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         raise MismatchError(f"{where}: {error}") from None
 
 

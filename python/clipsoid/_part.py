@@ -35,6 +35,8 @@ class PairsOptions:
         Instruction set; bits may differ between two.
     rows_digest : str, optional
         Tells the rows of one part from those of another.
+    version : str
+        Of clipsoid: parts of two versions do not merge.
     """
 
     counts: tuple[int, ...]
@@ -43,6 +45,7 @@ class PairsOptions:
     blocks: int
     simd_level: str
     rows_digest: str | None = None
+    version: str = _native.__version__
 
     @classmethod
     def of(cls, *sets: Gathered, is_part: bool, **parameters: Any) -> Self:

@@ -41,7 +41,7 @@ def checked_alphas(alphas: Iterable[float] | None) -> tuple[float, ...]:
     """Finite numbers, one or more; those of Figure 6 where there are none."""
     try:
         grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"alphas={alphas!r}; wanted numbers, such as [-0.5, 0, 0.5]") from None
     if not grid:
         raise ValueError("alphas is empty; wanted one number or more")

@@ -12,17 +12,22 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+#: Conformities are sums: those of equal rows agree to some units in the last place.
+ROUNDING = 16 * 2.0**-52
+
+
 class Sample(NamedTuple):
-    """What a t test needs of numbers; variance with ddof 1, exactly 0 where all are equal."""
+    """What a t test needs of numbers; variance with ddof 1, 0 where all are equal to rounding."""
 
     size: int
     mean: float
     variance: float
 
     @classmethod
-    def of(cls, values: Array) -> Sample:
-        """From two numbers or more."""
-        if (values == values[0]).all():
+    def of(cls, values: Array, scale: float = 0.0) -> Sample:
+        """From two numbers or more; differences are rounded as what they are made of, `scale`."""
+        greatest = max(scale, float(np.abs(values).max()))
+        if np.ptp(values) <= ROUNDING * greatest:
             return cls(len(values), float(values[0]), 0.0)
         return cls(len(values), float(values.mean()), float(values.var(ddof=1)))
 

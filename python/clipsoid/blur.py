@@ -20,7 +20,7 @@ DIM = 512
 SHIFT = (10.0, 5.0, 5.0)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class BlurSample:
     """Cosines of a sample to its mean, and to the row that is least similar to the mean.
 
@@ -56,7 +56,7 @@ class BlurSample:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class BlurExperiment:
     """A sphere around the origin and the same sphere shifted (Figure 7).
 

@@ -164,6 +164,11 @@ def conformity_difference(
     LargestDifferences(image=array([1]), text=array([2]))
     """
     check_threads(n_threads)
-    values = [conformity(x, n_threads=n_threads) for x in modalities(image, text)]
-    shares = [(average_ranks(x) - 0.5) / len(x) for x in values]
-    return ConformityDifference(*values, *shares)
+    sources = (source.without_policies() for source in modalities(image, text))
+    return difference_of(*(conformity(x, n_threads=n_threads) for x in sources))
+
+
+def difference_of(image: Array, text: Array) -> ConformityDifference:
+    """Compare two modalities whose conformities are known."""
+    shares = [(average_ranks(x) - 0.5) / len(x) for x in (image, text)]
+    return ConformityDifference(image, text, shares[0], shares[1])

@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 WITH_INTERVAL = ("kde_kl_pq", "kde_kl_qp", "js", "wasserstein")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Divergence:
     """How far a sample `p` is from a sample `q`; every figure is 0 where they are the same.
 
@@ -215,6 +215,14 @@ def _edges(p: Array, q: Array, bins: int) -> tuple[Array, bool]:
     low, high = float(min(p[0], q[0])), float(max(p[-1], q[-1]))
     if not math.isfinite(high - low):
         raise ValueError(f"p and q reach from {low:g} to {high:g}; wanted a range within float64")
+    return edges_between(low, high, bins)
+
+
+def edges_between(low: float, high: float, bins: int) -> tuple[Array, bool]:
+    """Edges from the least to the greatest of some numbers, and whether they agree to rounding.
+
+    The edges are then far apart: rounding is not to be drawn as if it were a distribution.
+    """
     greatest = max(abs(low), abs(high))
     alike = high - low <= 4 * max(bins, POINTS) * float(np.spacing(greatest))
     if alike:

@@ -258,7 +258,8 @@ def _paired(
         for name in (first, second):
             own = prompts[name]
             means.append(own.means(conformity[name])[np.searchsorted(own.names, both)])
-        found: TTest = one_sample(Sample.of(means[0] - means[1]), 0.0, level)
+        scale = float(np.abs(means).max())
+        found: TTest = one_sample(Sample.of(means[0] - means[1], scale), 0.0, level)
         tests.append(ComparisonTest("paired", first, second, len(both), *found))
     return tests
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._source import Source
 from clipsoid._wide import paired_rows
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.pair import two_sets
@@ -85,9 +86,14 @@ def modality_gap(image: Any, text: Any, *, n_threads: int | None = None) -> Moda
     (0.707107, 0.5)
     """
     images, texts = two_sets(image, text, n_threads)
-    i, t = (
+    fitted = (
         Ellipsoid.fit(source, covariance=False, n_threads=n_threads) for source in (images, texts)
     )
+    return gap_of(images, texts, *fitted)
+
+
+def gap_of(images: Source, texts: Source, i: Ellipsoid, t: Ellipsoid) -> ModalityGap:
+    """Compare two modalities whose ellipsoids are known."""
     paired = None
     if images.count == texts.count:
         paired = float(

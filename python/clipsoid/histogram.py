@@ -23,7 +23,7 @@ MAX_BINS = 65_536
 LEAST_WIDTH = 1e-9
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SimilarityHistogram:
     """Counts of cosines in equal bins.
 

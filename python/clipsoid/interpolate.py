@@ -181,7 +181,7 @@ def vslerp_elementwise(
     return np.asarray(first * left.rows + second * right.rows + centre.rows)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class VslerpGrid:
     """Vectors between two rows, over places between them and centres (Figure 12, no decoder).
 

@@ -233,15 +233,27 @@ def match_sweep(
     >>> sweep.best_alpha, sweep.best_by
     (0.0, 'kl_image_text')
     """
-    import polars as pl
-
     check_threads(n_threads)
     check_shift(shift)
     grid = checked_alphas(alphas)
     how = Estimator.checked(bins, intervals, seed, resamples, "intervals")
-    images, texts = modalities(image, text, paired=False)
-    of_images = _Conformities.of(images, shift in ("image", "both"), n_threads)
-    of_texts = _Conformities.of(texts, shift in ("text", "both"), n_threads)
+    images, texts = (s.without_policies() for s in modalities(image, text, paired=False))
+    of_images = Conformities.of(images, shift in ("image", "both"), n_threads)
+    of_texts = Conformities.of(texts, shift in ("text", "both"), n_threads)
+    return matched(of_images, of_texts, grid, shift, how)
+
+
+def matched(
+    of_images: Conformities,
+    of_texts: Conformities,
+    grid: tuple[float, ...],
+    shift: Shift,
+    how: Estimator,
+) -> MatchSweep:
+    """As `match_sweep`, of modalities that are measured and options that are checked."""
+    import polars as pl
+
+    images, texts = of_images.source, of_texts.source
     rows, histograms = [], []
     step = max(LEAST_ALPHAS, HELD // (images.count + texts.count))
     for at in range(0, len(grid), step):
@@ -283,7 +295,7 @@ def _figures(found: Divergence) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Conformities:
+class Conformities:
     """One modality: where its conformities come from at any alpha."""
 
     source: Source
@@ -293,7 +305,7 @@ class _Conformities:
     n_threads: int | None
 
     @classmethod
-    def of(cls, source: Source, moves: bool, n_threads: int | None) -> _Conformities:
+    def of(cls, source: Source, moves: bool, n_threads: int | None) -> Conformities:
         """Measure the rows."""
         fitted = Ellipsoid.fit(source, covariance=False, n_threads=n_threads)
         still = None

@@ -15,7 +15,7 @@ from clipsoid.errors import InvalidRowError, MismatchError
 from clipsoid.retrieval import checked_count
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class NearestRows:
     """Rows of the greatest cosine to each query, the nearest first.
 

@@ -20,7 +20,7 @@ LEAST_ROWS = 20
 TOGETHER = 64
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Normality:
     """Two tests of each coordinate against a normal law of unknown mean and variance.
 

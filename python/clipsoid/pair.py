@@ -174,7 +174,7 @@ def tags(
     return table.filter(pl.col("separability") >= threshold)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class StrongestFeatures:
     """The features whose mean is far from zero, the strongest first.
 

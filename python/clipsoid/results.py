@@ -120,7 +120,7 @@ class Calibration:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Scores:
     """Scores of rows against an ellipsoid; every array has one entry per row.
 

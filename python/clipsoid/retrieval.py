@@ -28,7 +28,7 @@ class Directions(NamedTuple):
     text_to_image: float
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class RetrievalRanks:
     """Where partners rank; 1 is the best, and tied candidates share the mean of their ranks.
 

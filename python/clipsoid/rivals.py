@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Rivals:
     """Candidates above each row's partner or above a threshold; the best come first.
 
@@ -67,7 +67,7 @@ class Spearman(NamedTuple):
     cosine_to_mean: float | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class FalseNegatives:
     """Candidates that score above the partner, in both directions.
 
@@ -223,8 +223,8 @@ class FalseNegativesPart(Part):
         return FalseNegatives(
             images.rivals(self._partner, self.options.k),
             texts.rivals(self._partner, self.options.k),
-            _spearman(images.count, self._centrality[0]),
-            _spearman(texts.count, self._centrality[1]),
+            correlations(images.count, self._centrality[0]),
+            correlations(texts.count, self._centrality[1]),
         )
 
 
@@ -289,7 +289,8 @@ class RivalsPart(Part):
         return self._found.rivals(self.options.threshold, self.options.k)
 
 
-def _spearman(count: Integers, centrality: Centrality) -> Spearman:
+def correlations(count: Integers, centrality: Centrality) -> Spearman:
+    """Correlate counts of false negatives with conformity and with the cosine to the mean."""
     return Spearman(*(_correlation(count, figure) for figure in centrality))
 
 

@@ -7,7 +7,10 @@ use pyo3::prelude::*;
 /// The exception for a core error.
 pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
     let class = match error {
-        Error::InvalidRow { .. } | Error::InvalidRowOf { .. } | Error::Vanishes { .. } => "InvalidRowError",
+        Error::InvalidRow { .. }
+        | Error::InvalidRowOf { .. }
+        | Error::Vanishes { .. }
+        | Error::OutOfRange { .. } => "InvalidRowError",
         Error::ElementType { .. } => "DTypeError",
         Error::Dimension { .. } => "MismatchError",
         Error::TooFewRows { .. } => "ShapeError",
@@ -28,9 +31,10 @@ fn exception(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
         value.setattr("row", row)?;
         value.setattr("status", status_name(*status))?;
     }
-    if let Error::Vanishes { side, row, .. } = error {
+    if let Error::Vanishes { side, row, .. } | Error::OutOfRange { side, row, .. } = error {
+        let vanishes = matches!(error, Error::Vanishes { .. });
         value.setattr("row", row)?;
-        value.setattr("status", "vanishes")?;
+        value.setattr("status", if vanishes { "vanishes" } else { "non_finite" })?;
         value.setattr("side", if *side == Side::Left { "left" } else { "right" })?;
     }
     Ok(PyErr::from_value(value))

@@ -66,7 +66,8 @@ impl LossSweep {
     ) -> PyResult<Self> {
         let (count, length) = (left.measured.count(), left.measured.count() * alphas.len());
         let options = Options { alphas, both, temperature };
-        let sweep = run(py, n_threads, count * left.measured.rows.dim(), |context| {
+        let cost = (length + count).saturating_mul(left.measured.rows.dim());
+        let sweep = run(py, n_threads, cost, |context| {
             Sweep::new(left.measured.clone(), right.measured.clone(), &options, context)
         })?;
         let arrays = [left.array.clone_ref(py), right.array.clone_ref(py)];
@@ -77,7 +78,8 @@ impl LossSweep {
     #[pyo3(signature = (start, stop, n_threads))]
     fn run(&mut self, py: Python<'_>, start: usize, stop: usize, n_threads: Option<usize>) -> PyResult<()> {
         let LossSweep { sweep, left, right, .. } = self;
-        let cost = sweep.count().saturating_mul(sweep.count());
+        let each = sweep.passes() * sweep.dim() + sweep.alphas();
+        let cost = sweep.count().saturating_mul(sweep.count()).saturating_mul(each);
         run(py, n_threads, cost, |context| sweep.run(start..stop, left, right, context))
     }
 

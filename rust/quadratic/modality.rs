@@ -21,6 +21,8 @@ pub struct Modality<'a> {
     pub mean: Vec<f64>,
     /// `m / |m|`; zeros if it is zero.
     pub direction: Vec<f64>,
+    /// Root of the mean square of the norms: what rounding of the mean is relative to.
+    pub rms: f64,
     /// `|m| / |x|` of each row.
     pub reach: Vec<f64>,
     /// `cos(m, x)` of each row; 0 if `m` is zero.
@@ -39,10 +41,13 @@ impl<'a> Modality<'a> {
             _ => vec![0.0; mean.len()],
         };
         let Units { norm, products: [cosine], .. } = units(rows, [&direction], context)?;
-        // A quotient beyond float64 is as good as one near its end.
-        let reach = norm.iter().map(|norm| (length.value / norm).min(1e290)).collect();
+        // A quotient beyond float64 is as good as its end.
+        let reach = norm.iter().map(|norm| (length.value / norm).min(f64::MAX)).collect();
+        let greatest = norm.iter().copied().fold(0.0, f64::max);
+        let squares: f64 = norm.iter().map(|norm| (norm / greatest).powi(2)).sum();
+        let rms = greatest * (squares / norm.len() as f64).sqrt();
         let inverse = norm.iter().map(|norm| 1.0 / norm).collect();
-        Ok(Modality { rows, inverse, mean, direction, reach, cosine })
+        Ok(Modality { rows, inverse, mean, rms, direction, reach, cosine })
     }
 
     /// `x - alpha m` of a row, as its norm and its direction. The status tells a row that vanishes.

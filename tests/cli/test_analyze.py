@@ -24,7 +24,7 @@ def pairs(tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
     table = pl.DataFrame(
         {
             "caption": [f"caption, {i}" for i in range(400)],
-            "image_path": [f"{i}.jpg" for i in range(400)],
+            "image_path": [f"{i:05}" for i in range(400)],
             "alt": [f"alt {i}" for i in range(400)],
         }
     )
@@ -74,7 +74,8 @@ def test_captions_and_paths_travel(run, pairs, suffix):
     words = ("--metadata", f"meta.{suffix}", *QUICK, "--json")
     items = run("analyze", *FILES, *words).json["items"]["columns"]
     assert items["caption"][:2] == ["caption, 0", "caption, 1"]
-    assert items["image_path"][-1] == f"{items['row'][-1]}.jpg"
+    # A name that looks like a number stays a name.
+    assert items["image_path"][-1] == f"{items['row'][-1]:05}"
     items = run("analyze", *FILES, *words, "--caption-column", "alt", "--image-column", "no").json
     assert items["items"]["columns"]["caption"][3] == "alt 3"
     assert items["items"]["columns"]["image_path"][3] is None

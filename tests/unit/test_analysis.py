@@ -285,3 +285,139 @@ def test_bad_rows_are_named(demo: tuple[np.ndarray, np.ndarray]) -> None:
     text[7, 3] = np.nan
     with pytest.raises(cs.InvalidRowError, match=r"^text: row 7 "):
         cs.analyze(image, text)
+
+
+def cloud(center: float, n: int = 100, dim: int = 6, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, dim)) + center
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        unit(cloud(1)),
+        10 * unit(cloud(1)),
+        np.eye(20),
+        np.vstack([cloud(1), -cloud(1)]),
+        cloud(0)[:2],
+    ],
+    ids=["normalised", "one length", "axes", "opposite", "two rows"],
+)
+def test_figures_without_a_spread_are_no_error(rows: np.ndarray) -> None:
+    other = rows[::-1] + 0.1
+    found = cs.analyze(rows, other, leave_out=SLOW)
+    assert found.image.norm_histogram.counts.sum() == len(rows)
+    if np.ptp(np.linalg.norm(rows, axis=1)) < 1e-12:
+        # Rounding is no distribution.
+        assert np.count_nonzero(found.image.norm_histogram.counts) == 1
+    same(cs.Analysis.from_json(found.to_json()), found)
+
+
+def test_a_feature_that_is_constant_in_each_modality_travels() -> None:
+    image, text = cloud(1), cloud(-1)
+    image[:, 2], text[:, 2] = 3.0, 4.0
+    found = cs.analyze(image, text, leave_out=SLOW)
+    assert found.separability["separability"][0] == np.inf
+    same(cs.Analysis.from_json(found.to_json()), found)
+
+
+def test_a_modality_of_one_row_is_not_judged() -> None:
+    constant = np.tile(cloud(1)[:1], (100, 1))
+    found = cs.analyze(constant, cloud(-1), shift="text", leave_out=[*SLOW, "vslerp"])
+    assert {n: holds for n, holds in answers(found).items() if n in (2, 3, 4, 5)} == dict.fromkeys(
+        (2, 3, 4, 5)
+    )
+    assert "the image rows are all the same" in found.verdicts[1].reason
+    assert any("99 of 100 rows repeat" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("alphas", "reason"),
+    [([0.0], "beyond 0.2"), ([-0.1, 0.1], "beyond 0.2"), ([1.0], "within 0.2")],
+)
+def test_a_grid_that_shows_nothing_is_not_judged(alphas: list[float], reason: str) -> None:
+    found = cs.analyze(cloud(1), cloud(-1), alphas=alphas, leave_out=SLOW)
+    for verdict in found.verdicts[5:]:
+        assert verdict.holds is None
+        assert reason in verdict.reason
+
+
+@pytest.mark.parametrize("law", ["repeated", "heavy-tailed", "laplace"])
+def test_chance_is_not_taken_for_an_ellipsoid(law: str) -> None:
+    rng = np.random.default_rng(5)
+    for dim in (20, 64):
+        sets = []
+        for _ in range(2):
+            match law:
+                case "repeated":
+                    x = np.repeat(rng.standard_normal((400, dim)), 5, axis=0)
+                case "heavy-tailed":
+                    x = rng.standard_t(8, (2_000, dim))
+                case _:
+                    x = rng.laplace(size=(2_000, dim))
+            sets.append(x + 1)
+        got = answers(cs.analyze(*sets, leave_out=PARTS))
+        # Of few distinct rows nothing follows; of enough, that they are spheres.
+        assert got[3] is not True
+        assert got[4] is not True
+
+
+def test_opposite_ends_have_no_arc() -> None:
+    found = cs.analyze(cloud(0, dim=1), cloud(0, dim=1, seed=1), leave_out=SLOW)
+    assert found.vslerp is None
+
+
+def test_what_a_part_needs_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    few = cloud(1, n=12), cloud(-1, n=12)
+    with pytest.raises(cs.ShapeError, match=r"normality: found 12 rows .*leave_out="):
+        cs.analyze(*few, progress=seen.append)
+    with pytest.raises(cs.ShapeError, match=r"linear_separability: found 12 rows of 1 features"):
+        cs.analyze(*(x[:, :1] for x in few), progress=seen.append)
+    from clipsoid import _extras
+
+    monkeypatch.setattr(_extras, "find_spec", lambda name: None)
+    with pytest.raises(cs.UnavailableError, match=r"linear_separability needs scikit-learn"):
+        cs.analyze(cloud(1), cloud(-1), progress=seen.append)
+    with pytest.raises(cs.UnavailableError, match=r"normality needs scipy"):
+        cs.analyze(cloud(1), cloud(-1), leave_out=["linear_separability"], progress=seen.append)
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"leave_out": "gap"}, "leave_out='gap'; wanted a list"),
+        ({"leave_out": None}, "leave_out=None; wanted a list"),
+        ({"captions": "a" * 100}, "captions='aaa"),
+        ({"captions": 7}, "captions=7; wanted one text for each row"),
+        ({"seed": None}, "seed=None"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 1.5}, "seed=1.5"),
+    ],
+)
+def test_more_options_that_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cs.analyze(cloud(1), cloud(-1), **options)
+
+
+def test_parts_may_come_from_a_generator_and_captions_be_missing() -> None:
+    names = (name for name in SLOW)
+    captions = [None, *map(str, range(99))]
+    found = cs.analyze(cloud(1), cloud(-1), leave_out=names, captions=captions)
+    assert found.options.left_out == SLOW
+    assert found.items["caption"].to_list() == captions
+
+
+def test_rows_are_refused_without_talk_of_policies() -> None:
+    bad = cloud(1)
+    bad[3] = 0
+    with pytest.raises(cs.InvalidRowError, match=r"^image: row 3 has zero norm$"):
+        cs.analyze(bad, cloud(-1), leave_out=SLOW)
+    with pytest.raises(cs.InvalidRowError, match=r"^image: row 3 has zero norm$"):
+        cs.match_sweep(bad, cloud(-1))
+    with pytest.raises(cs.InvalidRowError, match=r"^image: row 3 has zero norm$"):
+        cs.conformity_difference(bad, cloud(-1))

@@ -53,7 +53,11 @@ def sample() -> Outer:
         inner=(Inner(numbers, np.arange(6).reshape(2, 3)), Inner(np.empty(0), np.empty((0, 2)))),
         two=Two(0.1, None),
         table=pl.DataFrame(
-            {"n": [1, 2], "x": [None, 0.5], "empty": pl.Series([None, None], dtype=pl.Float64)}
+            {
+                "n": [1, 2],
+                "x": [None, -math.inf],
+                "empty": pl.Series([None, None], dtype=pl.Float64),
+            }
         ),
         by_name={"a": math.nan, "b": 1.0},
     )
@@ -108,6 +112,14 @@ def test_results_of_the_library_come_back() -> None:
         ({"inner": 3}, r"^inner: found 3, wanted a list$"),
         ({"table": {"columns": {}}}, r"^table: .*wanted types and columns"),
         ({"table": {"types": {"n": "Int8"}, "columns": {"n": [1]}}}, r"^table\.n: found 'Int8'"),
+        ({"table": {"types": [], "columns": {}}}, r"^table: .*wanted types and columns"),
+        ({"table": {"types": {"n": "Int64"}, "columns": {"n": [2**80]}}}, r"^table: "),
+        ({"value": [1]}, r"^value: found \[1\], wanted float$"),
+        (
+            {"inner": [{"numbers": [1], "grid": [1.7]}]},
+            r"^inner\[0\]\.grid: found 1.7, wanted int64$",
+        ),
+        ({"inner": [{"numbers": [1], "grid": [2**80]}]}, r"^inner\[0\]\.grid: "),
         ({"more": 1}, r"^JSON: more is unknown$"),
     ],
 )

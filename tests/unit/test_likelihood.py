@@ -17,7 +17,7 @@ from scipy import stats
 
 import clipsoid as cs
 from bounds import NARROW, assert_within
-from clipsoid import normality
+from clipsoid import _extras, normality
 from oracle import whitening as oracle
 from unit.samples import DTYPES, cloud, wide
 
@@ -221,7 +221,7 @@ def test_options_of_normality() -> None:
 def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     x = cloud(100, 4)
     w = fitted(x)
-    monkeypatch.setattr(normality, "find_spec", lambda name: None)
+    monkeypatch.setattr(_extras, "find_spec", lambda name: None)
     with pytest.raises(cs.UnavailableError, match=r'scipy, .* pip install "clipsoid\[stats\]"'):
         w.normality(x)
     assert "scipy" in sys.modules

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from operator import index
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from clipsoid._gather import modalities
 from clipsoid._json import decode, encode
@@ -199,8 +200,8 @@ def analyze(
     Parameters
     ----------
     image, text : array, tensor, column, path or store of shape (n, d)
-        Paired rows, ten or more; raw embeddings, if they can be had: of normalised ones some
-        figures describe the sphere.
+        Paired rows, two or more (``"normality"`` wants 20); raw embeddings, if they can be had: of
+        normalised ones some figures describe the sphere.
     temperature : float, default=0.01
         That of the model.
     shift : {"image", "text", "both"}, default="image"
@@ -262,29 +263,32 @@ def analyze(
     600
     """
     check_threads(n_threads)
-    for name in leave_out:
-        if name not in PARTS:
-            raise ValueError(f"leave_out: {name!r} is no part; parts: {', '.join(PARTS)}")
-    sources = modalities(image, text)
-    asked = job(*sources, alphas, shift, temperature, "fixed")
+    left_out = _checked_parts(leave_out)
+    images, texts = (source.without_policies() for source in modalities(image, text))
+    asked = job(images, texts, alphas, shift, temperature, "fixed")
     if checked_count("most_pairs", most_pairs) < 2:
         raise ValueError(f"most_pairs={most_pairs}; wanted 2 or more")
+    if not isinstance(seed, SupportsIndex) or index(seed) < 0:
+        raise ValueError(f"seed={seed!r}; wanted an integer of 0 or more")
     options = AnalysisOptions(
         temperature=asked.temperature,
         shift=shift,
         alphas=asked.alphas,
         bins=checked_count("bins", bins),
-        left_out=tuple(name for name in PARTS if name in leave_out),
+        left_out=left_out,
         sample_rows=checked_count("sample_rows", sample_rows),
-        most_pairs=most_pairs,
-        seed=seed,
+        most_pairs=index(most_pairs),
+        seed=index(seed),
     )
+    compute.check_parts(options, images.count, images.dim)
     for name, values in (("captions", captions), ("image_paths", image_paths)):
-        if values is not None and len(values) != sources[0].count:
+        if isinstance(values, str) or (values is not None and not hasattr(values, "__len__")):
+            raise ValueError(f"{name}={values!r}; wanted one text for each row")
+        if values is not None and len(values) != images.count:
             raise ShapeError(
-                f"{name}: found {len(values)}, wanted one for each of {sources[0].count} rows"
+                f"{name}: found {len(values)}, wanted one for each of {images.count} rows"
             )
-    parts = compute.parts(*sources, options, n_threads, progress or (lambda name: None))
+    parts = compute.parts(images, texts, options, n_threads, progress or (lambda name: None))
     found = Analysis(options, **parts)
     return replace(
         found,
@@ -292,3 +296,14 @@ def analyze(
         warnings=tuple(cautions(found)),
         items=tables.items(found, captions, image_paths),
     )
+
+
+def _checked_parts(leave_out: Collection[str]) -> tuple[str, ...]:
+    """Return the parts to leave out, in the order of `PARTS`."""
+    if isinstance(leave_out, str) or not isinstance(leave_out, Iterable):
+        raise ValueError(f"leave_out={leave_out!r}; wanted a list of parts: {', '.join(PARTS)}")
+    names = set(leave_out)
+    unknown = names - set(PARTS)
+    if unknown:
+        raise ValueError(f"leave_out: {min(unknown)!r} is no part; parts: {', '.join(PARTS)}")
+    return tuple(name for name in PARTS if name in names)

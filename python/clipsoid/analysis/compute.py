@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid import _native
+from clipsoid._extras import check_stats
 from clipsoid._gather import taken
+from clipsoid._intervals import RESAMPLES, Estimator
+from clipsoid._scoring import measured
 from clipsoid._source import Source
 from clipsoid.analysis.parts import (
     AnalysisOptions,
@@ -29,19 +33,20 @@ from clipsoid.analysis.parts import (
 )
 from clipsoid.blur import blur_experiment
 from clipsoid.contrast import loss_sweep
-from clipsoid.difference import conformity_difference
+from clipsoid.difference import difference_of
+from clipsoid.divergences import Sample as Sorted
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import UnavailableError
+from clipsoid.errors import InvalidRowError, ShapeError, UnavailableError
 from clipsoid.false_negatives import false_negatives
-from clipsoid.gap import modality_gap
+from clipsoid.gap import gap_of
 from clipsoid.histogram import similarity_histogram
 from clipsoid.interpolate import VslerpGrid, vslerp_grid
-from clipsoid.matching import match_sweep
-from clipsoid.normality import Normality
+from clipsoid.matching import Conformities, matched
+from clipsoid.normality import LEAST_ROWS, Normality
 from clipsoid.pair import separability
 from clipsoid.results import Calibration, Scores
 from clipsoid.retrieval import Directions, retrieval_ranks
-from clipsoid.rivals import Rivals, Spearman
+from clipsoid.rivals import Centrality, Rivals, correlations
 from clipsoid.separation import linear_separability
 from clipsoid.whitening import Whitening
 
@@ -65,6 +70,9 @@ PARTS = (
 #: Of the grid between two images: Figure 12 draws alphas in [-2, 2].
 THETAS, VSLERP_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0), (-2.0, -1.0, 0.0, 1.0, 2.0)
 
+#: Of the cross-validation of `linear_separability`.
+FOLDS = 5
+
 #: Rows of a gallery.
 GALLERY = 24
 
@@ -73,6 +81,17 @@ CENTRED = 10
 
 #: Features that are drawn for both modalities.
 SHOWN_FEATURES = 9
+
+
+def kurtosis(rows: Array) -> float:
+    """Mean over the features of the fourth moment over the squared variance."""
+    centred = rows - rows.mean(axis=0)
+    squares = (centred**2).mean(axis=0)
+    varies = squares > 0
+    if not varies.any():
+        return float("nan")
+    fourths = (centred[:, varies] ** 4).mean(axis=0)
+    return float((fourths / squares[varies] ** 2).mean())
 
 
 class Measured:
@@ -90,6 +109,15 @@ class Measured:
         return self.ellipsoid.score(self.source, member=True, n_threads=self.n_threads)
 
     @cached_property
+    def radii(self) -> Array:
+        """Distance of every row from the mean."""
+        mean = self.ellipsoid.mean
+        found = measured(
+            self.source, "error", lambda b: _native.distances(b.rows, b.dtype, mean, self.n_threads)
+        )
+        return np.concatenate([radii for radii, _ in found])
+
+    @cached_property
     def sampled_rows(self) -> NDArray[np.int64]:
         """Numbers of the rows that are drawn; the same in both modalities if they are pairs."""
         return sample(self.source.count, self.options.sample_rows, self.options.seed)
@@ -98,6 +126,13 @@ class Measured:
     def sampled(self) -> Array:
         """The rows that are drawn."""
         return taken(self.source, self.sampled_rows).wide()
+
+    def conformities(self) -> Conformities:
+        """Return where conformities come from as the centre moves, or stays."""
+        still = None
+        if self.options.shift not in (self.name, "both"):
+            still = Sorted.of(self.scores.conformity, self.name)
+        return Conformities(self.source, self.ellipsoid, still, self.n_threads)
 
     def calibration(self) -> Calibration | None:
         """Regress conformity on the cosine to the mean."""
@@ -110,15 +145,14 @@ class Measured:
         """Return the part that describes it."""
         e, scores, bins = self.ellipsoid, self.scores, self.options.bins
         mean, std, at = e.mean, e.std, self.sampled_rows
-        # |x - m|, by the law of cosines.
-        length = float(np.linalg.norm(mean))
-        across = scores.norm * (scores.norm - 2 * length * scores.cosine_to_mean)
-        radii = np.sqrt(np.maximum(across + length**2, 0.0))
+        # Rows that agree in all three are one: nothing else is kept of every row.
+        of_rows = np.stack([scores.norm, scores.conformity, self.radii], axis=1)
         highest, lowest = Gallery.ends(scores.conformity, GALLERY)
         return Modality(
             name=self.name,
             count=e.count,
             dim=e.dim,
+            distinct=len(np.unique(of_rows, axis=0)),
             dtypes=tuple(sorted(e.dtypes)),
             is_normalized=e.is_normalized,
             norms=e.norms,
@@ -127,10 +161,11 @@ class Measured:
             std=std,
             center_ratio=e.center_ratio,
             shell=e.shell(self.source, n_threads=self.n_threads),
-            radii=Histogram.of(radii, bins),
+            radii=Histogram.of(self.radii, bins),
             centred_features=tuple(
                 Histogram.of(self.sampled[:, k] - mean[k], bins) for k in range(min(CENTRED, e.dim))
             ),
+            kurtosis=kurtosis(self.sampled),
             variances=Histogram.of(std**2, bins),
             radii_of_axes=np.sqrt(np.maximum(np.linalg.eigvalsh(e.covariance)[::-1], 0.0)),
             dominance=e.off_diagonal_dominance,
@@ -176,9 +211,7 @@ def features(image: Measured, text: Measured, order: list[int]) -> tuple[Feature
     found = []
     for feature in order[:SHOWN_FEATURES]:
         x, y = image.sampled[:, feature], text.sampled[:, feature]
-        limits = (float(min(x.min(), y.min())), float(max(x.max(), y.max())))
-        of_image, of_text = (Histogram.of(values, image.options.bins, limits) for values in (x, y))
-        found.append(FeatureHistograms(feature, of_image, of_text))
+        found.append(FeatureHistograms(feature, *Histogram.together(image.options.bins, x, y)))
     return tuple(found)
 
 
@@ -210,25 +243,27 @@ def retrieval(pairs: Compared, image: Measured, text: Measured, n_threads: int |
         chosen: list[Directions] = [*recalls, ranks.median_rank, ranks.mean_rank]
         return DirectionFigures(*(one[pick] for one in chosen))
 
-    def link(spearman: Spearman, of: Rivals, measured: Measured) -> Link:
-        at = sample(len(pairs.rows), measured.options.sample_rows, measured.options.seed)
-        rows = pairs.rows[at]
-        return Link(spearman, rows, of.count[at], measured.scores.conformity[rows])
+    def link(of: Rivals, measured: Measured) -> Link:
+        scores, rows = measured.scores, pairs.rows
+        spearman = correlations(
+            of.count, Centrality(scores.conformity[rows], scores.cosine_to_mean[rows])
+        )
+        at = sample(len(rows), measured.options.sample_rows, measured.options.seed)
+        return Link(spearman, rows[at], of.count[at], scores.conformity[rows[at]])
 
     return Retrieval(
         len(pairs.rows),
         figures(0),
         figures(1),
-        link(rivals.image_spearman, rivals.image_to_text, image),
-        link(rivals.text_spearman, rivals.text_to_image, text),
+        link(rivals.image_to_text, image),
+        link(rivals.text_to_image, text),
     )
 
 
 def differences(image: Measured, text: Measured) -> Differences:
     """Return how common images are beside their texts."""
-    found = conformity_difference(image.source, text.source, n_threads=image.n_threads)
-    bins = image.options.bins
-    percentiles = found.percentile_difference
+    found = difference_of(image.scores.conformity, text.scores.conformity)
+    bins, percentiles = image.options.bins, found.percentile_difference
     image_higher, text_higher = Gallery.ends(percentiles, GALLERY)
     return Differences(
         Histogram.of(percentiles, bins),
@@ -238,13 +273,42 @@ def differences(image: Measured, text: Measured) -> Differences:
     )
 
 
-def grid(image: Measured, modality: Modality) -> VslerpGrid:
-    """Interpolate between the most and the least conforming image."""
+def grid(image: Measured, modality: Modality) -> VslerpGrid | None:
+    """Interpolate between the most and the least conforming image, if there is an arc."""
     ends = [int(gallery.row[0]) for gallery in (modality.highest, modality.lowest)]
     a, b = (taken(image.source, np.array([row])).wide()[0] for row in ends)
-    return vslerp_grid(
-        a, b, THETAS, VSLERP_ALPHAS, modality.mean, rows=image.source, n_threads=image.n_threads
-    )
+    try:
+        return vslerp_grid(
+            a,
+            b,
+            THETAS,
+            VSLERP_ALPHAS,
+            modality.mean,
+            rows=image.source,
+            n_threads=image.n_threads,
+        )
+    except InvalidRowError:
+        # They are opposite, or nothing is left of one, at some alpha.
+        return None
+
+
+def check_parts(options: AnalysisOptions, count: int, dim: int) -> None:
+    """Raise, before any work, if a part that is not left out cannot be had."""
+    if "linear_separability" not in options.left_out:
+        check_stats("linear_separability", "sklearn")
+        if dim < 2 or count < FOLDS:
+            raise ShapeError(
+                f"linear_separability: found {count} rows of {dim} features, wanted {FOLDS} or "
+                'more of 2 or more; leave_out=["linear_separability"] does without'
+            )
+    if "normality" not in options.left_out:
+        check_stats("normality", "scipy")
+        rows = min(count, options.sample_rows)
+        if rows < LEAST_ROWS:
+            raise ShapeError(
+                f"normality: found {rows} rows in the sample, wanted {LEAST_ROWS} or more; "
+                'leave_out=["normality"] does without'
+            )
 
 
 def normality(measured: Measured) -> Normality:
@@ -268,6 +332,8 @@ def parts(
     found: dict[str, Any] = {"image": image.modality(), "text": text.modality()}
     pairs = Compared.of(image, text)
     sources = (image_source, text_source)
+    shift: Any = options.shift
+    how = Estimator.checked(options.bins, None, options.seed, RESAMPLES, "intervals")
     sweep: dict[str, Any] = {
         "alphas": options.alphas,
         "shift": options.shift,
@@ -286,12 +352,14 @@ def parts(
         "linear_separability": lambda: linear_separability(
             *sources, seed=options.seed, n_threads=n_threads
         ),
-        "gap": lambda: modality_gap(*sources, n_threads=n_threads),
+        "gap": lambda: gap_of(*sources, image.ellipsoid, text.ellipsoid),
         "similarities": lambda: similarities(pairs, options.bins, n_threads),
         "loss_sweep": lambda: loss_sweep(
             pairs.image, pairs.text, temperature=options.temperature, **sweep
         ),
-        "match_sweep": lambda: match_sweep(*sources, bins=options.bins, **sweep),
+        "match_sweep": lambda: matched(
+            image.conformities(), text.conformities(), options.alphas, shift, how
+        ),
         "conformity_difference": lambda: differences(image, text),
         "retrieval": lambda: retrieval(pairs, image, text, n_threads),
         "normality": lambda: Normalities(normality(image), normality(text)),

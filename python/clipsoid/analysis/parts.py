@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from clipsoid.divergences import edges_between
 from clipsoid.histogram import SimilarityHistogram
 from clipsoid.normality import Normality
 from clipsoid.results import Calibration, Norms, Shell
@@ -49,7 +50,7 @@ class AnalysisOptions:
     seed: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Histogram:
     """Counts of numbers.
 
@@ -64,13 +65,23 @@ class Histogram:
     counts: Integers
 
     @classmethod
-    def of(cls, values: ArrayLike, bins: int, limits: tuple[float, float] | None = None) -> Self:
-        """Count values, between limits or from the least to the greatest."""
-        counts, edges = np.histogram(np.asarray(values, np.float64), bins, limits)
-        return cls(edges, counts)
+    def of(cls, values: Array, bins: int) -> Self:
+        """Count values between the least and the greatest; in one bin if they agree to rounding."""
+        return cls.together(bins, values)[0]
+
+    @classmethod
+    def together(cls, bins: int, *sets: Array) -> list[Self]:
+        """Count several sets of values with the same edges."""
+        low, high = min(x.min() for x in sets), max(x.max() for x in sets)
+        edges, alike = edges_between(float(low), float(high), bins)
+        found = []
+        for values in sets:
+            placed = np.full_like(values, low) if alike else values
+            found.append(cls(edges, np.histogram(placed, edges)[0]))
+        return found
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Gallery:
     """Rows at one end of a figure, the outermost first.
 
@@ -93,7 +104,7 @@ class Gallery:
         return cls(high, values[high]), cls(low, values[low])
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Sample:
     """Figures of some rows, for scatter plots and tables.
 
@@ -110,7 +121,7 @@ class Sample:
     norm: Array
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Modality:
     """The geometry of one modality: Figures 3, 4, 5, 8 and 9.
 
@@ -119,6 +130,8 @@ class Modality:
     name : str
         ``"image"`` or ``"text"``.
     count, dim : int
+    distinct : int
+        Rows that differ from all others before them.
     dtypes : tuple of str
         Element types as stored.
     is_normalized : bool
@@ -134,6 +147,9 @@ class Modality:
         Distances from the mean.
     centred_features : tuple of Histogram
         Of the first ten features minus their means, over the sample.
+    kurtosis : float
+        Mean over the features of the sample's fourth moment over its squared variance: 3 for
+        normal laws. NaN where no feature varies.
     variances : Histogram
         Of the features' variances.
     radii_of_axes : ndarray of float64 of shape (d,)
@@ -153,6 +169,7 @@ class Modality:
     name: str
     count: int
     dim: int
+    distinct: int
     dtypes: tuple[str, ...]
     is_normalized: bool
     norms: Norms
@@ -163,6 +180,7 @@ class Modality:
     shell: Shell
     radii: Histogram
     centred_features: tuple[Histogram, ...]
+    kurtosis: float
     variances: Histogram
     radii_of_axes: Array
     dominance: Array
@@ -176,12 +194,34 @@ class Modality:
     sample: Sample
 
     @property
+    def varies(self) -> bool:
+        """Whether the rows are not all the same."""
+        return bool((self.std > 0).any())
+
+    @property
     def dominance_ratio(self) -> float:
-        """Median over the features of dominance over its null; NaN where none varies."""
+        """Median over the features of dominance over its null; NaN where none varies.
+
+        The null is that of as many rows as are distinct: a row that is repeated adds nothing.
+        """
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = self.dominance / self.dominance_null
-        ratio = ratio[np.isfinite(ratio)]
+        ratio = ratio[np.isfinite(ratio)] * np.sqrt(self.distinct / self.count)
         return float(np.median(ratio)) if len(ratio) else float("nan")
+
+    @property
+    def variance_score(self) -> float:
+        """How far feature variances spread beyond those of a sphere, in standard deviations.
+
+        With equal true variances ``N sum (v / mean v - 1)^2 / (kurtosis - 1)`` follows, for many
+        distinct rows, a chi-square law of ``d - 1`` degrees.
+        """
+        variances, degrees = self.std**2, self.dim - 1
+        if degrees < 1 or not self.varies:
+            return float("nan")
+        spread = ((variances / variances.mean() - 1) ** 2).sum()
+        statistic = self.distinct * spread / max(self.kurtosis - 1, 1e-3)
+        return float((statistic - degrees) / np.sqrt(2 * degrees))
 
     def __repr__(self) -> str:
         return (
@@ -190,7 +230,7 @@ class Modality:
         )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class FeatureHistograms:
     """One feature of both modalities, over the sample (Figure 2).
 
@@ -206,7 +246,7 @@ class FeatureHistograms:
     text: Histogram
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class FeaturePlane:
     """The sample, by the two features that separate best (Figure 2).
 
@@ -221,7 +261,7 @@ class FeaturePlane:
     text: Array
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Similarities:
     """Distributions of all cosines, over the pairs that were compared.
 
@@ -254,7 +294,7 @@ class DirectionFigures:
     mean_rank: float
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Link:
     """How false negatives go with conformity, in one modality (section 6, Prediction 1).
 
@@ -274,7 +314,7 @@ class Link:
     conformity: Array
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Retrieval:
     """Ranks and false negatives, over the pairs that were compared.
 
@@ -293,7 +333,7 @@ class Retrieval:
     text_link: Link
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Differences:
     """How common the image of a pair is beside its text (Figure 10).
 
@@ -313,7 +353,7 @@ class Differences:
     text_higher: Gallery
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Normalities:
     """How far whitened rows are from a normal law.
 

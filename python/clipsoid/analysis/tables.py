@@ -111,7 +111,7 @@ def items(
 
     rows = np.unique(np.concatenate(list(_named_rows(found)))).tolist()
     columns: dict[str, list[str | None]] = {
-        name: [None if values is None else str(values[row]) for row in rows]
+        name: [None if values is None or values[row] is None else str(values[row]) for row in rows]
         for name, values in (("caption", captions), ("image_path", image_paths))
     }
     types = {"row": pl.Int64, "caption": pl.String, "image_path": pl.String}

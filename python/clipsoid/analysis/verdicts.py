@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.parts import Modality
 
@@ -83,20 +85,6 @@ def verdicts(found: Analysis) -> tuple[Verdict, ...]:
     )
 
 
-def variance_score(variances: np.ndarray, count: int) -> float:
-    """How far feature variances spread beyond those of `count` rows of a sphere, in sigmas.
-
-    With equal true variances ``(N - 1) sum (v / mean v - 1)^2 / 2`` follows, for many rows, a
-    chi-square law of ``d - 1`` degrees.
-    """
-    mean = variances.mean()
-    if len(variances) < 2 or mean == 0:
-        return 0.0
-    statistic = (count - 1) * ((variances / mean - 1) ** 2).sum() / 2
-    degrees = len(variances) - 1
-    return float((statistic - degrees) / math.sqrt(2 * degrees))
-
-
 def _of_both(found: Analysis, measure: Callable[[Modality], float], form: str) -> str:
     image, text = measure(found.image), measure(found.text)
     return f"image {image:{form}}, text {text:{form}}"
@@ -115,7 +103,7 @@ def _separable(found: Analysis) -> Verdict:
 
 def _thin_shell(found: Analysis) -> Verdict:
     def least(m: Modality) -> float:
-        return m.shell.min / m.shell.mean if m.shell.mean else 0.0
+        return m.shell.min / m.shell.mean if m.shell.mean else math.nan
 
     def holds(m: Modality) -> bool:
         return least(m) > LEAST_RADIUS and m.shell.relative_error < GREATEST_ERROR
@@ -128,14 +116,11 @@ def _thin_shell(found: Analysis) -> Verdict:
 
 def _ellipsoid(found: Analysis) -> Verdict:
     def score(m: Modality) -> float:
-        return variance_score(m.std**2, m.count)
+        return m.variance_score
 
     figure = "spread of the feature variances beyond a sphere's, in sigmas: "
     figure += _of_both(found, score, ",.0f")
-    rule = f"above {LEAST_SCORE:g}"
-    return _against_chance(
-        3, "ellipsoids, not spheres", lambda m: score(m) > LEAST_SCORE, figure, rule, found
-    )
+    return _against_chance(3, "ellipsoids, not spheres", score, LEAST_SCORE, figure, found)
 
 
 def _tilted(found: Analysis) -> Verdict:
@@ -143,10 +128,7 @@ def _tilted(found: Analysis) -> Verdict:
         return m.dominance_ratio
 
     figure = "off-diagonal dominance over untilted, median: " + _of_both(found, ratio, ".2f")
-    rule = f"above {LEAST_DOMINANCE}"
-    return _against_chance(
-        4, "tilted ellipsoids", lambda m: ratio(m) > LEAST_DOMINANCE, figure, rule, found
-    )
+    return _against_chance(4, "tilted ellipsoids", ratio, LEAST_DOMINANCE, figure, found)
 
 
 def _off_centre(found: Analysis) -> Verdict:
@@ -159,27 +141,36 @@ def _off_centre(found: Analysis) -> Verdict:
 
 
 def _least_loss(found: Analysis) -> Verdict:
-    best = None if found.loss_sweep is None else found.loss_sweep.best_alpha
-    return _near_zero(6, "least loss near the given centre", "alpha of the least loss", best, found)
+    table = None if found.loss_sweep is None else found.loss_sweep.table
+    return _near_zero(6, "least loss near the given centre", "the least loss", table, "loss", found)
 
 
 def _matched(found: Analysis) -> Verdict:
-    best = None if found.match_sweep is None else found.match_sweep.best_alpha
-    return _near_zero(
-        7, "conformities match near the given centre", "alpha of the least KL", best, found
-    )
+    table = None if found.match_sweep is None else found.match_sweep.table
+    name, column = "conformities match near the given centre", "kl_image_text"
+    return _near_zero(7, name, "the least KL", table, column, found)
 
 
-def _near_zero(number: int, name: str, what: str, alpha: float | None, found: Analysis) -> Verdict:
+def _near_zero(
+    number: int, name: str, what: str, table: pl.DataFrame | None, column: str, found: Analysis
+) -> Verdict:
     rule = f"within {GREATEST_ALPHA} of 0"
-    if alpha is None:
+    if table is None:
         return Verdict(number, name, None, "no figure", rule, "left out")
-    figure, shift = f"{what} {alpha + 0.0:g}", found.options.shift
-    moved = [m for m in (found.image, found.text) if shift in (m.name, "both")]
-    if all(m.center_ratio < AT_ORIGIN for m in moved):
+    alphas, values = table["alpha"].to_numpy(), table[column].to_numpy()
+    alpha = float(alphas[values.argmin()])
+    near = np.abs(alphas) <= GREATEST_ALPHA
+    moved = [m for m in (found.image, found.text) if found.options.shift in (m.name, "both")]
+    reason = ""
+    if not near.any() or near.all():
+        reason = f"the grid has no alpha {'beyond' if near.all() else 'within'} "
+        reason += f"{GREATEST_ALPHA} of 0"
+    elif not all(m.varies for m in moved):
+        reason = "the rows that move are all the same"
+    elif all(m.center_ratio < AT_ORIGIN for m in moved):
         reason = "the centre is the origin: nothing changes as it moves"
-        return Verdict(number, name, None, figure, rule, reason)
-    return Verdict(number, name, abs(alpha) <= GREATEST_ALPHA, figure, rule)
+    answer = None if reason else abs(alpha) <= GREATEST_ALPHA
+    return Verdict(number, name, answer, f"alpha of {what} {alpha + 0.0:g}", rule, reason)
 
 
 def _judged(
@@ -192,7 +183,7 @@ def _judged(
     reasons: Iterator[str],
 ) -> Verdict:
     """Both modalities must have the property, unless there is a reason not to judge."""
-    reason = "; ".join(reasons)
+    reason = "; ".join([*_constant(found), *reasons])
     answer = None if reason else holds(found.image) and holds(found.text)
     return Verdict(number, name, answer, figure, rule, reason)
 
@@ -200,18 +191,27 @@ def _judged(
 def _against_chance(
     number: int,
     name: str,
-    holds: Callable[[Modality], bool],
+    measure: Callable[[Modality], float],
+    least: float,
     figure: str,
-    rule: str,
     found: Analysis,
 ) -> Verdict:
     """As `_judged`, by a figure that is measured against chance.
 
     What exceeds chance grows with the number of rows: few may show too little of it, not too much.
     """
-    if holds(found.image) and holds(found.text):
-        return Verdict(number, name, True, figure, rule)
-    return _judged(number, name, holds, figure, rule, found, _few_rows(found))
+
+    def holds(m: Modality) -> bool:
+        return measure(m) > least
+
+    few = iter(()) if holds(found.image) and holds(found.text) else _few_rows(found)
+    return _judged(number, name, holds, figure, f"above {least:g}", found, few)
+
+
+def _constant(found: Analysis) -> Iterator[str]:
+    for modality in (found.image, found.text):
+        if not modality.varies:
+            yield f"the {modality.name} rows are all the same"
 
 
 def _normalized(found: Analysis) -> Iterator[str]:
@@ -222,9 +222,9 @@ def _normalized(found: Analysis) -> Iterator[str]:
 
 def _few_rows(found: Analysis) -> Iterator[str]:
     for modality in (found.image, found.text):
-        if modality.count < ROWS_PER_FEATURE * modality.dim:
+        if modality.distinct < ROWS_PER_FEATURE * modality.dim:
             yield (
-                f"{modality.name}: {modality.count:,} rows are fewer than "
+                f"{modality.name}: {modality.distinct:,} rows are fewer than "
                 f"{ROWS_PER_FEATURE} for each of {modality.dim} features"
             )
 
@@ -241,6 +241,11 @@ def cautions(found: Analysis) -> Iterator[str]:
             yield (
                 f"{modality.name}: {modality.count:,} rows of {modality.dim} features; second "
                 "moments are noisy"
+            )
+        if modality.distinct < modality.count:
+            yield (
+                f"{modality.name}: {modality.count - modality.distinct:,} of {modality.count:,} "
+                "rows repeat others"
             )
     part, count = found.retrieval, found.image.count
     if count > found.options.most_pairs:

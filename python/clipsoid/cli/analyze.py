@@ -154,7 +154,9 @@ def _metadata(options: argparse.Namespace) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        frame = pl.read_csv(path) if path.suffix.lower() == ".csv" else pl.read_parquet(path)
+        # Everything as text: 00017 is a name, not a number.
+        is_csv = path.suffix.lower() == ".csv"
+        frame = pl.read_csv(path, infer_schema=False) if is_csv else pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path}: cannot be read: {error}") from None
     columns = {"captions": options.caption_column, "image_paths": options.image_column}

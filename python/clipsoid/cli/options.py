@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 4096
 
-#: Most numbers of START:STOP:COUNT: a sweep takes 50 to 70 bytes for each of them and pair.
+#: Most numbers of START:STOP:COUNT: a sweep takes 50 to 80 bytes for each of them and pair.
 MAX_NUMBERS = 100_000
 
 PATH_HELP = (

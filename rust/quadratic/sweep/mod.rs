@@ -12,7 +12,7 @@
 //! `log(1 + sum over its rivals of e^(logit - own logit))`, which loses nothing where pairs match well.
 //!
 //! The rounding of `g` grows as rows shrink. An alpha at which it would grow beyond
-//! `GREATEST_STRETCH` has a pass over the tiles of its own, on rows that are moved before they are
+//! `greatest_stretch` has a pass over the tiles of its own, on rows that are moved before they are
 //! multiplied.
 //!
 //! Exponentials are float32 where rows are narrower than float64, unless at that alpha the terms of
@@ -44,7 +44,15 @@ use std::ops::Range;
 pub const LEAST_TEMPERATURE: f64 = 0.003;
 
 /// By how much the rounding of a product of two unit rows may grow as they move.
-const GREATEST_STRETCH: f64 = 4.0;
+const GREATEST_STRETCH: f64 = 3.0;
+
+/// Features from which products have so many roundings of their own that less may be added.
+const MANY_FEATURES: f64 = 512.0;
+
+/// What is allowed to rows of `dim` features.
+fn greatest_stretch(dim: usize) -> f64 {
+    (GREATEST_STRETCH * (MANY_FEATURES / dim as f64).sqrt()).clamp(1.0, GREATEST_STRETCH)
+}
 
 /// What is to be computed.
 #[derive(Clone, Debug)]
@@ -148,6 +156,16 @@ impl<'a> Sweep<'a> {
         self.pair.count()
     }
 
+    /// Number of features.
+    pub fn dim(&self) -> usize {
+        self.pair.left.rows.dim()
+    }
+
+    /// Number of alphas.
+    pub fn alphas(&self) -> usize {
+        self.alphas
+    }
+
     /// How often all rows are multiplied.
     pub fn passes(&self) -> usize {
         self.passes.len()
@@ -195,16 +213,16 @@ fn passes<E: Element>(
         let left = pair.both.then(|| Shifted::new(&pair.left, alpha));
         Ok(Step::new(at, alpha, left, Shifted::new(&pair.right, alpha)))
     })?;
-    let (near, far): (Vec<_>, Vec<_>) =
-        steps.into_iter().partition(|step| step.greatest_stretch() <= GREATEST_STRETCH);
+    let limit = greatest_stretch(pair.left.rows.dim());
+    let (near, far): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.greatest_stretch() <= limit);
     let mut passes = Vec::new();
     if !near.is_empty() {
         passes.push(Pass::new(pair, [None, None], rows, near, context)?);
     }
     for Step { at, .. } in far {
         let alpha = options.alphas[at];
-        let left = pair.both.then(|| Moved::new(&pair.left, alpha, Side::Left)).transpose()?;
-        let right = Moved::new(&pair.right, alpha, Side::Right)?;
+        let left = pair.both.then(|| Moved::new(&pair.left, alpha, Side::Left, context)).transpose()?;
+        let right = Moved::new(&pair.right, alpha, Side::Right, context)?;
         let step = Step::new(at, alpha, None, Shifted::none(pair.count()));
         passes.push(Pass::new(pair, [left, Some(right)], rows, vec![step], context)?);
     }

@@ -146,9 +146,11 @@ impl Step {
         Step { at, alpha, left, right, offset: 0.0, wide: false, own: Vec::new() }
     }
 
-    /// By how much the rounding of a product may grow.
+    /// By how much the rounding of a product may grow: of a pair of rows, or of one that is moved alone.
     pub fn greatest_stretch(&self) -> f64 {
-        self.right.greatest_stretch() * self.left.as_ref().map_or(1.0, Shifted::greatest_stretch)
+        let left = self.left.as_ref().map_or(1.0, Shifted::greatest_stretch);
+        let right = self.right.greatest_stretch();
+        left.max(right).max(left * right)
     }
 
     /// Offset, width and own `y`, from each pair's product.

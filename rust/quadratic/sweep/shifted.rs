@@ -10,6 +10,8 @@ use crate::error::{Error, Side, Status};
 use crate::pack::ScaledRows;
 use crate::quadratic::modality::Modality;
 use crate::rows::Rows;
+use crate::schedule::{Context, collected};
+use crate::tiles::SIDE;
 
 /// The moved rows at one alpha.
 #[derive(Clone, Debug)]
@@ -66,22 +68,30 @@ impl Moved {
     /// Measures what is left of the rows.
     ///
     /// # Errors
-    /// [`Error::Vanishes`] for a row that is `alpha m`, to rounding.
-    pub fn new(modality: &Modality, alpha: f64, side: Side) -> Result<Self, Error> {
+    /// [`Error::Vanishes`] for a row that is `alpha m`, to rounding; [`Error::OutOfRange`] for one whose
+    /// move float64 does not hold.
+    pub fn new(modality: &Modality, alpha: f64, side: Side, context: &Context) -> Result<Self, Error> {
+        let count = modality.count();
+        // Rounding of the mean, which grows with the number of rows, and of the difference, relative to
+        // what was added up and subtracted.
+        let rounding = (8.0 + (count as f64).sqrt()) * f64::EPSILON;
         let inverse = |row: usize| {
-            // Rounding of the mean, which grows with the number of rows, and of the difference,
-            // relative to what was subtracted.
-            let steps = 8.0 + (modality.count() as f64).sqrt();
-            let subtracted = (alpha * modality.reach[row]).abs().max(1.0) / modality.inverse[row];
             let (norm, _) = modality.moved(row, alpha);
-            if norm.status != Status::Ok || norm.value <= steps * f64::EPSILON * subtracted {
+            let subtracted = (alpha * modality.rms).abs().max(1.0 / modality.inverse[row]);
+            if norm.status != Status::NonFinite && norm.value <= rounding * subtracted {
                 return Err(Error::Vanishes { side, row: row as u64, alpha });
             }
-            Ok(1.0 / norm.value)
+            match norm.status {
+                Status::Ok => Ok(1.0 / norm.value),
+                _ => Err(Error::OutOfRange { side, row: row as u64, alpha }),
+            }
         };
+        let blocks = collected(count.div_ceil(SIDE), context, |block| {
+            (block * SIDE..count.min((block + 1) * SIDE)).map(inverse).collect::<Result<Vec<_>, _>>()
+        })?;
         Ok(Moved {
             centre: modality.mean.iter().map(|mean| alpha * mean).collect(),
-            inverse: (0..modality.count()).map(inverse).collect::<Result<_, _>>()?,
+            inverse: blocks.concat(),
         })
     }
 

@@ -89,9 +89,10 @@ fn check<E: Element>(
 
 /// In every element type; how often all rows were multiplied.
 fn check_all(options: &Options, cone: f64) -> [usize; 4] {
-    // A float32 cosine is off by 1.5e-7, by four times that where rows shrink, and two of them make a
-    // term. In float64 the sums that the mean is made of, here and there, weigh more than the cosine.
-    let (of_narrow, of_wide) = (1.5e-7, 2.5e-16 * (1.0 + 16.0 * cone));
+    // A float32 cosine is off by 1.5e-7, by three times that where rows shrink, and two of them make a
+    // term. In float64 the definition is rounded as well, and in a cone the sums that the mean is made
+    // of weigh more than the cosine.
+    let (of_narrow, of_wide) = (1.5e-7, 5e-16 * (1.0 + 8.0 * cone));
     let tolerance = |cosine: f64| 2.0 * GREATEST_STRETCH * cosine * LOG2_E / options.temperature;
     [
         check(|x| AnyRows::F32(Rows::new(x, 11)), |x| x as f32, options, cone, tolerance(of_narrow)),
@@ -117,6 +118,43 @@ fn rows_of_a_narrow_cone_are_moved_before_they_are_multiplied() {
         // One pass for -1, and one for each alpha that leaves little of the rows.
         assert_eq!(check_all(&options, 12.0), [4; 4]);
     }
+}
+
+#[test]
+fn a_mean_that_cancels_is_as_uncertain_as_what_it_is_made_of() {
+    // Rows of length about 4 with a mean of about 0.01: 400 times it is a row but for rounding.
+    let (n, dim) = (400, 16);
+    let mut x: Vec<f64> = data(n, dim);
+    let mean = |x: &[f64], k: usize| x.chunks(dim).map(|row| row[k]).sum::<f64>() / n as f64;
+    for k in 0..dim {
+        let off = mean(&x, k) - 0.01;
+        x.iter_mut().skip(k).step_by(dim).for_each(|x| *x -= off);
+    }
+    for _ in 0..60 {
+        for k in 0..dim {
+            x[5 * dim + k] = 100.0 * mean(&x, k);
+        }
+    }
+    let y = data(n, dim);
+    everywhere(|context| {
+        let [x, y] = [&x, &y].map(|x| Modality::new(AnyRows::F64(Rows::new(x, dim)), context).unwrap());
+        let options = Options { alphas: vec![100.0], both: false, temperature: 0.01 };
+        let error = Sweep::new(y, x, &options, context).err();
+        assert_eq!(error, Some(Error::Vanishes { side: Side::Right, row: 5, alpha: 100.0 }));
+    });
+}
+
+#[test]
+fn what_float64_does_not_hold_is_not_said_to_vanish() {
+    let mut x = data(40, 3);
+    x[..3].fill(1e300);
+    let y = data(40, 3);
+    everywhere(|context| {
+        let [x, y] = [&x, &y].map(|x| Modality::new(AnyRows::F64(Rows::new(x, 3)), context).unwrap());
+        let options = Options { alphas: vec![1e12], both: false, temperature: 0.01 };
+        let error = Sweep::new(y, x, &options, context).err();
+        assert_eq!(error, Some(Error::OutOfRange { side: Side::Right, row: 0, alpha: 1e12 }));
+    });
 }
 
 #[test]
