@@ -94,6 +94,15 @@ def kurtosis(rows: Array) -> float:
     return float((fourths / squares[varies] ** 2).mean())
 
 
+def distinct(*figures: Array) -> int:
+    """Count rows that differ in some figure; rows that are equal agree in all."""
+    order = np.lexsort(figures)
+    differs = np.zeros(len(order) - 1, bool)
+    for figure in figures:
+        differs |= np.diff(figure[order]) != 0
+    return 1 + int(np.count_nonzero(differs))
+
+
 class Measured:
     """One modality, and what its parts are made of; each pass is made once."""
 
@@ -145,14 +154,12 @@ class Measured:
         """Return the part that describes it."""
         e, scores, bins = self.ellipsoid, self.scores, self.options.bins
         mean, std, at = e.mean, e.std, self.sampled_rows
-        # Rows that agree in all three are one: nothing else is kept of every row.
-        of_rows = np.stack([scores.norm, scores.conformity, self.radii], axis=1)
         highest, lowest = Gallery.ends(scores.conformity, GALLERY)
         return Modality(
             name=self.name,
             count=e.count,
             dim=e.dim,
-            distinct=len(np.unique(of_rows, axis=0)),
+            distinct=distinct(scores.norm, scores.conformity, self.radii),
             dtypes=tuple(sorted(e.dtypes)),
             is_normalized=e.is_normalized,
             norms=e.norms,
