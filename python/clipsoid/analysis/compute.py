@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid import _native
 from clipsoid._extras import check_stats
 from clipsoid._gather import taken
 from clipsoid._intervals import RESAMPLES, Estimator
-from clipsoid._scoring import measured
 from clipsoid._source import Source
+from clipsoid.analysis.measured import GALLERY, Measured, sample
 from clipsoid.analysis.parts import (
     AnalysisOptions,
     Differences,
@@ -28,23 +26,19 @@ from clipsoid.analysis.parts import (
     Modality,
     Normalities,
     Retrieval,
-    Sample,
     Similarities,
 )
 from clipsoid.blur import blur_experiment
 from clipsoid.contrast import loss_sweep
 from clipsoid.difference import difference_of
-from clipsoid.divergences import Sample as Sorted
-from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import InvalidRowError, ShapeError, UnavailableError
+from clipsoid.errors import InvalidRowError, ShapeError
 from clipsoid.false_negatives import false_negatives
 from clipsoid.gap import gap_of
 from clipsoid.histogram import similarity_histogram
 from clipsoid.interpolate import VslerpGrid, vslerp_grid
-from clipsoid.matching import Conformities, matched
+from clipsoid.matching import matched
 from clipsoid.normality import LEAST_ROWS, Normality
 from clipsoid.pair import separability
-from clipsoid.results import Calibration, Scores
 from clipsoid.retrieval import Directions, retrieval_ranks
 from clipsoid.rivals import Centrality, Rivals, correlations
 from clipsoid.separation import linear_separability
@@ -73,118 +67,8 @@ THETAS, VSLERP_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0), (-2.0, -1.0, 0.0, 1.0, 2.0)
 #: Of the cross-validation of `linear_separability`.
 FOLDS = 5
 
-#: Rows of a gallery.
-GALLERY = 24
-
-#: Features whose deviations from the mean are drawn.
-CENTRED = 10
-
 #: Features that are drawn for both modalities.
 SHOWN_FEATURES = 9
-
-
-def kurtosis(rows: Array) -> float:
-    """Mean over the features of the fourth moment over the squared variance."""
-    centred = rows - rows.mean(axis=0)
-    squares = (centred**2).mean(axis=0)
-    varies = squares > 0
-    if not varies.any():
-        return float("nan")
-    fourths = (centred[:, varies] ** 4).mean(axis=0)
-    return float((fourths / squares[varies] ** 2).mean())
-
-
-def distinct(*figures: Array) -> int:
-    """Count rows that differ in some figure; rows that are equal agree in all."""
-    order = np.lexsort(figures)
-    differs = np.zeros(len(order) - 1, bool)
-    for figure in figures:
-        differs |= np.diff(figure[order]) != 0
-    return 1 + int(np.count_nonzero(differs))
-
-
-class Measured:
-    """One modality, and what its parts are made of; each pass is made once."""
-
-    def __init__(
-        self, name: str, source: Source, options: AnalysisOptions, n_threads: int | None
-    ) -> None:
-        self.name, self.source, self.options, self.n_threads = name, source, options, n_threads
-        self.ellipsoid = Ellipsoid.fit(source, n_threads=n_threads)
-
-    @cached_property
-    def scores(self) -> Scores:
-        """Of every row, left out of its own conformity."""
-        return self.ellipsoid.score(self.source, member=True, n_threads=self.n_threads)
-
-    @cached_property
-    def radii(self) -> Array:
-        """Distance of every row from the mean."""
-        mean = self.ellipsoid.mean
-        found = measured(
-            self.source, "error", lambda b: _native.distances(b.rows, b.dtype, mean, self.n_threads)
-        )
-        return np.concatenate([radii for radii, _ in found])
-
-    @cached_property
-    def sampled_rows(self) -> NDArray[np.int64]:
-        """Numbers of the rows that are drawn; the same in both modalities if they are pairs."""
-        return sample(self.source.count, self.options.sample_rows, self.options.seed)
-
-    @cached_property
-    def sampled(self) -> Array:
-        """The rows that are drawn."""
-        return taken(self.source, self.sampled_rows).wide()
-
-    def conformities(self) -> Conformities:
-        """Return where conformities come from as the centre moves, or stays."""
-        still = None
-        if self.options.shift not in (self.name, "both"):
-            still = Sorted.of(self.scores.conformity, self.name)
-        return Conformities(self.source, self.ellipsoid, still, self.n_threads)
-
-    def calibration(self) -> Calibration | None:
-        """Regress conformity on the cosine to the mean."""
-        try:
-            return self.ellipsoid.calibrate(self.source, n_threads=self.n_threads)
-        except UnavailableError:
-            return None
-
-    def modality(self) -> Modality:
-        """Return the part that describes it."""
-        e, scores, bins = self.ellipsoid, self.scores, self.options.bins
-        mean, std, at = e.mean, e.std, self.sampled_rows
-        highest, lowest = Gallery.ends(scores.conformity, GALLERY)
-        return Modality(
-            name=self.name,
-            count=e.count,
-            dim=e.dim,
-            distinct=distinct(scores.norm, scores.conformity, self.radii),
-            dtypes=tuple(sorted(e.dtypes)),
-            is_normalized=e.is_normalized,
-            norms=e.norms,
-            norm_histogram=Histogram.of(scores.norm, bins),
-            mean=mean,
-            std=std,
-            center_ratio=e.center_ratio,
-            shell=e.shell(self.source, n_threads=self.n_threads),
-            radii=Histogram.of(self.radii, bins),
-            centred_features=tuple(
-                Histogram.of(self.sampled[:, k] - mean[k], bins) for k in range(min(CENTRED, e.dim))
-            ),
-            kurtosis=kurtosis(self.sampled),
-            variances=Histogram.of(std**2, bins),
-            radii_of_axes=np.sqrt(np.maximum(np.linalg.eigvalsh(e.covariance)[::-1], 0.0)),
-            dominance=e.off_diagonal_dominance,
-            dominance_null=e.off_diagonal_dominance_null,
-            mean_conformity=e.mean_conformity,
-            std_conformity=float(scores.conformity.std()),
-            conformity=Histogram.of(scores.conformity, bins),
-            calibration=self.calibration(),
-            highest=highest,
-            lowest=lowest,
-            sample=Sample(at, scores.conformity[at], scores.cosine_to_mean[at], scores.norm[at]),
-        )
 
 
 @dataclass(frozen=True)
@@ -204,13 +88,6 @@ class Compared:
             return cls(image.source, text.source, rows)
         chosen = [taken(m.source, rows).as_source(m.name) for m in (image, text)]
         return cls(chosen[0], chosen[1], rows)
-
-
-def sample(count: int, most: int, seed: int) -> NDArray[np.int64]:
-    """Return row numbers, ascending: all of them, or a sample without replacement."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))
 
 
 def features(image: Measured, text: Measured, order: list[int]) -> tuple[FeatureHistograms, ...]:
