@@ -176,7 +176,12 @@ def linear_separability(
     x, image_fold = _drawn(images, max_rows, folds, rng)
     # The same draws again are the same rows and folds: pairs stay together.
     y, text_fold = _drawn(texts, max_rows, folds, np.random.default_rng(seed) if paired else rng)
-    rows, is_image = np.concatenate([x, y]), np.repeat([True, False], [len(x), len(y)])
+    rows, sizes = np.concatenate([x, y]), (len(x), len(y))
+    # The solver takes several times the memory of the rows: they are kept as narrow as they came.
+    del x, y
+    if "float64" not in images.dtypes | texts.dtypes:
+        rows = rows.astype(np.float32)
+    is_image = np.repeat([True, False], sizes)
     fold = np.concatenate([image_fold, text_fold])
 
     def fitted(job: tuple[bool, int]) -> _Plane:
@@ -199,8 +204,8 @@ def linear_separability(
         folds_all=tuple(plane.accuracy for plane in whole_held),
         weights=(float(two.weights[0]), float(two.weights[1])),
         intercept=two.intercept,
-        rows_image=len(x),
-        rows_text=len(y),
+        rows_image=sizes[0],
+        rows_text=sizes[1],
         count_image=images.count,
         count_text=texts.count,
         paired=paired,
@@ -225,7 +230,9 @@ def _drawn(
     return picked_rows(source, chosen), rng.permutation(count) % folds
 
 
-def _fitted(rows: Array, is_image: NDArray[np.bool_], held: NDArray[np.bool_], two: bool) -> _Plane:
+def _fitted(
+    rows: NDArray[Any], is_image: NDArray[np.bool_], held: NDArray[np.bool_], two: bool
+) -> _Plane:
     """Fit to the rows that are not held out; judge by those that are, or by the same if none is."""
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
@@ -233,15 +240,20 @@ def _fitted(rows: Array, is_image: NDArray[np.bool_], held: NDArray[np.bool_], t
     train, test = ~held, held if held.any() else ~held
     features = np.arange(rows.shape[1])
     if two:
-        features = _best_two(rows[train & is_image], rows[train & ~is_image])
+        features = _best_two(_copied(rows, train & is_image), _copied(rows, train & ~is_image))
         rows = rows[:, features]
-    scaler = StandardScaler()
+    # In place: what is scaled are copies of the rows.
+    scaler = StandardScaler(copy=False)
     machine = LinearSVC(dual=False)
-    machine.fit(scaler.fit_transform(rows[train]), is_image[train])
-    accuracy = machine.score(scaler.transform(rows[test]), is_image[test])
+    machine.fit(scaler.fit_transform(_copied(rows, train)), is_image[train])
+    accuracy = machine.score(scaler.transform(_copied(rows, test)), is_image[test])
     weights = machine.coef_[0] / scaler.scale_
     intercept = float(machine.intercept_[0] - weights @ scaler.mean_)
     return _Plane(float(accuracy), features, weights, intercept)
+
+
+def _copied(rows: NDArray[Any], chosen: NDArray[np.bool_]) -> Array:
+    return np.asarray(rows[chosen].astype(np.float64, copy=False))
 
 
 def _best_two(x: Array, y: Array) -> Integers:

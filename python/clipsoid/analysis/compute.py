@@ -94,7 +94,7 @@ def features(image: Measured, text: Measured, order: list[int]) -> tuple[Feature
     """Histograms of the features that separate best."""
     found = []
     for feature in order[:SHOWN_FEATURES]:
-        x, y = image.sampled[:, feature], text.sampled[:, feature]
+        x, y = (modality.columns([feature])[:, 0] for modality in (image, text))
         found.append(FeatureHistograms(feature, *Histogram.together(image.options.bins, x, y)))
     return tuple(found)
 
@@ -104,7 +104,7 @@ def plane(image: Measured, text: Measured, order: list[int]) -> FeaturePlane | N
     if len(order) < 2:
         return None
     best = order[:2]
-    return FeaturePlane((best[0], best[1]), image.sampled[:, best], text.sampled[:, best])
+    return FeaturePlane((best[0], best[1]), image.columns(best), text.columns(best))
 
 
 def similarities(pairs: Compared, bins: int, n_threads: int | None) -> Similarities:
@@ -234,7 +234,7 @@ def parts(
     work: dict[str, Callable[[], Any]] = {
         "separability": separable,
         "linear_separability": lambda: linear_separability(
-            *sources, seed=options.seed, n_threads=n_threads
+            *sources, seed=options.seed, n_threads=1
         ),
         "gap": lambda: gap_of(*sources, image.ellipsoid, text.ellipsoid),
         "similarities": lambda: similarities(pairs, options.bins, n_threads),

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
-from clipsoid._gather import taken
+from clipsoid._batch import Batch
+from clipsoid._gather import Gathered, taken, widened
 from clipsoid._scoring import measured
 from clipsoid._source import Source
 from clipsoid.analysis.parts import (
@@ -32,6 +33,9 @@ GALLERY = 24
 #: Features whose deviations from the mean are drawn.
 CENTRED = 10
 
+#: Features that are in float64 at one time.
+TOGETHER = 64
+
 
 def sample(count: int, most: int, seed: int) -> NDArray[np.int64]:
     """Return row numbers, ascending: all of them, or a sample without replacement."""
@@ -40,15 +44,11 @@ def sample(count: int, most: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))
 
 
-def kurtosis(rows: Array) -> float:
-    """Mean over the features of the fourth moment over the squared variance."""
-    centred = rows - rows.mean(axis=0)
-    squares = (centred**2).mean(axis=0)
-    varies = squares > 0
-    if not varies.any():
-        return float("nan")
-    fourths = (centred[:, varies] ** 4).mean(axis=0)
-    return float((fourths / squares[varies] ** 2).mean())
+def kurtosis(rows: Array) -> Array:
+    """Fourth moment over the squared variance of each feature; NaN where it does not vary."""
+    squares = (rows - rows.mean(axis=0)) ** 2
+    with np.errstate(invalid="ignore"):
+        return np.asarray((squares**2).mean(axis=0) / squares.mean(axis=0) ** 2)
 
 
 def distinct(*figures: Array) -> int:
@@ -89,9 +89,21 @@ class Measured:
         return sample(self.source.count, self.options.sample_rows, self.options.seed)
 
     @cached_property
-    def sampled(self) -> Array:
-        """The rows that are drawn."""
-        return taken(self.source, self.sampled_rows).wide()
+    def _sampled(self) -> Gathered:
+        return taken(self.source, self.sampled_rows)
+
+    def columns(self, features: slice | list[int]) -> Array:
+        """Return features of the rows that are drawn."""
+        batch = self._sampled.batch
+        some = np.ascontiguousarray(batch.rows[:, features])
+        return np.asarray(widened(Batch(some, batch.dtype), "float64").rows)
+
+    def kurtosis(self) -> float:
+        """Return the mean kurtosis of the features of the rows that are drawn."""
+        starts = range(0, self.source.dim, TOGETHER)
+        of_all = np.concatenate([kurtosis(self.columns(slice(k, k + TOGETHER))) for k in starts])
+        known = of_all[np.isfinite(of_all)]
+        return float(known.mean()) if len(known) else float("nan")
 
     def conformities(self) -> Conformities:
         """Return where conformities come from as the centre moves, or stays."""
@@ -111,6 +123,7 @@ class Measured:
         """Return the part that describes it."""
         e, scores, bins = self.ellipsoid, self.scores, self.options.bins
         mean, std, at = e.mean, e.std, self.sampled_rows
+        first = self.columns(slice(CENTRED)).T
         highest, lowest = Gallery.ends(scores.conformity, GALLERY)
         return Modality(
             name=self.name,
@@ -127,9 +140,9 @@ class Measured:
             shell=e.shell(self.source, n_threads=self.n_threads),
             radii=Histogram.of(self.radii, bins),
             centred_features=tuple(
-                Histogram.of(self.sampled[:, k] - mean[k], bins) for k in range(min(CENTRED, e.dim))
+                Histogram.of(column - mean[k], bins) for k, column in enumerate(first)
             ),
-            kurtosis=kurtosis(self.sampled),
+            kurtosis=self.kurtosis(),
             variances=Histogram.of(std**2, bins),
             radii_of_axes=np.sqrt(np.maximum(np.linalg.eigvalsh(e.covariance)[::-1], 0.0)),
             dominance=e.off_diagonal_dominance,
