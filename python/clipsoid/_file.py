@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clipsoid.ellipsoid import Ellipsoid
 
 E = TypeVar("E", bound="Ellipsoid")
+T = TypeVar("T")
 
 FORMAT = "clipsoid.ellipsoid"
 VERSION = 1
@@ -83,13 +84,18 @@ def is_ellipsoid(path: Path) -> bool:
 
 def read_ellipsoid(cls: type[E], path: str | os.PathLike[str]) -> E:
     """Read the file."""
+    return read_file(path, lambda contents: from_bytes(cls, contents))
+
+
+def read_file(path: str | os.PathLike[str], decode: Callable[[bytes], T]) -> T:
+    """Return what `decode` makes of the contents of a file; its errors name the file."""
     path = Path(path)
     try:
         contents = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from None
     try:
-        return from_bytes(cls, contents)
+        return decode(contents)
     except StoreError as error:
         raise StoreError(f"{path}: {error}") from None
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import index
-from typing import NamedTuple, Self, SupportsIndex
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid.retrieval import checked_count
+from clipsoid.retrieval import checked_count, checked_seed
 
 Array = NDArray[np.float64]
 
@@ -57,14 +56,13 @@ class Estimator:
             isinstance(interval, (float, np.floating)) and 0 < interval < 1
         ):
             raise ValueError(f"{name}={interval!r}; wanted None or a share such as 0.95")
-        if not isinstance(seed, SupportsIndex) or index(seed) < 0:
-            raise ValueError(f"seed={seed!r}; wanted an integer of 0 or more")
+        seed = checked_seed(seed)
         if checked_count("resamples", resamples) < 2:
             raise ValueError(f"resamples={resamples!r}; wanted 2 or more")
         return cls(
             checked_count("bins", bins),
             None if interval is None else float(interval),
-            index(seed),
+            seed,
             checked_count("resamples", resamples),
         )
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import numpy as np
 
 from clipsoid import _native
-from clipsoid._file import check_fields, check_tensors, is_count, is_number, is_text, unpacked
+from clipsoid._file import (
+    check_fields,
+    check_tensors,
+    is_count,
+    is_number,
+    is_text,
+    read_file,
+    unpacked,
+)
 from clipsoid._output import written_beside
 from clipsoid._spectrum import Kind
-from clipsoid.errors import StoreError
 from clipsoid.whitening import ARRAYS, SCALARS, Whitening
 
 W = TypeVar("W", bound=Whitening)
@@ -47,15 +53,7 @@ def write_whitening(w: Whitening, path: str | os.PathLike[str]) -> None:
 
 def read_whitening(cls: type[W], path: str | os.PathLike[str]) -> W:
     """Read the file."""
-    path = Path(path)
-    try:
-        contents = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from None
-    try:
-        return from_bytes(cls, contents)
-    except StoreError as error:
-        raise StoreError(f"{path}: {error}") from None
+    return read_file(path, lambda contents: from_bytes(cls, contents))
 
 
 def from_bytes(cls: type[W], contents: bytes) -> W:

@@ -50,15 +50,3 @@ def paired_rows(x: Source, y: Source) -> Iterator[tuple[Array, Array]]:
             return
         yield held[0][:count], held[1][:count]
         held = [rows[count:] for rows in held]
-
-
-def picked_rows(source: Source, chosen: NDArray[np.int64]) -> Array:
-    """Return the rows of the given numbers, which ascend, as one array."""
-    found, start = [np.empty((0, source.dim))], 0
-    for located in source.read():
-        first, last = np.searchsorted(chosen, (start, start + len(located.batch)))
-        rows = located.batch.rows[chosen[first:last] - start]
-        found.append(wide(Batch(rows, located.batch.dtype)))
-        start += len(located.batch)
-        del located, rows
-    return np.concatenate(found)

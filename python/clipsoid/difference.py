@@ -164,8 +164,7 @@ def conformity_difference(
     LargestDifferences(image=array([1]), text=array([2]))
     """
     check_threads(n_threads)
-    sources = (source.without_policies() for source in modalities(image, text))
-    return difference_of(*(conformity(x, n_threads=n_threads) for x in sources))
+    return difference_of(*(conformity(x, n_threads=n_threads) for x in modalities(image, text)))
 
 
 def difference_of(image: Array, text: Array) -> ConformityDifference:

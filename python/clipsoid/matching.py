@@ -237,7 +237,7 @@ def match_sweep(
     check_shift(shift)
     grid = checked_alphas(alphas)
     how = Estimator.checked(bins, intervals, seed, resamples, "intervals")
-    images, texts = (s.without_policies() for s in modalities(image, text, paired=False))
+    images, texts = modalities(image, text, paired=False)
     of_images = Conformities.of(images, shift in ("image", "both"), n_threads)
     of_texts = Conformities.of(texts, shift in ("text", "both"), n_threads)
     return matched(of_images, of_texts, grid, shift, how)

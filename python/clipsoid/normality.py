@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid.errors import ShapeError, UnavailableError
+from clipsoid.retrieval import checked_seed
 
 Array = NDArray[np.float64]
 
@@ -84,8 +85,7 @@ def check_options(sample: object, seed: object, level: object) -> None:
     """Raise unless the options of `Whitening.normality` are in range."""
     if not isinstance(sample, SupportsIndex) or index(sample) < LEAST_ROWS:
         raise ValueError(f"sample={sample!r}; wanted an integer of {LEAST_ROWS} or more")
-    if not isinstance(seed, SupportsIndex) or index(seed) < 0:
-        raise ValueError(f"seed={seed!r}; wanted an integer of 0 or more")
+    checked_seed(seed)
     if not (isinstance(level, (int, float)) and 0 < level < 1):
         raise ValueError(f"level={level!r}; wanted a number between 0 and 1")
 

@@ -260,8 +260,7 @@ def strongest_features(x: Any, *, k: int = 10, n_threads: int | None = None) -> 
 def two_sets(image: Any, text: Any, n_threads: int | None) -> tuple[Source, Source]:
     """Open two sets of two rows or more and of as many features."""
     check_threads(n_threads)
-    images, texts = modalities(image, text, paired=False)
-    return images.without_policies(), texts.without_policies()
+    return modalities(image, text, paired=False)
 
 
 def _sorted(columns: dict[str, NDArray[Any]]) -> pl.DataFrame:

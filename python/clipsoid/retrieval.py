@@ -286,6 +286,13 @@ def checked_count(name: str, value: object) -> int:
     return index(value)
 
 
+def checked_seed(value: object) -> int:
+    """Return `value` as a whole number of 0 or more."""
+    if not isinstance(value, SupportsIndex) or index(value) < 0:
+        raise ValueError(f"seed={value!r}; wanted an integer of 0 or more")
+    return index(value)
+
+
 def _checked_index(value: ArrayLike, n_image: int, n_text: int) -> NDArray[np.int64]:
     name = "text_to_image_index"
     image_of = np.asarray(value)

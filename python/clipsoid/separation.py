@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from clipsoid._extras import check_stats
 from clipsoid._features import measured, sample_features, separability_of
+from clipsoid._gather import taken
 from clipsoid._source import Source
-from clipsoid._wide import picked_rows
 from clipsoid.errors import ShapeError
 from clipsoid.pair import two_sets
 from clipsoid.retrieval import checked_count
@@ -227,7 +227,7 @@ def _drawn(
     """Rows drawn from a source, and the fold of each."""
     count = min(source.count, most)
     chosen = np.sort(rng.choice(source.count, count, replace=False))
-    return picked_rows(source, chosen), rng.permutation(count) % folds
+    return taken(source, chosen).wide(), rng.permutation(count) % folds
 
 
 def _fitted(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import index
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Self
 
 from clipsoid._gather import modalities
 from clipsoid._json import decode, encode
@@ -36,7 +36,7 @@ from clipsoid.errors import MismatchError, ShapeError
 from clipsoid.gap import ModalityGap
 from clipsoid.interpolate import VslerpGrid
 from clipsoid.matching import MatchSweep
-from clipsoid.retrieval import checked_count
+from clipsoid.retrieval import checked_count, checked_seed
 from clipsoid.separation import LinearSeparability
 from clipsoid.sweep import LossSweep
 
@@ -264,12 +264,11 @@ def analyze(
     """
     check_threads(n_threads)
     left_out = _checked_parts(leave_out)
-    images, texts = (source.without_policies() for source in modalities(image, text))
+    images, texts = modalities(image, text)
     asked = job(images, texts, alphas, shift, temperature, "fixed")
     if checked_count("most_pairs", most_pairs) < 2:
         raise ValueError(f"most_pairs={most_pairs}; wanted 2 or more")
-    if not isinstance(seed, SupportsIndex) or index(seed) < 0:
-        raise ValueError(f"seed={seed!r}; wanted an integer of 0 or more")
+    seed = checked_seed(seed)
     options = AnalysisOptions(
         temperature=asked.temperature,
         shift=shift,
@@ -278,7 +277,7 @@ def analyze(
         left_out=left_out,
         sample_rows=checked_count("sample_rows", sample_rows),
         most_pairs=index(most_pairs),
-        seed=index(seed),
+        seed=seed,
     )
     compute.check_parts(options, images.count, images.dim)
     for name, values in (("captions", captions), ("image_paths", image_paths)):

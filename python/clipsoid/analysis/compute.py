@@ -234,7 +234,7 @@ def parts(
     work: dict[str, Callable[[], Any]] = {
         "separability": separable,
         "linear_separability": lambda: linear_separability(
-            *sources, seed=options.seed, n_threads=1
+            *sources, folds=FOLDS, seed=options.seed, n_threads=1
         ),
         "gap": lambda: gap_of(*sources, image.ellipsoid, text.ellipsoid),
         "similarities": lambda: similarities(pairs, options.bins, n_threads),

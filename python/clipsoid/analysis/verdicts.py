@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.parts import Modality
+    from clipsoid.matching import MatchSweep
+    from clipsoid.sweep import LossSweep
 
 #: Cross-validated accuracy from which modalities count as linearly separable.
 LEAST_ACCURACY = 0.99
@@ -141,24 +141,22 @@ def _off_centre(found: Analysis) -> Verdict:
 
 
 def _least_loss(found: Analysis) -> Verdict:
-    table = None if found.loss_sweep is None else found.loss_sweep.table
-    return _near_zero(6, "least loss near the given centre", "the least loss", table, "loss", found)
+    name = "least loss near the given centre"
+    return _near_zero(6, name, "the least loss", found.loss_sweep, found)
 
 
 def _matched(found: Analysis) -> Verdict:
-    table = None if found.match_sweep is None else found.match_sweep.table
-    name, column = "conformities match near the given centre", "kl_image_text"
-    return _near_zero(7, name, "the least KL", table, column, found)
+    name = "conformities match near the given centre"
+    return _near_zero(7, name, "the least KL", found.match_sweep, found)
 
 
 def _near_zero(
-    number: int, name: str, what: str, table: pl.DataFrame | None, column: str, found: Analysis
+    number: int, name: str, what: str, sweep: LossSweep | MatchSweep | None, found: Analysis
 ) -> Verdict:
     rule = f"within {GREATEST_ALPHA} of 0"
-    if table is None:
+    if sweep is None:
         return Verdict(number, name, None, "no figure", rule, "left out")
-    alphas, values = table["alpha"].to_numpy(), table[column].to_numpy()
-    alpha = float(alphas[values.argmin()])
+    alpha, alphas = sweep.best_alpha, sweep.table["alpha"].to_numpy()
     near = np.abs(alphas) <= GREATEST_ALPHA
     moved = [m for m in (found.image, found.text) if found.options.shift in (m.name, "both")]
     reason = ""

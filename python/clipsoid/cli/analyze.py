@@ -101,16 +101,11 @@ def run(options: argparse.Namespace) -> None:
     import json
 
     from clipsoid._output import as_output_errors, check_writable, written_beside
-    from clipsoid._sweeping import LEAST_TEMPERATURE
     from clipsoid.analysis import analyze
     from clipsoid.cli.progress import announced
     from clipsoid.errors import OutputError
 
-    if options.temperature < LEAST_TEMPERATURE:
-        options.usage(
-            f"--temperature: {options.temperature:g} is too small; wanted {LEAST_TEMPERATURE} or "
-            "more"
-        )
+    shared.check_temperature(options)
     if options.most_pairs < 2:
         options.usage(f"--most-pairs: {options.most_pairs} is less than 2")
     if options.out is not None:

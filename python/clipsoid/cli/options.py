@@ -139,6 +139,17 @@ def positive(text: str) -> float:
     return value
 
 
+def check_temperature(options: argparse.Namespace) -> None:
+    """Refuse a temperature whose logits are out of range."""
+    from clipsoid._sweeping import LEAST_TEMPERATURE
+
+    if options.temperature < LEAST_TEMPERATURE:
+        options.usage(
+            f"--temperature: {options.temperature:g} is too small; wanted {LEAST_TEMPERATURE} or "
+            "more"
+        )
+
+
 def natural(text: str) -> int:
     """Read a whole number of 0 or more."""
     if not text.isdecimal():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,46 @@ def save(options: argparse.Namespace, e: Ellipsoid, **more: Any) -> None:
     e.save(options.out)
     result = {"out": options.out, **more, **report(e)}
     show(options, result, f"{describe(e)}\n{'written':<21}  {options.out}")
+
+
+def check_targets(
+    options: argparse.Namespace, is_ours: Callable[[Path], bool], writer: str
+) -> None:
+    """Refuse, before any work is done, files that could not or must not be written after it."""
+    from clipsoid._output import check_writable
+    from clipsoid.errors import OutputError
+
+    seen = set()
+    for path in options.out:
+        if path.resolve() in seen:
+            options.usage(f"--out: {path} is named twice")
+        seen.add(path.resolve())
+        if path.is_file() and not is_ours(path):
+            # An array cannot say what wrote it.
+            known = "" if path.suffix.lower() == ".npy" else f" and was not written by {writer}"
+            raise OutputError(f"{path}: is there already{known}; wanted a new name")
+        check_writable(path, lambda _: True)
+
+
+def is_table_of(path: Path, made_by: str) -> bool:
+    """Whether a parquet file says that it is of the format `made_by`."""
+    import polars as pl
+
+    try:
+        return f'"{made_by}"' in pl.read_parquet_metadata(path).get("clipsoid", "")
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that get their names when all of them are complete."""
+    from clipsoid._output import as_output_errors, written_beside
+
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            temporary = stack.enter_context(written_beside(path))
+            with as_output_errors(path):
+                temporary.write_bytes(content)
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,17 +68,11 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from clipsoid._output import as_output_errors, written_beside
-    from clipsoid._sweeping import LEAST_TEMPERATURE
-    from clipsoid.cli.output import show
+    from clipsoid.cli.output import show, write_together
     from clipsoid.cli.progress import progress
     from clipsoid.contrast import loss_sweep
 
-    if options.temperature < LEAST_TEMPERATURE:
-        options.usage(
-            f"--temperature: {options.temperature:g} is too small; wanted {LEAST_TEMPERATURE} or "
-            "more"
-        )
+    shared.check_temperature(options)
     _check_targets(options)
     images, texts = shared.open_pairs(options)
     with progress("sweep", images.count, quiet=options.quiet) as tick:
@@ -94,13 +87,7 @@ def run(options: argparse.Namespace) -> None:
             progress=tick,
         )
     made = how_made(sweep)
-    contents = {path: _contents(path, sweep, made) for path in options.out}
-    # The files get their names when all of them are complete.
-    with ExitStack() as stack:
-        for path, content in contents.items():
-            temporary = stack.enter_context(written_beside(path))
-            with as_output_errors(path):
-                temporary.write_bytes(content)
+    write_together({path: _contents(path, sweep, made) for path in options.out})
     result = {"out": options.out, **made, "table": sweep.table.rows(named=True)}
     show(options, result, f"{_table(sweep)}\n\n{_summary(sweep, options.out)}")
 
@@ -144,20 +131,12 @@ def _target(text: str) -> Path:
 
 def _check_targets(options: argparse.Namespace) -> None:
     """Refuse, before any work is done, a file that could not or must not be written after it."""
-    from clipsoid._output import check_writable
+    from clipsoid.cli.output import check_targets
     from clipsoid.errors import OutputError, UnavailableError
     from clipsoid.report import FIGURE_SUFFIXES, check_extra
 
-    seen = set()
+    check_targets(options, _is_ours, "clipsoid sweep")
     for path in options.out:
-        if path.resolve() in seen:
-            options.usage(f"--out: {path} is named twice")
-        seen.add(path.resolve())
-        if path.is_file() and not _is_ours(path):
-            raise OutputError(
-                f"{path}: is there already and was not written by clipsoid sweep; wanted a new name"
-            )
-        check_writable(path, lambda _: True)
         if path.suffix.lower() in FIGURE_SUFFIXES:
             try:
                 check_extra()
@@ -167,16 +146,15 @@ def _check_targets(options: argparse.Namespace) -> None:
 
 def _is_ours(path: Path) -> bool:
     """Whether a file is one that this command wrote, and writes in that format."""
-    import polars as pl
-
+    from clipsoid.cli.output import is_table_of
     from clipsoid.report import is_figure
 
     suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return is_table_of(path, FORMAT)
     try:
-        if suffix == ".parquet":
-            return f'"{FORMAT}"' in pl.read_parquet_metadata(path).get("clipsoid", "")
         contents = path.read_bytes()
-    except (OSError, pl.exceptions.PolarsError):
+    except OSError:
         return False
     if suffix == ".csv":
         return contents.startswith(CSV_HEAD)

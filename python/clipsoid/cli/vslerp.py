@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,13 +78,12 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from clipsoid._output import as_output_errors, written_beside
-    from clipsoid.cli.output import show
+    from clipsoid.cli.output import check_targets, show, write_together
     from clipsoid.cli.progress import progress
     from clipsoid.interpolate import vslerp_grid
 
     _check_grid(options)
-    _check_targets(options)
+    check_targets(options, _is_ours, "vslerp")
     store = shared.open_rows(options)
     for number in options.rows:
         if number >= store.count:
@@ -108,13 +106,7 @@ def run(options: argparse.Namespace) -> None:
     if options.others:
         grid = _without(grid, options.rows)
     made = how_made(e, store, options, grid)
-    contents = {path: _contents(path, grid, made) for path in options.out}
-    # The files get their names when all of them are complete.
-    with ExitStack() as stack:
-        for path, content in contents.items():
-            temporary = stack.enter_context(written_beside(path))
-            with as_output_errors(path):
-                temporary.write_bytes(content)
+    write_together({path: _contents(path, grid, made) for path in options.out})
     result = {"out": options.out, **made, "nearest": _cells(grid)}
     show(options, result, f"{_table(grid)}\n\n{_summary(e, store, options)}")
 
@@ -163,33 +155,11 @@ def _check_grid(options: argparse.Namespace) -> None:
         options.usage(f"--theta, --alpha: {cells:,} vectors; wanted {MAX_CELLS:,} at most")
 
 
-def _check_targets(options: argparse.Namespace) -> None:
-    """Refuse, before any work is done, a file that could not or must not be written after it."""
-    from clipsoid._output import check_writable
-    from clipsoid.errors import OutputError
-
-    seen = set()
-    for path in options.out:
-        if path.resolve() in seen:
-            options.usage(f"--out: {path} is named twice")
-        seen.add(path.resolve())
-        if path.is_file() and not _is_ours(path):
-            # An array cannot say what wrote it.
-            known = "" if path.suffix.lower() == ".npy" else " and was not written by vslerp"
-            raise OutputError(f"{path}: is there already{known}; wanted a new name")
-        check_writable(path, lambda _: True)
-
-
 def _is_ours(path: Path) -> bool:
     """Whether a file is a table that this command wrote."""
-    import polars as pl
+    from clipsoid.cli.output import is_table_of
 
-    if path.suffix.lower() != ".parquet":
-        return False
-    try:
-        return f'"{FORMAT}"' in pl.read_parquet_metadata(path).get("clipsoid", "")
-    except (OSError, pl.exceptions.PolarsError):
-        return False
+    return path.suffix.lower() == ".parquet" and is_table_of(path, FORMAT)
 
 
 def _ellipsoid(store: Store, options: argparse.Namespace) -> Ellipsoid:
