@@ -13,12 +13,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.errors import UnavailableError
-from clipsoid.report.sweep import sweep_chart
 
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["FIGURE_SUFFIXES", "check_extra", "figure_bytes", "is_figure", "sweep_chart"]
+__all__ = ["FIGURE_SUFFIXES", "check_extra", "figure_bytes", "is_figure"]
 
 #: Formats of figures, by the suffix of the file.
 FIGURE_SUFFIXES = (".html", ".png", ".svg")

@@ -8,22 +8,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from clipsoid.report.figure import WIDTH, Figure, Measure, Panel
+from clipsoid.report.marks import number
+from clipsoid.report.theme import (
+    BLACK,
+    BLUE,
+    DASHED,
+    DOTTED,
+    GREEN,
+    GREY,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    SKY,
+    SOLID,
+    VERMILION,
+)
+
 if TYPE_CHECKING:
     import altair as alt
-
     from clipsoid.sweep import LossSweep
-
-#: A panel in CSS pixels. Two and their axes are nearly as wide as the text of a page, 6.75 inches;
-#: letters are large enough to be printed at half of that.
-WIDTH, HEIGHT = 240, 170
-
-#: Okabe and Ito's colours, which colour-blind readers tell apart; dashes serve print without any.
-BLACK, BLUE, VERMILION = "#000000", "#0072B2", "#D55E00"
-GREEN, PURPLE, SKY, ORANGE = "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
-GREY, PALE = "#767676", "#E6E6E6"
-SOLID, DASHED, DOTTED = (1, 0), (7, 3), (2, 2)
-
-FONT = "Helvetica, Arial, sans-serif"
 
 #: Grids of more alphas are drawn without dots.
 DOTS = 15
@@ -51,49 +55,31 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Lines:
     """Lines over alpha, and what is written around them."""
 
+    key: str
     title: str
     subtitle: str
     unit: str
     lines: tuple[Line, ...]
 
 
-def sweep_chart(sweep: LossSweep) -> alt.ConcatChart:
-    """Draw a sweep of the contrastive loss, as Figure 6 of the paper does, in four panels.
+def sweep_figure(sweep: LossSweep) -> Figure:
+    """Return a sweep of the contrastive loss in four panels, as Figure 6 of the paper.
 
     The loss and its two directions, with the least marked; alignment and uniformity, as their
     change from the alpha nearest 0, because they are of opposite sign and far larger; the mean loss
     of pairs that are matched correctly and of those that are not; the accuracy in both directions.
-
-    Parameters
-    ----------
-    sweep : LossSweep
-        Of any grid. Where a class of pairs is empty, its line has a gap.
-
-    Returns
-    -------
-    altair.ConcatChart
-        To be shown in a notebook, changed or saved.
-
-    Examples
-    --------
-    >>> import clipsoid as cs
-    >>> from clipsoid.report import sweep_chart
-    >>> image, text, _ = cs.double_ellipsoid(500, seed=0)
-    >>> chart = sweep_chart(cs.loss_sweep(image, text))
-    >>> chart.save("sweep.svg")  # doctest: +SKIP
+    Where a class of pairs is empty, its line has a gap.
     """
-    from clipsoid.report import check_extra
-
-    check_extra()
-    import altair as alt
+    import polars as pl
 
     columns: dict[str, list[Any]] = sweep.table.sort("alpha").to_dict(as_series=False)
     alphas: list[float] = columns["alpha"]
     loss, *others = (
-        Panel(
+        Lines(
+            "loss",
             "Loss",
             "the mean of its two directions",
             "loss (nats)",
@@ -105,7 +91,8 @@ def sweep_chart(sweep: LossSweep) -> alt.ConcatChart:
         ),
         _parts(alphas, columns),
         _classes(sweep, columns),
-        Panel(
+        Lines(
+            "accuracy",
             "Accuracy",
             "no other candidate is as near as the partner",
             "share of pairs",
@@ -117,12 +104,41 @@ def sweep_chart(sweep: LossSweep) -> alt.ConcatChart:
     )
     moved = "" if sweep.shift == "both" else f"{sweep.shift} "
     axis = f"α ({moved}means subtracted)"
-    panels = [_first(loss, sweep, alphas, axis), *(_drawn(one, alphas, axis) for one in others)]
-    chart = alt.concat(*panels, columns=2, spacing={"row": 22, "column": 26})
-    return _styled(chart.resolve_scale(color="independent", strokeDash="independent"), sweep)
+    charts = [_first(loss, sweep, alphas, axis), *(_drawn(one, alphas, axis) for one in others)]
+    panels = tuple(
+        Panel(
+            lines.key,
+            chart,
+            pl.DataFrame({"alpha": alphas, **{line.label: line.values for line in lines.lines}}),
+            f"{lines.title} over alpha from {_alpha(alphas[0])} to {_alpha(alphas[-1])}: "
+            f"{lines.subtitle}.",
+        )
+        for lines, chart in zip((loss, *others), charts, strict=True)
+    )
+    moves = {
+        "image": ("image centre moves", "each image v becomes v − αm, m their mean"),
+        "text": ("text centre moves", "each text t becomes t − αm, m their mean"),
+        "both": ("centres move", "each row v becomes v − αm, m its modality's mean"),
+    }
+    what, how = moves[sweep.shift]
+    rows = "normalised" if sweep.options.is_normalized else "raw"
+    least = min(value for value in columns["loss"] if value is not None)
+    return Figure(
+        "loss-sweep",
+        "Figure 6",
+        f"Contrastive loss as the {what}",
+        "If the loss is least near α = 0, the modality lies where the contrastive loss wants it: "
+        "moving its centre towards the origin (α = 1) or away from it would cost.",
+        panels,
+        (
+            Measure("α of the least loss", number(sweep.best_alpha, 2), "0"),
+            Measure("least loss (nats)", number(least)),
+        ),
+        f"{sweep.count:,} pairs of {rows} rows, temperature {sweep.temperature:g}; {how}",
+    )
 
 
-def _parts(alphas: list[float], columns: dict[str, list[Any]]) -> Panel:
+def _parts(alphas: list[float], columns: dict[str, list[Any]]) -> Lines:
     """Alignment and uniformity, each from its value at the alpha nearest 0."""
     near = min(range(len(alphas)), key=lambda i: abs(alphas[i]))
     start = {name: columns[name][near] for name in ("alignment", "uniformity", "loss")}
@@ -134,7 +150,8 @@ def _parts(alphas: list[float], columns: dict[str, list[Any]]) -> Panel:
     far = alignment < 0 < uniformity and min(-alignment, uniformity) > 2 * loss
     kind = "opposite and far larger" if far else "they add up to the loss"
     sign = "-+"[uniformity >= 0]
-    return Panel(
+    return Lines(
+        "parts",
         f"Its parts: change from α = {_alpha(alphas[near])}",
         _signed(f"{kind}: {alignment:.2f} {sign} {abs(uniformity):.2f} = {loss:.2f}"),
         "change (nats)",
@@ -142,7 +159,7 @@ def _parts(alphas: list[float], columns: dict[str, list[Any]]) -> Panel:
     )
 
 
-def _classes(sweep: LossSweep, columns: dict[str, list[Any]]) -> Panel:
+def _classes(sweep: LossSweep, columns: dict[str, list[Any]]) -> Lines:
     """Pairs that are matched correctly and those that are not; how many, where that is fixed."""
     labels = ["matched", "not matched"]
     where = "each α"
@@ -150,7 +167,8 @@ def _classes(sweep: LossSweep, columns: dict[str, list[Any]]) -> Panel:
         where = "α = 0"
         correct = columns["count_correct"][0]
         labels = [f"{labels[0]} ({correct:,})", f"{labels[1]} ({sweep.count - correct:,})"]
-    return Panel(
+    return Lines(
+        "classes",
         "Mean loss of matched pairs, and of others",
         f"matched: an image finds its text at {where}",
         "loss (nats)",
@@ -162,7 +180,7 @@ def _classes(sweep: LossSweep, columns: dict[str, list[Any]]) -> Panel:
 
 
 def _drawn(
-    panel: Panel, alphas: list[float], axis: str, domain: tuple[float, float] | None = None
+    panel: Lines, alphas: list[float], axis: str, domain: tuple[float, float] | None = None
 ) -> alt.LayerChart:
     """Draw lines with a legend above, and a rule at 0."""
     import altair as alt
@@ -198,10 +216,10 @@ def _drawn(
         zero = alt.Chart({"values": [{"alpha": 0}]}).mark_rule(color=GREY)
         layers.insert(0, zero.encode(x="alpha:Q"))
     title = alt.TitleParams(panel.title, subtitle=panel.subtitle)
-    return alt.LayerChart(layer=layers, width=WIDTH, height=HEIGHT, title=title)
+    return alt.LayerChart(layer=layers, title=title)
 
 
-def _first(panel: Panel, sweep: LossSweep, alphas: list[float], axis: str) -> alt.LayerChart:
+def _first(panel: Lines, sweep: LossSweep, alphas: list[float], axis: str) -> alt.LayerChart:
     """Draw the loss, the least of the grid marked, and its alpha below it."""
     import altair as alt
 
@@ -228,12 +246,12 @@ def _first(panel: Panel, sweep: LossSweep, alphas: list[float], axis: str) -> al
     layers = [
         _drawn(panel, alphas, axis, (low - ROOM * span, high + 0.03 * span)),
         mark.mark_rule().encode(y2="below:Q"),
-        mark.mark_point(size=70, color=BLACK, fill="white", opacity=1, strokeWidth=2),
+        mark.mark_point(size=70, color=BLACK, fill=PAPER, opacity=1, strokeWidth=2),
         # A halo, where the rule at 0 or the grid is behind the letters.
-        mark.mark_text(**words, stroke="white", strokeWidth=4).encode(y="below:Q"),
+        mark.mark_text(**words, stroke=PAPER, strokeWidth=4).encode(y="below:Q"),
         mark.mark_text(**words).encode(y="below:Q"),
     ]
-    return alt.LayerChart(layer=layers, width=WIDTH, height=HEIGHT)
+    return alt.LayerChart(layer=layers)
 
 
 def _ends(alphas: list[float]) -> tuple[float, float]:
@@ -249,55 +267,3 @@ def _signed(number: str) -> str:
 def _alpha(value: float) -> str:
     """Return an alpha with no more digits than it needs; never minus zero."""
     return _signed(f"{value + 0.0:.4g}")
-
-
-def _styled(chart: alt.ConcatChart, sweep: LossSweep) -> alt.ConcatChart:
-    import altair as alt
-
-    moves = {
-        "image": ("image centre moves", "each image v becomes v − αm, m their mean"),
-        "text": ("text centre moves", "each text t becomes t − αm, m their mean"),
-        "both": ("centres move", "each row v becomes v − αm, m its modality's mean"),
-    }
-    what, how = moves[sweep.shift]
-    rows = "normalised" if sweep.options.is_normalized else "raw"
-    title = alt.TitleParams(
-        f"Contrastive loss as the {what}",
-        subtitle=f"{sweep.count:,} pairs of {rows} rows, temperature {sweep.temperature:g}; {how}",
-        anchor="start",
-        offset=14,
-        fontSize=16,
-        subtitleFontSize=13,
-    )
-    styled: alt.ConcatChart = (
-        chart.properties(title=title)
-        .configure(font=FONT, padding=8)
-        .configure_view(stroke=None)
-        .configure_title(anchor="start", fontSize=14, subtitleFontSize=12, offset=4)
-        .configure_legend(
-            title=None,
-            orient="top",
-            direction="horizontal",
-            labelFontSize=12,
-            columnPadding=9,
-            symbolType="stroke",
-            symbolSize=330,
-            symbolOpacity=1,
-            symbolStrokeWidth=2,
-            offset=4,
-        )
-        # Axes of one width, so that titles begin below each other.
-        .configure_axisY(minExtent=38)
-        .configure_axis(
-            labelFontSize=12,
-            titleFontSize=13,
-            titleFontWeight="normal",
-            format=".6~g",
-            labelFlush=False,
-            tickCount=5,
-            gridColor=PALE,
-            domainColor=GREY,
-            tickColor=GREY,
-        )
-    )
-    return styled

@@ -1,0 +1,60 @@
+"""How common each item is: Figures 8, 9 and 10."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipsoid.report import theme
+from clipsoid.report.figure import Figure, Measure, Panel
+from clipsoid.report.marks import bars, histogram_frame, number, rule
+
+if TYPE_CHECKING:
+    from clipsoid.analysis import Analysis
+    from clipsoid.analysis.parts import Histogram
+
+#: The name of the selection that a page listens to.
+BRUSH = "range"
+
+
+def conformity_histogram(histogram: Histogram, mean: float, series: str, colour: str) -> Panel:
+    """Return a distribution of conformity of which a range can be chosen."""
+    import altair as alt
+
+    frame = histogram_frame({series: histogram})
+    drawn = bars(frame, "conformity (mean cosine to all others)", {series: colour})
+    chart = drawn.add_params(
+        alt.selection_interval(name=BRUSH, encodings=["x"])
+    ) + rule(mean, "mean")
+    low, high = histogram.edges[0], histogram.edges[-1]
+    return Panel(
+        f"conformity-{series}",
+        chart,
+        frame,
+        f"Histogram of the conformity of {histogram.counts.sum():,} rows ({series}): from "
+        f"{number(low)} to {number(high)}, mean {number(mean)}.",
+    )
+
+
+def conformity_figure(found: Analysis) -> Figure:
+    """Return the distributions of both modalities (Figure 8)."""
+    panels = tuple(
+        conformity_histogram(m.conformity, m.mean_conformity, m.name, theme.MODALITY[m.name])
+        for m in (found.image, found.text)
+    )
+    measures = tuple(
+        Measure(f"{what}, {m.name}", number(value))
+        for m in (found.image, found.text)
+        for what, value in (
+            ("mean conformity", m.mean_conformity),
+            ("standard deviation", m.std_conformity),
+        )
+    )
+    return Figure(
+        "conformity",
+        "Figure 8",
+        "Conformity: how common each item is",
+        "The mean cosine of each row to all other rows of its modality. High: what many rows "
+        "resemble; low: what is rare. The line marks the mean.",
+        panels,
+        measures,
+    )

@@ -1,0 +1,122 @@
+"""A page as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import json
+from typing import Any
+
+from clipsoid._native import __version__
+from clipsoid.report import theme
+from clipsoid.report.blocks import Block, Explorer, Page
+from clipsoid.report.figure import Figure, Panel
+from clipsoid.report.marks import number
+
+#: Panels of more marks are drawn on a canvas: as SVG each mark would be an element.
+MOST_ELEMENTS = 1_500
+
+
+def html(page: Page) -> str:
+    """Return the contents of a page's file; the same for the same page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    room = Environment(
+        loader=PackageLoader("clipsoid.report", "template"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    room.filters["number"] = _cell
+    loader = room.loader
+    assert loader is not None
+    read = functools.partial(loader.get_source, room)
+    blocks = [block for section in page.sections for block in section.blocks]
+    return room.get_template("page.html").render(
+        page=page,
+        version=__version__,
+        style=read("style.css")[0],
+        script=read("page.js")[0],
+        library=library(),
+        data=_data(page, blocks),
+        payload=_packed(page.payload["text"]) if page.payload else "",
+    )
+
+
+@functools.cache
+def library() -> str:
+    """Return the chart library's scripts; about a second, once."""
+    import altair as alt
+    import vl_convert
+
+    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    # Within a page's script, an end of it must not be read as one.
+    return vl_convert.javascript_bundle(vl_version=version).replace("</script", "<\\/script")
+
+
+def _data(page: Page, blocks: list[Block]) -> str:
+    """Return what the scripts read, as JSON that no caption can end."""
+    charts = {
+        f"{figure.key}-{panel.key}": {"spec": spec(panel), "renderer": _renderer(panel)}
+        for figure in blocks
+        if isinstance(figure, Figure)
+        for panel in figure.panels
+    }
+    explorers = {
+        block.key: {
+            "figure": block.figure,
+            "columns": {name: list(column) for name, column in block.columns.items()},
+            "images": dict(block.images),
+        }
+        for block in blocks
+        if isinstance(block, Explorer)
+    }
+    thumbnails = [{"src": t.source, "path": t.path, "why": t.reason} for t in page.thumbnails]
+    data = {
+        "charts": charts,
+        "explorers": explorers,
+        "thumbnails": thumbnails,
+        "dark": theme.DARK,
+    }
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+#: Significant digits of what a page holds: more than a screen can show, and a third of the size.
+DIGITS = 6
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value
+
+
+def spec(panel: Panel) -> dict[str, Any]:
+    """Return a panel that fills what it is put into, in Vega-Lite."""
+    # The tests check that it is valid: to do so takes most of the time.
+    made: dict[str, Any] = panel.chart.to_dict(validate=False)
+    size = {"width": "container", "height": panel.height}
+    fit = {"autosize": {"type": "fit-x", "contains": "padding"}, "config": theme.config()}
+    rounded: dict[str, Any] = _rounded(made | size | fit)
+    return rounded
+
+
+def _renderer(panel: Panel) -> str:
+    return "canvas" if panel.data.height > MOST_ELEMENTS else "svg"
+
+
+def _packed(text: str) -> str:
+    """Compress; without the time, so that equal pages are equal files."""
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode("ascii")
+
+
+def _cell(value: Any, decimals: int) -> str:
+    if isinstance(value, float):
+        return number(value, decimals)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else str(value)

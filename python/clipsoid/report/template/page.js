@@ -1,0 +1,321 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("page-data").textContent);
+  const root = document.documentElement;
+  const views = {};
+  const one = (selector, within = document) => within.querySelector(selector);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  // ---- light and dark
+
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const button = document.getElementById("theme");
+  const isDark = () => root.dataset.theme === "dark";
+
+  function setTheme(dark) {
+    root.dataset.theme = dark ? "dark" : "light";
+    button.setAttribute("aria-pressed", String(dark));
+    return drawAll();
+  }
+
+  // Every colour of a chart has its counterpart on a dark page.
+  function coloured(value) {
+    if (typeof value === "string") return data.dark[value] ?? value;
+    if (Array.isArray(value)) return value.map(coloured);
+    if (value === null || typeof value !== "object") return value;
+    const found = {};
+    for (const [name, part] of Object.entries(value)) {
+      // The rows that are drawn hold no colours, and are many.
+      found[name] = name === "values" || name === "datasets" ? part : coloured(part);
+    }
+    return found;
+  }
+
+  // ---- charts
+
+  async function draw(key, { spec, renderer }) {
+    const place = document.getElementById(key);
+    const state = views[key] && remembered(views[key].view);
+    views[key]?.finalize();
+    try {
+      views[key] = await vegaEmbed(place, isDark() ? coloured(spec) : spec, {
+        renderer,
+        actions: { export: true, source: false, compiled: false, editor: false },
+        downloadFileName: key,
+        tooltip: { theme: isDark() ? "dark" : "light" },
+        ast: false,
+      });
+    } catch (error) {
+      place.classList.add("failed");
+      place.textContent = `This chart could not be drawn: ${error.message}`;
+      throw error;
+    }
+    label(place);
+    if (state !== undefined) await views[key].view.signal("step", state).runAsync();
+    watch(key);
+  }
+
+  // Where the slider of a chart stands, which another theme is not to move.
+  const remembered = (view) => ("step" in view.getState().signals ? view.signal("step") : undefined);
+
+  function label(place) {
+    // What is within is described as a whole.
+    all("svg, canvas", one(".chart-wrapper", place) ?? place).forEach((drawn) => drawn.setAttribute("aria-hidden", "true"));
+    one("summary", place)?.setAttribute("aria-label", "Save this chart");
+    const slider = one("input[type=range]", place);
+    if (slider) place.setAttribute("role", "group");
+  }
+
+  async function drawAll() {
+    delete root.dataset.drawn;
+    let failed = 0;
+    for (const [key, chart] of Object.entries(data.charts)) {
+      try {
+        await draw(key, chart);
+      } catch (error) {
+        failed += 1;
+        console.error(error);
+      }
+    }
+    root.dataset.drawn = failed ? "failed" : "true";
+  }
+
+  // ---- thumbnails
+
+  function picture(number) {
+    const { src, path, why } = data.thumbnails[number];
+    if (src) {
+      const image = new Image();
+      image.src = src;
+      image.alt = path;
+      image.loading = "lazy";
+      return image;
+    }
+    const gone = document.createElement("span");
+    gone.className = "gone";
+    gone.textContent = `${why}: ${path}`;
+    return gone;
+  }
+
+  const fill = (place) => place.replaceChildren(picture(Number(place.dataset.thumbnail)));
+
+  // ---- tables
+
+  const shown = (value) =>
+    typeof value !== "number" ? String(value ?? "")
+      : (Number.isInteger(value) ? value.toLocaleString("en-US") : value.toFixed(4)).replace("-", "\u2212");
+
+  const before = (a, b) => {
+    if (a === b) return 0;
+    if (a === "" || a === null) return 1;
+    if (b === "" || b === null) return -1;
+    return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+  };
+
+  function csv(rows) {
+    const cell = (value) => {
+      const text = String(value ?? "");
+      return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+  }
+
+  async function copy(text, from) {
+    let done = "Copied";
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Pages that are opened from a file may have no clipboard.
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      if (!document.execCommand("copy")) done = "Not copied";
+      area.remove();
+    }
+    const words = from.dataset.words ?? (from.dataset.words = from.textContent);
+    from.textContent = done;
+    setTimeout(() => { from.textContent = words; }, 1500);
+  }
+
+  function valueOf(cell) {
+    const text = cell.dataset.value ?? cell.textContent;
+    return cell.classList.contains("number") && text !== "" ? Number(text) : text;
+  }
+
+  // Each click turns the order; a new column begins with the greatest numbers, or with A.
+  function turned(heading, isNumber) {
+    const now = heading.getAttribute("aria-sort");
+    const next = now === "descending" ? "ascending" : now === "ascending" ? "descending"
+      : isNumber ? "descending" : "ascending";
+    all("th", heading.parentElement).forEach((other) => other.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", next);
+    return next === "ascending" ? 1 : -1;
+  }
+
+  function sortTable(heading) {
+    const body = one("tbody", heading.closest("table"));
+    const at = heading.cellIndex;
+    const rows = [...body.rows];
+    const sign = turned(heading, rows.some((row) => row.cells[at].classList.contains("number")));
+    const keyed = rows.map((row) => [valueOf(row.cells[at]), row]);
+    keyed.sort((a, b) => (a[0] === "" || b[0] === "" ? before(a[0], b[0]) : sign * before(a[0], b[0])));
+    body.append(...keyed.map(([, row]) => row));
+  }
+
+  function tableRows(table) {
+    return [...table.rows].map((row) => [...row.cells].map((cell) => cell.dataset.value ?? cell.textContent.trim()));
+  }
+
+  // ---- rows of a range
+
+  const PAGE = 20;
+  const MOST_TILES = 24;
+  const explorers = {};
+
+  function explorer(place) {
+    const { figure, columns, images } = data.explorers[place.dataset.explorer];
+    const names = Object.keys(columns);
+    const by = columns[names[1]];
+    const count = columns.row.length;
+    const state = { low: -Infinity, high: Infinity, order: null, page: 0, rows: [] };
+    const head = one("thead tr", place);
+    for (const name of names) {
+      const heading = document.createElement("th");
+      heading.scope = "col";
+      const sort = document.createElement("button");
+      sort.type = "button";
+      sort.className = "sort";
+      sort.textContent = name.replaceAll("_", " ");
+      sort.addEventListener("click", () => {
+        state.order = [name, turned(heading, typeof columns[name][0] === "number")];
+        state.page = 0;
+        show();
+      });
+      heading.append(sort);
+      head.append(heading);
+    }
+
+    function show() {
+      const rows = [];
+      for (let i = 0; i < count; i += 1) if (by[i] >= state.low && by[i] <= state.high) rows.push(i);
+      if (state.order) {
+        const [name, sign] = state.order;
+        rows.sort((a, b) => sign * before(columns[name][a], columns[name][b]));
+      } else {
+        rows.sort((a, b) => by[b] - by[a]);
+      }
+      state.rows = rows;
+      const pages = Math.max(1, Math.ceil(rows.length / PAGE));
+      state.page = Math.min(state.page, pages - 1);
+      const whole = Number(one("[data-count]", place).dataset.total);
+      const sample = count < whole ? ` (a sample of ${whole.toLocaleString("en-US")})` : "";
+      one("[data-count]", place).textContent = rows.length
+        ? `${shown(rows.length)} of ${shown(count)} rows${sample} in this range`
+        : `No row of ${shown(count)}${sample} is in this range.`;
+      one("[data-gallery]", place).replaceChildren(...tiles(rows));
+      one("tbody", place).replaceChildren(...rows.slice(state.page * PAGE, (state.page + 1) * PAGE).map(line));
+      one("[data-page]", place).textContent = `page ${state.page + 1} of ${shown(pages)}`;
+      one("[data-previous]", place).disabled = state.page === 0;
+      one("[data-next]", place).disabled = state.page === pages - 1;
+    }
+
+    // Of the rows that have a picture, as many as fit, spread over the range.
+    function tiles(rows) {
+      const seen = rows.filter((i) => columns.row[i] in images);
+      const step = Math.max(1, seen.length / MOST_TILES);
+      const chosen = [];
+      for (let at = 0; at < seen.length && chosen.length < MOST_TILES; at += step) chosen.push(seen[Math.floor(at)]);
+      return chosen.map((i) => {
+        const tile = document.createElement("li");
+        tile.className = "item";
+        const frame = document.createElement("span");
+        frame.className = "picture";
+        frame.append(picture(images[columns.row[i]]));
+        const words = document.createElement("p");
+        words.className = "caption";
+        words.dir = "auto";
+        words.textContent = columns.caption?.[i] ?? "";
+        const value = document.createElement("p");
+        value.className = "value";
+        value.textContent = `${shown(by[i])} row ${shown(columns.row[i])}`;
+        tile.append(frame, words, value);
+        return tile;
+      });
+    }
+
+    function line(i) {
+      const row = document.createElement("tr");
+      for (const name of names) {
+        const cell = row.insertCell();
+        const value = columns[name][i];
+        cell.textContent = shown(value);
+        cell.dir = "auto";
+        if (typeof value === "number") cell.className = "number";
+      }
+      return row;
+    }
+
+    const low = one("[data-low]", place);
+    const high = one("[data-high]", place);
+    function choose(from, to) {
+      Object.assign(state, { low: from, high: to, page: 0 });
+      low.value = Number.isFinite(from) ? Number(from.toPrecision(5)) : "";
+      high.value = Number.isFinite(to) ? Number(to.toPrecision(5)) : "";
+      show();
+    }
+    const typed = () => {
+      state.low = low.value === "" ? -Infinity : Number(low.value);
+      state.high = high.value === "" ? Infinity : Number(high.value);
+      state.page = 0;
+      show();
+    };
+    low.addEventListener("change", typed);
+    high.addEventListener("change", typed);
+    one("[data-all]", place).addEventListener("click", () => {
+      choose(-Infinity, Infinity);
+      const view = views[figure]?.view;
+      view?.signal("range_x", []).runAsync();
+    });
+    one("[data-copy-rows]", place).addEventListener("click", (event) =>
+      copy(csv([names, ...state.rows.map((i) => names.map((name) => columns[name][i]))]), event.currentTarget));
+    one("[data-previous]", place).addEventListener("click", () => { state.page -= 1; show(); });
+    one("[data-next]", place).addEventListener("click", () => { state.page += 1; show(); });
+    show();
+    (explorers[figure] ??= []).push(choose);
+  }
+
+  // A range that is chosen in a histogram.
+  function watch(key) {
+    for (const choose of explorers[key] ?? []) {
+      views[key].view.addSignalListener("range", (name, value) => {
+        const range = value?.low;
+        if (range) choose(Math.min(...range), Math.max(...range));
+        else choose(-Infinity, Infinity);
+      });
+    }
+  }
+
+  // ---- what can be taken out
+
+  async function save(node) {
+    const bytes = Uint8Array.from(atob(node.textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await new Response(stream).blob());
+    link.download = `${node.dataset.format}.json`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  all("[data-thumbnail]").forEach(fill);
+  all("table.sorted .sort").forEach((sort) => sort.addEventListener("click", () => sortTable(sort.closest("th"))));
+  all("[data-copy]").forEach((from) => from.addEventListener("click", () =>
+    copy(csv(tableRows(document.getElementById(from.dataset.copy))), from)));
+  all("[data-explorer]").forEach(explorer);
+  document.getElementById("save")?.addEventListener("click", () => save(document.getElementById("clipsoid-payload")));
+  button.addEventListener("click", () => setTheme(!isDark()));
+  system.addEventListener("change", (event) => setTheme(event.matches));
+  window.addEventListener("beforeprint", () => root.dataset.theme === "dark" && (root.dataset.theme = "light"));
+  setTheme(system.matches);
+})();
