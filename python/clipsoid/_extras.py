@@ -6,17 +6,34 @@ from importlib.util import find_spec
 
 from clipsoid.errors import UnavailableError
 
-#: By the name to import, the name to install.
-_PACKAGES = {"scipy": "scipy", "sklearn": "scikit-learn"}
+#: By the extra and the name to import, the name to install.
+_PACKAGES = {
+    "stats": {"scipy": "scipy", "sklearn": "scikit-learn"},
+    "report": {
+        "altair": "altair",
+        "vl_convert": "vl-convert-python",
+        "jinja2": "jinja2",
+        "PIL": "pillow",
+    },
+}
 
 
 def check_stats(what: str, *modules: str) -> None:
     """Raise unless the modules of the extra ``stats`` that `what` needs are installed."""
-    missing = [_PACKAGES[name] for name in modules if not _is_there(name)]
+    _check("stats", what, "needs", modules)
+
+
+def check_report(what: str = "figures") -> None:
+    """Raise unless all modules of the extra ``report`` are installed."""
+    _check("report", what, "need", tuple(_PACKAGES["report"]))
+
+
+def _check(extra: str, what: str, verb: str, modules: tuple[str, ...]) -> None:
+    missing = [_PACKAGES[extra][name] for name in modules if not _is_there(name)]
     if missing:
         raise UnavailableError(
-            f"{what} needs {' and '.join(missing)}, not installed here: "
-            'pip install "clipsoid[stats]"'
+            f"{what} {verb} {' and '.join(missing)}, not installed here: "
+            f'pip install "clipsoid[{extra}]"'
         )
 
 

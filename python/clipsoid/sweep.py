@@ -259,10 +259,10 @@ class LossSweep:
         return float(x[i] + (fall * right - rise * left) / (2 * (fall + rise)))
 
     def plot(self) -> alt.ConcatChart:
-        """Return `clipsoid.report.sweep_chart` of it: Figure 6, with the extra ``report``."""
-        from clipsoid.report import sweep_chart
+        """Return Figure 6 of the paper, with the extra ``report``."""
+        from clipsoid.report.plots import figure_of
 
-        return sweep_chart(self)
+        return figure_of(self).chart()
 
     def __repr__(self) -> str:
         o = self.options

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import index
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from clipsoid._gather import modalities
@@ -42,6 +44,8 @@ from clipsoid.sweep import LossSweep
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from clipsoid.report.figure import Figure
 
 __all__ = [
     "PARTS",
@@ -169,6 +173,77 @@ class Analysis:
         modalities stands under `image`.
         """
         return tables.key_figures(self)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        title: str | None = None,
+        image_root: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Write a page that shows all of it: one HTML file that needs no network.
+
+        Parameters
+        ----------
+        path : path
+            A report that is there is replaced; any other file is not.
+        title : str, optional
+        image_root : path, optional
+            Where image paths begin that are not absolute; by default the working folder. Of images
+            that cannot be read, the page shows the path and the reason.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        UnavailableError
+            If the extra ``report`` is not installed.
+        """
+        from clipsoid._extras import check_report
+        from clipsoid.report import write_page
+        from clipsoid.report.analysis import analysis_page
+
+        check_report("reports")
+        root = None if image_root is None else Path(image_root)
+        write_page(analysis_page(self, title=title, root=root), path)
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return the figures of the report, each with its `chart`, its caption and its data.
+
+        Raises
+        ------
+        UnavailableError
+            If the extra ``report`` is not installed.
+        """
+        from clipsoid._extras import check_report
+        from clipsoid.report.analysis import analysis_figures
+
+        check_report()
+        return analysis_figures(self)
+
+    def save_figures(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write each figure as SVG, PNG and PDF, and the data of its panels as parquet.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it is not there.
+
+        Returns
+        -------
+        list of Path
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written, or would replace one that is not ours.
+        UnavailableError
+            If the extra ``report`` is not installed.
+        """
+        from clipsoid.report import write_figures
+
+        made = {"clipsoid_version": self.version, "count": self.image.count, **encode(self.options)}
+        return write_figures(self.figures(), folder, made)
 
     def __repr__(self) -> str:
         holding = sum(verdict.holds is True for verdict in self.verdicts)

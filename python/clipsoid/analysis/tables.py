@@ -17,6 +17,38 @@ if TYPE_CHECKING:
 Line = tuple[str, float | None, float | None, float | None, float | None]
 
 
+#: What key figures are called where people read them, and how many decimals they have.
+LABELS = {
+    "center_ratio": ("centre ratio |m| / |sigma|", 4),
+    "shell_mean": ("shell: mean |x - m|", 4),
+    "shell_variance": ("shell: variance", 4),
+    "shell_rms": ("shell: rms", 4),
+    "shell_relative_error": ("shell: error of the mean", 4),
+    "dominance_ratio": ("tilt: ODD over untilted, median", 4),
+    "mean_conformity": ("conformity: mean", 4),
+    "std_conformity": ("conformity: standard deviation", 4),
+    "pearson": ("Pearson, conformity and cosine", 4),
+    "slope": ("slope, conformity on cosine", 4),
+    "inverse_slope": ("slope, cosine on conformity", 4),
+    "false_negatives_spearman_conformity": ("Spearman, false negatives", 4),
+    "recall_at_1": ("recall at 1", 4),
+    "recall_at_5": ("recall at 5", 4),
+    "recall_at_10": ("recall at 10", 4),
+    "median_rank": ("median rank", 1),
+    "anderson_darling_pass": ("normal when whitened, A-D", 4),
+    "dagostino_pearson_pass": ("normal when whitened, K2", 4),
+    "greatest_separability": ("greatest separability", 4),
+    "svm_accuracy_two_features": ("SVM, best two features", 4),
+    "svm_accuracy": ("SVM, all features", 4),
+    "gap_of_means": ("gap between the means", 4),
+    "gap_of_unit_means": ("gap between the unit means", 4),
+    "loss": ("contrastive loss at alpha 0", 4),
+    "best_alpha_of_loss": ("alpha of the least loss", 4),
+    "kl_image_text": ("KL of the conformities", 4),
+    "best_alpha_of_match": ("alpha of the least KL", 4),
+}
+
+
 def key_figures(found: Analysis) -> pl.DataFrame:
     """Return the key figures beside the paper's."""
     import polars as pl

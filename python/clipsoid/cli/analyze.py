@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,37 +12,6 @@ from clipsoid.cli import options as shared
 
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
-
-#: What the table calls the key figures, and how many decimals they have.
-LABELS = {
-    "center_ratio": ("centre ratio |m| / |sigma|", 4),
-    "shell_mean": ("shell: mean |x - m|", 4),
-    "shell_variance": ("shell: variance", 4),
-    "shell_rms": ("shell: rms", 4),
-    "shell_relative_error": ("shell: error of the mean", 4),
-    "dominance_ratio": ("tilt: ODD over untilted, median", 4),
-    "mean_conformity": ("conformity: mean", 4),
-    "std_conformity": ("conformity: standard deviation", 4),
-    "pearson": ("Pearson, conformity and cosine", 4),
-    "slope": ("slope, conformity on cosine", 4),
-    "inverse_slope": ("slope, cosine on conformity", 4),
-    "false_negatives_spearman_conformity": ("Spearman, false negatives", 4),
-    "recall_at_1": ("recall at 1", 4),
-    "recall_at_5": ("recall at 5", 4),
-    "recall_at_10": ("recall at 10", 4),
-    "median_rank": ("median rank", 1),
-    "anderson_darling_pass": ("normal when whitened, A-D", 4),
-    "dagostino_pearson_pass": ("normal when whitened, K2", 4),
-    "greatest_separability": ("greatest separability", 4),
-    "svm_accuracy_two_features": ("SVM, best two features", 4),
-    "svm_accuracy": ("SVM, all features", 4),
-    "gap_of_means": ("gap between the means", 4),
-    "gap_of_unit_means": ("gap between the unit means", 4),
-    "loss": ("contrastive loss at alpha 0", 4),
-    "best_alpha_of_loss": ("alpha of the least loss", 4),
-    "kl_image_text": ("KL of the conformities", 4),
-    "best_alpha_of_match": ("alpha of the least KL", 4),
-}
 
 WIDTH = 79
 
@@ -59,10 +28,26 @@ def add_parser(commands: Any) -> None:
         "--out", type=Path, metavar="FILE", help="where the whole analysis goes, as JSON"
     )
     parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="where the figures go, as one HTML page"
+    )
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="folder for each figure as SVG, PNG and PDF, and its data as parquet",
+    )
+    parser.add_argument("--title", metavar="TEXT", help="of the page")
+    parser.add_argument(
         "--metadata",
         type=Path,
         metavar="FILE",
         help="captions and image paths, row by row: a .parquet or .csv file",
+    )
+    parser.add_argument(
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="where relative image paths begin (the folder of the metadata)",
     )
     for column, default in (("caption", "caption"), ("image", "image_path")):
         parser.add_argument(
@@ -115,6 +100,7 @@ def run(options: argparse.Namespace) -> None:
                 "wanted a new name"
             )
         check_writable(options.out, lambda _: True)
+    _check_drawn(options)
     images, texts = shared.open_pairs(options)
     with announced("analyze", quiet=options.quiet) as announce:
         found = analyze(
@@ -129,14 +115,50 @@ def run(options: argparse.Namespace) -> None:
             progress=announce,
             **_metadata(options),
         )
-    text = found.to_json()
+        text = found.to_json()
+        written = list(_drawn(options, found, announce))
     if options.out is not None:
         with written_beside(options.out) as temporary, as_output_errors(options.out):
             temporary.write_text(text, encoding="utf-8")
+        written.insert(0, options.out)
     if options.json:
         print(json.dumps(json.loads(text), indent=2))
     elif not options.quiet:
-        print("\n".join(_report(found, options.out)))
+        print("\n".join(_report(found, written)))
+
+
+def _check_drawn(options: argparse.Namespace) -> None:
+    """Refuse, before any work is done, a page or figures that could not be made after it."""
+    if options.report is None and options.figures is None:
+        for name in ("title", "image_root"):
+            if getattr(options, name) is not None:
+                options.usage(f"--{name.replace('_', '-')} needs --report")
+        return
+    from clipsoid._extras import check_report
+    from clipsoid.report.files import check_figures_target, check_page_target
+
+    check_report("--report and --figures")
+    if options.report is not None:
+        check_page_target(options.report)
+    if options.figures is not None:
+        check_figures_target(options.figures)
+
+
+def _drawn(
+    options: argparse.Namespace, found: Analysis, announce: Callable[[str], None]
+) -> Iterator[Path]:
+    """Write page and figures; what was written is yielded."""
+    if options.report is not None:
+        announce("report")
+        root = options.image_root
+        if root is None and options.metadata is not None:
+            root = options.metadata.parent
+        found.report(options.report, title=options.title, image_root=root)
+        yield options.report
+    if options.figures is not None:
+        announce("figures")
+        found.save_figures(options.figures)
+        yield options.figures
 
 
 def _metadata(options: argparse.Namespace) -> dict[str, Any]:
@@ -169,8 +191,10 @@ def _is_ours(path: Path) -> bool:
         return b'"format": "clipsoid.analysis"' in file.read(80)
 
 
-def _report(found: Analysis, out: Path | None) -> Iterator[str]:
+def _report(found: Analysis, written: Iterable[Path]) -> Iterator[str]:
     """Yield the lines of the table, the verdicts and the warnings."""
+    from clipsoid.analysis.tables import LABELS
+
     image, text = found.image, found.text
     kind = "normalised" if image.is_normalized or text.is_normalized else "raw"
     types = " and ".join(sorted({*image.dtypes, *text.dtypes}))
@@ -192,5 +216,5 @@ def _report(found: Analysis, out: Path | None) -> Iterator[str]:
     yield rule
     for caution in found.warnings:
         yield textwrap.fill(caution, WIDTH, initial_indent="!  ", subsequent_indent="   ")
-    if out is not None:
-        yield f"written  {out}"
+    for path in written:
+        yield f"written  {path}"

@@ -19,10 +19,10 @@ ELLIPSOID_SUFFIX = ".ellipsoid"
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = shared.command(
-        commands, "info", run, "say what an ellipsoid file or a set of embeddings holds"
+        commands, "info", run, "say what a file of clipsoid or a set of embeddings holds"
     )
     parser.add_argument(
-        "path", metavar="PATH", nargs="+", help="an ellipsoid file, or embeddings (see fit)"
+        "path", metavar="PATH", nargs="+", help="an ellipsoid file, a report, or embeddings (see fit)"
     )
     parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
@@ -33,8 +33,12 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid._file import is_ellipsoid
     from clipsoid.cli.output import lines, plural, show
+    from clipsoid.report import is_page
 
     path = Path(options.path[0])
+    if len(options.path) == 1 and path.is_file() and is_page(path):
+        _show_page(options, path)
+        return
     if (
         len(options.path) == 1
         and path.is_file()
@@ -67,6 +71,21 @@ def run(options: argparse.Namespace) -> None:
         "last": str(store.shards[-1].path),
     }
     show(options, result, lines(text))
+
+
+def _show_page(options: argparse.Namespace, path: Path) -> None:
+    """Say what a report was made of; as JSON, all of it."""
+    import json
+
+    from clipsoid.cli.output import lines
+    from clipsoid.report import page_payload
+
+    kind, text = page_payload(path)
+    if options.json:
+        print(json.dumps(json.loads(text), indent=2))
+    elif not options.quiet:
+        size = f"{path.stat().st_size / 1e6:,.1f} MB"
+        print(lines({"report": f"{size}, of a {kind}", "data": f"clipsoid info {path} --json"}))
 
 
 def report(e: Ellipsoid) -> dict[str, Any]:

@@ -131,15 +131,16 @@ def _target(text: str) -> Path:
 
 def _check_targets(options: argparse.Namespace) -> None:
     """Refuse, before any work is done, a file that could not or must not be written after it."""
+    from clipsoid._extras import check_report
     from clipsoid.cli.output import check_targets
     from clipsoid.errors import OutputError, UnavailableError
-    from clipsoid.report import FIGURE_SUFFIXES, check_extra
+    from clipsoid.report import FIGURE_SUFFIXES
 
     check_targets(options, _is_ours, "clipsoid sweep")
     for path in options.out:
         if path.suffix.lower() in FIGURE_SUFFIXES:
             try:
-                check_extra()
+                check_report()
             except UnavailableError as error:
                 raise OutputError(f"{path}: cannot be written: {error}") from None
 
@@ -173,9 +174,9 @@ def _contents(path: Path, sweep: LossSweep, made: Mapping[str, Any]) -> bytes:
         case ".csv":
             sweep.table.write_csv(file)
         case suffix:
-            from clipsoid.report import figure_bytes, sweep_chart
+            from clipsoid.report import figure_bytes
 
-            return figure_bytes(sweep_chart(sweep), suffix, made)
+            return figure_bytes(sweep.plot(), suffix, made)
     return file.getvalue()
 
 

@@ -98,7 +98,9 @@ class Explorer:
     Attributes
     ----------
     figure : str
-        Key of the element in which the histogram is drawn, and range is chosen.
+        Key of the element in which the histogram is drawn.
+    signal : str
+        Name of the selection in it by which a range is chosen.
     label : str
         What the range is of.
     columns : dict of str to sequence
@@ -112,6 +114,7 @@ class Explorer:
     kind: ClassVar[str] = "explorer"
     key: str
     figure: str
+    signal: str
     title: str
     label: str
     columns: dict[str, Sequence[Any]]
@@ -119,7 +122,16 @@ class Explorer:
     total: int
 
 
-Block = Figure | Galleries | Grid | Table | Explorer
+@dataclass(frozen=True)
+class Pair:
+    """Two explorers side by side, each below its histogram."""
+
+    kind: ClassVar[str] = "pair"
+    key: str
+    explorers: tuple[Explorer, ...]
+
+
+Block = Figure | Galleries | Grid | Table | Pair
 
 
 @dataclass(frozen=True)

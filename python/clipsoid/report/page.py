@@ -10,7 +10,7 @@ from typing import Any
 
 from clipsoid._native import __version__
 from clipsoid.report import theme
-from clipsoid.report.blocks import Block, Explorer, Page
+from clipsoid.report.blocks import Block, Page, Pair
 from clipsoid.report.figure import Figure, Panel
 from clipsoid.report.marks import number
 
@@ -65,13 +65,15 @@ def _data(page: Page, blocks: list[Block]) -> str:
         for panel in figure.panels
     }
     explorers = {
-        block.key: {
-            "figure": block.figure,
-            "columns": {name: list(column) for name, column in block.columns.items()},
-            "images": dict(block.images),
+        one.key: {
+            "figure": one.figure,
+            "signal": one.signal,
+            "columns": {name: list(column) for name, column in one.columns.items()},
+            "images": dict(one.images),
         }
-        for block in blocks
-        if isinstance(block, Explorer)
+        for pair in blocks
+        if isinstance(pair, Pair)
+        for one in pair.explorers
     }
     thumbnails = [{"src": t.source, "path": t.path, "why": t.reason} for t in page.thumbnails]
     data = {

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.parts import Histogram
 
-#: The name of the selection that a page listens to.
-BRUSH = "range"
+#: Before the name of a series, the name of the selection that a page listens to.
+RANGE = "range_"
 
 
 def conformity_histogram(histogram: Histogram, mean: float, series: str, colour: str) -> Panel:
@@ -23,7 +23,7 @@ def conformity_histogram(histogram: Histogram, mean: float, series: str, colour:
     frame = histogram_frame({series: histogram})
     drawn = bars(frame, "conformity (mean cosine to all others)", {series: colour})
     chart = drawn.add_params(
-        alt.selection_interval(name=BRUSH, encodings=["x"])
+        alt.selection_interval(name=RANGE + series, encodings=["x"])
     ) + rule(mean, "mean")
     low, high = histogram.edges[0], histogram.edges[-1]
     return Panel(

@@ -88,7 +88,7 @@
       const image = new Image();
       image.src = src;
       image.alt = path;
-      image.loading = "lazy";
+      image.decoding = "async";
       return image;
     }
     const gone = document.createElement("span");
@@ -169,12 +169,12 @@
 
   // ---- rows of a range
 
-  const PAGE = 20;
-  const MOST_TILES = 24;
+  const PAGE = 10;
+  const MOST_TILES = 10;
   const explorers = {};
 
   function explorer(place) {
-    const { figure, columns, images } = data.explorers[place.dataset.explorer];
+    const { figure, signal, columns, images } = data.explorers[place.dataset.explorer];
     const names = Object.keys(columns);
     const by = columns[names[1]];
     const count = columns.row.length;
@@ -183,6 +183,7 @@
     for (const name of names) {
       const heading = document.createElement("th");
       heading.scope = "col";
+      if (typeof columns[name][0] === "number") heading.className = "number";
       const sort = document.createElement("button");
       sort.type = "button";
       sort.className = "sort";
@@ -275,20 +276,20 @@
     one("[data-all]", place).addEventListener("click", () => {
       choose(-Infinity, Infinity);
       const view = views[figure]?.view;
-      view?.signal("range_x", []).runAsync();
+      view?.signal(`${signal}_x`, []).runAsync();
     });
     one("[data-copy-rows]", place).addEventListener("click", (event) =>
       copy(csv([names, ...state.rows.map((i) => names.map((name) => columns[name][i]))]), event.currentTarget));
     one("[data-previous]", place).addEventListener("click", () => { state.page -= 1; show(); });
     one("[data-next]", place).addEventListener("click", () => { state.page += 1; show(); });
     show();
-    (explorers[figure] ??= []).push(choose);
+    (explorers[figure] ??= []).push([signal, choose]);
   }
 
   // A range that is chosen in a histogram.
   function watch(key) {
-    for (const choose of explorers[key] ?? []) {
-      views[key].view.addSignalListener("range", (name, value) => {
+    for (const [signal, choose] of explorers[key] ?? []) {
+      views[key].view.addSignalListener(signal, (name, value) => {
         const range = value?.low;
         if (range) choose(Math.min(...range), Math.max(...range));
         else choose(-Infinity, Infinity);
