@@ -80,7 +80,7 @@ def figure_bytes(chart: alt.ConcatChart, suffix: str, made: Mapping[str, Any]) -
         case ".svg":
             file = io.StringIO()
             chart.save(file, format="svg")
-            head, end, rest = file.getvalue().partition(">")
+            head, end, rest = _renumbered(file.getvalue()).partition(">")
             escaped = text.replace("&", "&amp;").replace("<", "&lt;")
             return f'{head}{end}<metadata id="{MARK}">{escaped}</metadata>{rest}'.encode()
         case ".html":
@@ -95,6 +95,16 @@ def figure_bytes(chart: alt.ConcatChart, suffix: str, made: Mapping[str, Any]) -
             chart.save(document, format="pdf")
             return document.getvalue() + _PDF_MARK
     raise ValueError(f"suffix={suffix!r}; wanted one of {', '.join(FIGURE_SUFFIXES)}")
+
+
+def _renumbered(svg: str) -> str:
+    """Count clips and gradients from 0: within one process Vega counts on from figure to figure."""
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'(?<=[#"])(clip|gradient_)(\d+)',
+        lambda name: f"{name[1]}{numbers.setdefault(name[0], len(numbers))}",
+        svg,
+    )
 
 
 def is_figure(contents: bytes, suffix: str) -> bool:

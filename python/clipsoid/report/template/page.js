@@ -60,10 +60,8 @@
 
   function label(place) {
     // What is within is described as a whole.
-    all("svg, canvas", one(".chart-wrapper", place) ?? place).forEach((drawn) => drawn.setAttribute("aria-hidden", "true"));
+    one(":scope > svg, :scope > canvas", one(".chart-wrapper", place) ?? place)?.setAttribute("aria-hidden", "true");
     one("summary", place)?.setAttribute("aria-label", "Save this chart");
-    const slider = one("input[type=range]", place);
-    if (slider) place.setAttribute("role", "group");
   }
 
   async function drawAll() {

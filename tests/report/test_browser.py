@@ -1,0 +1,238 @@
+"""A report in a real browser: it draws, answers, and shows what it was given as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import clipsoid as cs
+from report.conftest import CAPTIONS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+class Opened:
+    """A page that is open, and everything that it asked for or complained about."""
+
+    def __init__(self, browser: Browser, path: Path, **options: Any) -> None:
+        self.context = browser.new_context(**options)
+        self.context.set_offline(True)
+        self.page: Page = self.context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self._said(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("html[data-drawn]", timeout=60_000)
+
+    def _said(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, report: Path) -> Iterator[Opened]:
+    found = Opened(browser, report, viewport={"width": 1200, "height": 900})
+    yield found
+    found.context.close()
+
+
+@pytest.fixture
+def page(opened: Opened) -> Page:
+    return opened.page
+
+
+def test_nothing_is_fetched_and_nothing_complains(opened: Opened, report: Path) -> None:
+    from_network = [
+        url for url in opened.requests if not url.startswith(("data:", "blob:", report.as_uri()))
+    ]
+    assert from_network == []
+    assert opened.complaints == []
+
+
+def test_every_chart_has_drawn(page: Page) -> None:
+    assert page.evaluate("document.documentElement.dataset.drawn") == "true"
+    data = json.loads(page.locator("#page-data").text_content() or "")
+    places = page.locator(".chart")
+    assert places.count() == len(data["charts"]) > 20
+    blank = """place => {
+      const canvas = place.querySelector("canvas");
+      if (!canvas) return place.querySelectorAll("svg .mark-group, svg path, svg text").length < 10;
+      const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      return new Set(new Uint32Array(pixels.buffer)).size < 10;
+    }"""
+    for i in range(places.count()):
+        place = places.nth(i)
+        assert not place.evaluate(blank), place.get_attribute("id")
+        box = place.bounding_box()
+        assert box is not None and box["width"] > 200 and box["height"] > 100
+
+
+def test_a_range_of_the_histogram_filters_pictures_and_rows(
+    page: Page, analysis: cs.Analysis
+) -> None:
+    chart = page.locator("#conformity-conformity-image")
+    rows = page.locator("#rows-image")
+    count = rows.locator("[data-count]")
+    assert (count.text_content() or "").startswith("300 of 300 rows")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.75, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.90, y, steps=8)
+    page.mouse.up()
+    page.wait_for_function(
+        "!document.querySelector('#rows-image [data-count]').textContent.startsWith('300 of')"
+    )
+    low, high = (float(rows.locator(f"[data-{end}]").input_value()) for end in ("low", "high"))
+    assert analysis.image.mean_conformity < low < high
+    conformity = analysis.image.sample.conformity
+    inside = int(((conformity >= low) & (conformity <= high)).sum())
+    # The ends are shown with five digits.
+    found = int((count.text_content() or "").split()[0])
+    assert abs(found - inside) <= 2 and 0 < found < 300
+    values = rows.locator("tbody tr td:nth-child(2)").all_text_contents()
+    assert values and all(low - 1e-4 <= float(value) <= high + 1e-4 for value in values)
+    shown = rows.locator("[data-gallery] .value").all_text_contents()
+    assert shown and all(low - 1e-4 <= float(text.split()[0]) <= high + 1e-4 for text in shown)
+    rows.locator("[data-all]").click()
+    assert (count.text_content() or "").startswith("300 of 300 rows")
+
+
+def test_a_range_can_be_typed_and_may_be_empty(page: Page) -> None:
+    rows = page.locator("#rows-text")
+    rows.locator("[data-low]").fill("0.999")
+    rows.locator("[data-low]").press("Enter")
+    rows.locator("[data-low]").blur()
+    assert "No row of 300 is in this range" in (rows.locator("[data-count]").text_content() or "")
+    assert rows.locator("tbody tr").count() == 0
+    rows.locator("[data-all]").click()
+    assert rows.locator("tbody tr").count() == 10
+
+
+def test_rows_sort_and_turn_over(page: Page, analysis: cs.Analysis) -> None:
+    rows = page.locator("#rows-text")
+    rows.get_by_role("button", name="norm").click()
+    norms = [float(x) for x in rows.locator("tbody td:nth-child(4)").all_text_contents()]
+    want = sorted(analysis.text.sample.norm, reverse=True)[:10]
+    assert norms == pytest.approx(want, abs=1e-4)
+    rows.get_by_role("button", name="norm").click()
+    first = float(rows.locator("tbody td:nth-child(4)").first.text_content() or "")
+    assert first == pytest.approx(min(analysis.text.sample.norm), abs=1e-4)
+    rows.locator("[data-next]").click()
+    assert rows.locator("[data-page]").text_content() == "page 2 of 30"
+
+
+def test_the_slider_moves_both_distributions(page: Page, analysis: cs.Analysis) -> None:
+    assert analysis.match_sweep is not None
+    slider = page.locator(".chart input[type=range]")
+    assert slider.count() == 1
+    place = page.locator(".chart", has=slider)
+    before = place.locator("svg").inner_html()
+    slider.focus()
+    page.keyboard.press("End")
+    page.wait_for_timeout(300)
+    after = place.locator("svg").inner_html()
+    assert after != before
+    page.keyboard.press("Home")
+    page.wait_for_timeout(300)
+    assert place.locator("svg").inner_html() not in (before, after)
+
+
+def test_captions_are_shown_as_text(page: Page) -> None:
+    assert page.title() == "Two ellipsoids: images and texts"
+    shown = page.locator("#ends-image .caption").all_text_contents()
+    for caption in CAPTIONS[:4]:
+        assert caption in shown
+    assert page.locator("#ends-image .caption img, #ends-image .caption script").count() == 0
+    hebrew = page.locator("#ends-image .caption", has_text="שלום").first
+    assert hebrew.evaluate("place => getComputedStyle(place).direction") == "rtl"
+    long = max(shown, key=len)
+    assert long.startswith("long long") and len(long) == 280 and long.endswith("…")
+
+
+def test_pictures_that_cannot_be_read_say_so(page: Page, analysis: cs.Analysis) -> None:
+    missing, broken = analysis.image.highest.row[:2]
+    gone = page.locator("#ends-image .gone").all_text_contents()
+    assert f"not found: images/{missing:03d}.png" in gone
+    assert any(text.endswith(f"images/{broken:03d}.png") for text in gone)
+    assert page.get_by_text("2 of ", exact=False).first.is_visible()
+    good = page.locator("#ends-image img").first
+    assert good.evaluate("image => image.naturalWidth") == 40
+
+
+def test_tables_sort_and_are_copied(page: Page, opened: Opened) -> None:
+    # A page from a file may have no clipboard: what would be copied is what is selected.
+    page.evaluate("""() => {
+      Object.defineProperty(navigator, "clipboard", {value: undefined, configurable: true});
+      document.execCommand = () => { window.copied = document.activeElement.value; return true; };
+    }""")
+    section = page.locator("#key-figures-table-block")
+    section.get_by_role("button", name="Copy as CSV").click()
+    page.wait_for_function("window.copied !== undefined")
+    lines = page.evaluate("window.copied").splitlines()
+    assert lines[0].startswith("figure,image,paper")
+    assert any(line.startswith("mean conformity") or "conformity: mean" in line for line in lines)
+
+
+def test_the_analysis_can_be_saved(page: Page, analysis: cs.Analysis, tmp_path: Path) -> None:
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save the data as JSON").click()
+    path = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    assert path.name == "clipsoid.analysis.json"
+    assert path.read_text(encoding="utf-8") == analysis.to_json()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_widths_and_colours(browser: Browser, report: Path, scheme: str, width: int) -> None:
+    opened = Opened(
+        browser, report, viewport={"width": width, "height": 844}, color_scheme=scheme
+    )
+    page = opened.page
+    assert opened.complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 24, 29)"}[scheme]
+    background = page.locator(".chart svg > rect").first.get_attribute("fill")
+    assert (background or "").upper() == {"light": "#FFFFFF", "dark": "#15181D"}[scheme]
+    page.locator("#theme").click()
+    page.wait_for_selector("html[data-drawn]")
+    turned = page.locator(".chart svg > rect").first.get_attribute("fill")
+    assert (turned or "").upper() == {"dark": "#FFFFFF", "light": "#15181D"}[scheme]
+    opened.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility(browser: Browser, report: Path, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    opened = Opened(browser, report, viewport={"width": 1200, "height": 900}, color_scheme=scheme)
+    found = Axe().run(opened.page).response["violations"]
+    serious = [
+        (one["id"], [node["html"][:120] for node in one["nodes"][:3]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    opened.context.close()
+
+
+def test_the_keyboard_reaches_everything(page: Page) -> None:
+    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    reached = set()
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        if page.evaluate("document.activeElement.id") == "save":
+            break
+    assert {"skip", "theme", "sort", "save"} <= reached
