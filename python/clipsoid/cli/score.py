@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.cli import options as shared
@@ -43,13 +44,18 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="parquet column to carry over to the scores; may be repeated",
     )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="where the distributions go, as one HTML page; of id columns, caption and image_path "
+        "are shown as such",
+    )
     shared.add_common(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from pathlib import Path
-
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
@@ -66,6 +72,12 @@ def run(options: argparse.Namespace) -> None:
             raise OutputError(
                 f"{folder}: lies among the embeddings of {path}; wanted another place"
             )
+    if options.report is not None:
+        from clipsoid._extras import check_report
+        from clipsoid.report.files import check_page_target
+
+        check_report("--report")
+        check_page_target(options.report)
     # Before the first pass, so that nobody waits for a fit whose scores have no place.
     check_targets(part, folder, store)
     check_id_columns(options.id_column)
@@ -104,6 +116,11 @@ def run(options: argparse.Namespace) -> None:
             n_threads=options.threads,
             progress=tick,
         )
+    if options.report is not None:
+        from clipsoid.report import write_page
+        from clipsoid.report.scores import scores_page
+
+        write_page(scores_page(written.files, made), options.report)
     result = {
         "out": options.out,
         **made,
@@ -117,6 +134,8 @@ def run(options: argparse.Namespace) -> None:
         + ("left out of its own mean" if member else "outside"),
         "written": f"{folder}/",
     }
+    if options.report is not None:
+        text["report"] = str(options.report)
     invalid = {name: n for name, n in written.status.items() if n and name != "ok"}
     if invalid:
         text["invalid"] = ", ".join(f"{n:,} {name}" for name, n in invalid.items())

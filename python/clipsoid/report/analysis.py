@@ -37,15 +37,16 @@ def analysis_page(found: Analysis, *, title: str | None = None, root: Path | Non
     """
     shown = Shown(found, root)
     sections = tuple(section for section in _sections(found, shown) if section.blocks)
+    pictures = shown.pictures
     return Page(
         title or "Two ellipsoids: images and texts",
         _summary(found),
         tuple(_verdict(one) for one in found.verdicts),
         tuple(_key_figures(found)),
-        (*found.warnings, *_missing(shown)),
+        (*found.warnings, *([pictures.missing_words] if pictures.missing else ())),
         sections,
         tuple(_made(found)),
-        tuple(shown.pictures.made),
+        tuple(pictures.made),
         {"format": FORMAT, "text": found.to_json()},
     )
 
@@ -141,14 +142,6 @@ def _key_figures(found: Analysis) -> Iterator[tuple[str, str]]:
         yield "recall at 1, image → text · back", " · ".join(f"{way:.1%}" for way in ways)
         links = (part.image_link.spearman.conformity, part.text_link.spearman.conformity)
         yield "false negatives and conformity", " · ".join(number(link, 2) for link in links)
-
-
-def _missing(shown: Shown) -> Iterator[str]:
-    if shown.pictures.missing:
-        yield (
-            f"{shown.pictures.missing:,} of {len(shown.pictures.made):,} pictures could not be "
-            "read: their places hold the path and the reason"
-        )
 
 
 def _made(found: Analysis) -> Iterator[tuple[str, str]]:

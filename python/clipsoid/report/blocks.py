@@ -106,7 +106,7 @@ class Explorer:
     columns : dict of str to sequence
         `row`, then figures, then perhaps `caption`; the first figure is the one that is chosen by.
     images : tuple of (int, int)
-        Rows that have a thumbnail, and its number.
+        Places in the columns that have a thumbnail, and its number.
     total : int
         Rows of which these are a sample.
     """

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from clipsoid.analysis.parts import Gallery as Ends
     from clipsoid.interpolate import VslerpGrid
 
-#: Pictures that are spread over the range of conformity, beside those at its ends.
+#: Pictures of an explorer, spread over the range of its rows.
 SPREAD = 72
 
 
@@ -42,13 +43,13 @@ class Shown:
         """Return the caption of a row, short enough to be shown."""
         return cut(self._captions.get(row))
 
-    def image(self, row: int) -> int | None:
-        """Return the number of a row's thumbnail, which is made where it is new."""
-        return self.pictures.add(self._paths.get(row))
+    def path(self, row: int) -> str | None:
+        """Return the path of a row's picture."""
+        return self._paths.get(row)
 
     def item(self, row: int, value: str, *, image: bool = True) -> Item:
         """Return a row as it is shown."""
-        return Item(row, value, self.caption(row), self.image(row) if image else None)
+        return Item(row, value, self.caption(row), self.pictures.add(self.path(row)) if image else None)
 
 
 def ends(found: Modality, shown: Shown, paper: str) -> Galleries:
@@ -140,12 +141,9 @@ def explorer(found: Modality, shown: Shown, figure: str) -> Explorer:
         columns["caption"] = [shown.caption(row) for row in rows]
     pictured: list[tuple[int, int]] = []
     if found.name == "image":
-        order = np.argsort(sample.conformity, kind="stable")
-        at = np.unique(np.linspace(0, len(order) - 1, min(SPREAD, len(order))).astype(int))
-        known = {int(row) for ends in (found.highest, found.lowest) for row in ends.row}
-        wanted = {*(rows[i] for i in order[at]), *(known & set(rows))}
-        numbers = ((row, shown.image(row)) for row in sorted(wanted))
-        pictured = [(row, image) for row, image in numbers if image is not None]
+        pictured = pictures_of(
+            sample.conformity, [shown.path(row) for row in rows], shown.pictures
+        )
     plural = {"image": "Images", "text": "Captions"}[found.name]
     return Explorer(
         f"rows-{found.name}",
@@ -157,6 +155,19 @@ def explorer(found: Modality, shown: Shown, figure: str) -> Explorer:
         tuple(pictured),
         found.count,
     )
+
+
+def pictures_of(
+    values: np.ndarray, paths: Sequence[str | None], pictures: Thumbnails
+) -> list[tuple[int, int]]:
+    """Make thumbnails of some rows that are spread over the order of their values.
+
+    Returns the place of each row and the number of its thumbnail.
+    """
+    order = np.argsort(values, kind="stable")
+    at = np.unique(np.linspace(0, len(order) - 1, min(SPREAD, len(order))).astype(int))
+    numbers = ((int(i), pictures.add(paths[i])) for i in np.sort(order[at]))
+    return [(i, image) for i, image in numbers if image is not None]
 
 
 def _short(values: np.ndarray) -> list[object]:

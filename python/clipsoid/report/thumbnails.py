@@ -107,3 +107,11 @@ class Thumbnails:
     def missing(self) -> int:
         """Count files that could not be used."""
         return sum(not one.source for one in self.made)
+
+    @property
+    def missing_words(self) -> str:
+        """Say how many, for a reader of the page."""
+        return (
+            f"{self.missing:,} of {len(self.made):,} pictures could not be read: their places hold "
+            "the path and the reason"
+        )

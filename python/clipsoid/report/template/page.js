@@ -221,7 +221,7 @@
 
     // Of the rows that have a picture, as many as fit, spread over the range.
     function tiles(rows) {
-      const seen = rows.filter((i) => columns.row[i] in images);
+      const seen = rows.filter((i) => i in images);
       const step = Math.max(1, seen.length / MOST_TILES);
       const chosen = [];
       for (let at = 0; at < seen.length && chosen.length < MOST_TILES; at += step) chosen.push(seen[Math.floor(at)]);
@@ -230,7 +230,7 @@
         tile.className = "item";
         const frame = document.createElement("span");
         frame.className = "picture";
-        frame.append(picture(images[columns.row[i]]));
+        frame.append(picture(images[i]));
         const words = document.createElement("p");
         words.className = "caption";
         words.dir = "auto";
