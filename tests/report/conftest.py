@@ -72,7 +72,7 @@ def report(
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium; without it, tests are skipped, unless the environment says that it must be there."""
+    """Chromium; without it tests are skipped, or fail where the environment asks for it."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CLIPSOID_BROWSER") or next(filter(None, map(shutil.which, names)), None)
     if found is None:

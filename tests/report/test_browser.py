@@ -195,9 +195,7 @@ def test_the_analysis_can_be_saved(page: Page, analysis: cs.Analysis, tmp_path: 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
 def test_widths_and_colours(browser: Browser, report: Path, scheme: str, width: int) -> None:
-    opened = Opened(
-        browser, report, viewport={"width": width, "height": 844}, color_scheme=scheme
-    )
+    opened = Opened(browser, report, viewport={"width": width, "height": 844}, color_scheme=scheme)
     page = opened.page
     assert opened.complaints == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -13,8 +13,8 @@ import pytest
 import clipsoid as cs
 from clipsoid.errors import OutputError, StoreError
 from clipsoid.report import FIGURE_SUFFIXES, is_figure, is_page, page_payload
-from clipsoid.report.page import html
 from clipsoid.report.analysis import analysis_page
+from clipsoid.report.page import html
 
 
 def test_the_analysis_comes_out_of_its_report(report: Path, analysis: cs.Analysis) -> None:

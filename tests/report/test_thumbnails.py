@@ -81,9 +81,7 @@ def test_pictures_stand_upright(tmp_path: Path) -> None:
     assert opened(thumbnail(str(tmp_path / "turned.jpg")).source).size == (20, 40)
 
 
-def test_what_cannot_be_used_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_used_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "words.jpg").write_text("no picture")
     Image.new("RGB", (400, 400), "red").save(tmp_path / "cut.jpg")
     whole = (tmp_path / "cut.jpg").read_bytes()

@@ -22,7 +22,10 @@ def add_parser(commands: Any) -> None:
         commands, "info", run, "say what a file of clipsoid or a set of embeddings holds"
     )
     parser.add_argument(
-        "path", metavar="PATH", nargs="+", help="an ellipsoid file, a report, or embeddings (see fit)"
+        "path",
+        metavar="PATH",
+        nargs="+",
+        help="an ellipsoid file, a report, or embeddings (see fit)",
     )
     parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
     parser.add_argument("--dtype", help=argparse.SUPPRESS)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipsoid.report.blocks import Block, Page, Pair, Section, Table, Verdict
+from clipsoid.report.blocks import Block, Page, Pair, Section, Verdict
 from clipsoid.report.charts.conformity import conformity_figure
 from clipsoid.report.charts.sweep import sweep_figure
 from clipsoid.report.figure import Figure

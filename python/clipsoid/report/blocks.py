@@ -1,8 +1,8 @@
-"""What a page consists of beside figures: galleries, grids, tables, and rows to be looked through."""
+"""What a page consists of beside figures: galleries, grids, tables, rows of a range."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -117,7 +117,7 @@ class Explorer:
     signal: str
     title: str
     label: str
-    columns: dict[str, Sequence[Any]]
+    columns: Mapping[str, Sequence[Any]]
     images: tuple[tuple[int, int], ...]
     total: int
 

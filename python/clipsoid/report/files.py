@@ -41,7 +41,8 @@ _PDF_MARK = f"\n%{MARK}\n".encode()
 
 #: The element of a page that holds what it was made of.
 _PAYLOAD = re.compile(
-    rb'<script type="application/gzip" id="clipsoid-payload" data-format="([\w.]+)">([\w+/=]*)</script>'
+    rb'<script type="application/gzip" id="clipsoid-payload" data-format="([\w.]+)">'
+    rb"([\w+/=]*)</script>"
 )
 
 #: The first bytes of a page, in which the line that names its maker is.

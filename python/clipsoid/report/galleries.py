@@ -49,7 +49,9 @@ class Shown:
 
     def item(self, row: int, value: str, *, image: bool = True) -> Item:
         """Return a row as it is shown."""
-        return Item(row, value, self.caption(row), self.pictures.add(self.path(row)) if image else None)
+        return Item(
+            row, value, self.caption(row), self.pictures.add(self.path(row)) if image else None
+        )
 
 
 def ends(found: Modality, shown: Shown, paper: str) -> Galleries:
@@ -141,9 +143,7 @@ def explorer(found: Modality, shown: Shown, figure: str) -> Explorer:
         columns["caption"] = [shown.caption(row) for row in rows]
     pictured: list[tuple[int, int]] = []
     if found.name == "image":
-        pictured = pictures_of(
-            sample.conformity, [shown.path(row) for row in rows], shown.pictures
-        )
+        pictured = pictures_of(sample.conformity, [shown.path(row) for row in rows], shown.pictures)
     plural = {"image": "Images", "text": "Captions"}[found.name]
     return Explorer(
         f"rows-{found.name}",

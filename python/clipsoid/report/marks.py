@@ -1,7 +1,5 @@
 """What charts are made of: histograms, lines, rules, with tooltips."""
 
-# ruff: noqa: RUF001 (the minus sign is meant)
-
 from __future__ import annotations
 
 import math
@@ -96,7 +94,9 @@ def bars(
     )
 
 
-def rule(at: float, label: str, *, colour: str = theme.BLACK, dash: Sequence[int] = ()) -> alt.Chart:
+def rule(
+    at: float, label: str, *, colour: str = theme.BLACK, dash: Sequence[int] = ()
+) -> alt.Chart:
     """Draw a vertical line at a number, with a tooltip that says what it is."""
     import altair as alt
 
@@ -117,7 +117,7 @@ def titled(chart: Any, title: str, subtitle: str | Sequence[str] = "") -> Any:
     """Return the chart with a title, and a subtitle if there is one."""
     import altair as alt
 
-    words = {"subtitle": subtitle} if subtitle else {}
+    words: dict[str, Any] = {"subtitle": subtitle} if subtitle else {}
     return chart.properties(title=alt.TitleParams(title, **words))
 
 

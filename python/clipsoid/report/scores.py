@@ -70,7 +70,7 @@ def scores_page(
     """
     import polars as pl
 
-    rows = pl.scan_parquet(files)
+    rows = pl.scan_parquet(list(files))
     status = dict(rows.group_by("status").len().collect(engine="streaming").iter_rows())
     scored = rows.filter(pl.col("status") == "ok").drop("status")
     count = status.get("ok", 0)
@@ -123,7 +123,9 @@ def _figure(scored: pl.LazyFrame, figures: Mapping[str, Any], count: int) -> Fig
         frame = histogram_frame({name: histograms[name]})
         low, high = (number(figures[f"{name}_{end}"]) for end in ("min", "max"))
         words = f"Histogram of {axis} of {count:,} rows, from {low} to {high}."
-        others.append(Panel(name.replace("_", "-"), bars(frame, axis, {name: colour}), frame, words))
+        others.append(
+            Panel(name.replace("_", "-"), bars(frame, axis, {name: colour}), frame, words)
+        )
     return Figure(
         "conformity",
         "Figure 8",

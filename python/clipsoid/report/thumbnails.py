@@ -7,6 +7,10 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 #: The longer side, in pixels: twice what a page shows on a common screen is not worth its size.
 SIDE = 160
@@ -79,7 +83,7 @@ def thumbnail(path: str, root: Path | None = None) -> Thumbnail:
     return Thumbnail(path, source=f"data:image/jpeg;base64,{text}")
 
 
-def _as_rgb(picture):  # type: ignore[no-untyped-def]
+def _as_rgb(picture: Picture) -> Picture:
     """Sixteen bits a channel become eight; colours that JPEG has not are converted."""
     if picture.mode in ("I", "I;16", "I;16B", "I;16L"):
         picture = picture.point(lambda level: level / 256).convert("L")

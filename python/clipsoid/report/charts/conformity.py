@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clipsoid.report import theme
 from clipsoid.report.figure import Figure, Measure, Panel
@@ -22,9 +22,8 @@ def conformity_histogram(histogram: Histogram, mean: float, series: str, colour:
 
     frame = histogram_frame({series: histogram})
     drawn = bars(frame, "conformity (mean cosine to all others)", {series: colour})
-    chart = drawn.add_params(
-        alt.selection_interval(name=RANGE + series, encodings=["x"])
-    ) + rule(mean, "mean")
+    chosen = alt.selection_interval(name=RANGE + series, encodings=["x"])
+    chart: Any = drawn.add_params(chosen) + rule(mean, "mean")
     low, high = histogram.edges[0], histogram.edges[-1]
     return Panel(
         f"conformity-{series}",

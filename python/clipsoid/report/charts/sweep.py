@@ -27,6 +27,7 @@ from clipsoid.report.theme import (
 
 if TYPE_CHECKING:
     import altair as alt
+
     from clipsoid.sweep import LossSweep
 
 #: Grids of more alphas are drawn without dots.
