@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 MOST_MARKS = 5_000
 
 
+#: Marks of a scatter plot: more cover each other.
+SCATTERED = 2_000
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most so many places of `count`, evenly spaced, both ends among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / max(1, most - 1)) for i in range(most)]
+
+
+def share_drawn(drawn: int, total: int, what: str = "rows") -> str:
+    """Return how many are drawn, where these are not all: "5,000 of 1,000,000 rows"."""
+    return "" if drawn == total else f"{drawn:,} of {total:,} {what} are drawn."
+
+
 def values(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of a frame as chart data; what is not finite is None, which draws a gap."""
     columns = {
