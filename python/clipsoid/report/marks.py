@@ -69,7 +69,12 @@ def histogram_frame(series: dict[str, Histogram]) -> pl.DataFrame:
 
 
 def bars(
-    frame: pl.DataFrame, x: str, colours: dict[str, str], *, legend: bool | None = None
+    frame: pl.DataFrame,
+    x: str,
+    colours: dict[str, str],
+    *,
+    legend: bool | None = None,
+    what: str = "rows",
 ) -> alt.Chart:
     """Draw a `histogram_frame`, several series over one another.
 
@@ -82,6 +87,8 @@ def bars(
         Of each series.
     legend : bool, optional
         By default where there is more than one series.
+    what : str, default="rows"
+        What is counted.
     """
     import altair as alt
 
@@ -94,7 +101,7 @@ def bars(
         .encode(
             x=alt.X("low:Q", title=x, scale=alt.Scale(zero=False, nice=False)),
             x2="high:Q",
-            y=alt.Y("share:Q", title="share of rows", stack=None, axis=alt.Axis(format="~%")),
+            y=alt.Y("share:Q", title=f"share of {what}", stack=None, axis=alt.Axis(format="~%")),
             y2=alt.datum(0),
             color=alt.Color(
                 "series:N",
@@ -105,7 +112,7 @@ def bars(
                 alt.Tooltip("series:N", title="series"),
                 alt.Tooltip("low:Q", title="from", format=".5~g"),
                 alt.Tooltip("high:Q", title="to", format=".5~g"),
-                alt.Tooltip("count:Q", title="rows", format=","),
+                alt.Tooltip("count:Q", title=what, format=","),
                 alt.Tooltip("share:Q", title="share", format=".2%"),
             ],
         )

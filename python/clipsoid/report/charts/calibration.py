@@ -97,7 +97,7 @@ def _panel(modality: Modality) -> Panel:
     dots = (
         alt.Chart(values(frame.filter(pl.col("mark") == ROW).drop("mark")))
         .mark_circle(
-            size=14, opacity=0.35, color=theme.MODALITY[modality.name], aria=False, clip=True
+            size=22, opacity=0.35, color=theme.MODALITY[modality.name], aria=False, clip=True
         )
         .encode(
             x=x,
@@ -134,10 +134,12 @@ def _lines(frame: pl.DataFrame, x: alt.X, y: alt.Y, line: Any) -> alt.Chart:
     labels = {name: f"{name}: slope {number(slope, 3)}" for name, slope in slopes.items()}
     named = frame.drop("row").with_columns(mark=frame["mark"].replace_strict(labels))
     domain = list(labels.values())
-    legend = alt.Legend(direction="vertical", columns=1, symbolType="stroke", symbolSize=420)
+    legend = alt.Legend(
+        direction="vertical", columns=1, symbolType="stroke", symbolSize=420, labelLimit=0
+    )
     return (
         alt.Chart(values(named))
-        .mark_line(strokeWidth=2.5, aria=False)
+        .mark_line(strokeWidth=1.5, aria=False)
         .encode(
             x=x,
             y=y,

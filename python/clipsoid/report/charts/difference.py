@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clipsoid.analysis.parts import Differences, Histogram
 
 #: Sides of 0, and their colours.
-TEXT, NEITHER, IMAGE = "text more common", "about equal", "image more common"
+TEXT, NEITHER, IMAGE = "text higher", "near 0", "image higher"
 SIDES = {
     TEXT: theme.MODALITY["text"],
     NEITHER: theme.GREY,
@@ -78,7 +78,9 @@ def _panel(key: str, histogram: Histogram, title: str, axis: str) -> Panel:
     )
     frame = frame.with_columns(series=side)
     present = {name: colour for name, colour in SIDES.items() if name in frame["series"]}
-    chart = bars(frame, axis, present, legend=True) + rule(0, "no difference", colour=theme.GREY)
+    chart = bars(frame, axis, present, legend=True, what="pairs") + rule(
+        0, "no difference", colour=theme.GREY
+    )
     if key == "percentiles":
         frame = frame.with_columns(share_if_independent=_by_chance(histogram))
         chart += _chance(frame)
@@ -99,12 +101,13 @@ def _by_chance(histogram: Histogram) -> np.ndarray:
     return np.diff(below)
 
 
-def _chance(frame: pl.DataFrame) -> alt.Chart:
+def _chance(frame: pl.DataFrame) -> alt.LayerChart:
     import altair as alt
 
     middle = ((frame["low"] + frame["high"]) / 2).alias("middle")
-    return (
-        alt.Chart(values(frame.select(middle, "share_if_independent")))
+    chance = frame.select(middle, "share_if_independent")
+    line = (
+        alt.Chart(values(chance))
         .mark_line(color=theme.BLACK, strokeDash=list(theme.DASHED), strokeWidth=1.5, aria=False)
         .encode(
             x="middle:Q",
@@ -114,4 +117,9 @@ def _chance(frame: pl.DataFrame) -> alt.Chart:
                 alt.Tooltip("share_if_independent:Q", title="if independent", format=".2%"),
             ],
         )
+    )
+    # The outermost bins are low, and leave room for words.
+    words = alt.Chart(values(chance.head(1))).encode(x="middle:Q", y="share_if_independent:Q")
+    return line + words.mark_text(
+        text="if unrelated", align="left", baseline="bottom", dy=-12, aria=False
     )

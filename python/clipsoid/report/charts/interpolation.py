@@ -27,7 +27,7 @@ LEAST_LETTERS, MOST_LETTERS = 8, 13
 CELL, AROUND = 30, 20
 
 #: Where along the colours letters turn from dark to light.
-TURN = 0.7
+TURN = 0.8
 
 
 def interpolation_figure(
@@ -72,12 +72,11 @@ def interpolation_figure(
         "Between two rows, about a moved centre",
         f"From {ends[0]} (θ = 0) to {ends[1]} (θ = 1) on a sphere about α times the mean; α = 0 is "
         "plain SLERP. A cell holds the number of the row that is nearest to the vector there, and "
-        "its colour the cosine of the two: the darker, the closer to something that exists. The "
+        "its colour the cosine of the two: the stronger, the closer to something that exists. The "
         "paper draws the vectors by a decoder, which is not at hand here.",
         panels,
         tuple(measures),
         drawn="" if drawn == pairs else f"{drawn} of {pairs:,} pairs are drawn.",
-        columns=1 if drawn == 1 else 2,
     )
 
 
@@ -128,6 +127,7 @@ def _panel(
             legend=alt.Legend(
                 title="cosine to the nearest row",
                 titleOrient="left",
+                titleFontWeight="normal",
                 gradientLength=110,
                 gradientThickness=10,
                 tickCount=3,
@@ -148,8 +148,8 @@ def _panel(
         "grid" if pair is None else f"pair-{pair}",
         titled(chart, name) if name else chart,
         frame,
-        f"Heat map of {len(grid.theta)} values of theta by {len(grid.alpha)} of alpha{', ' if name else ''}"
-        f"{name.lower()}: the number of the nearest row, and its cosine, from {number(low)} to "
+        f"Heat map over {len(grid.theta)} values of theta and {len(grid.alpha)} of alpha: the "
+        f"number of the nearest row, and its cosine, from {number(low)} to "
         f"{number(high)}.",
         height=AROUND + CELL * len(grid.alpha),
     )

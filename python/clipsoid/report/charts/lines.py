@@ -123,22 +123,27 @@ def drawn(
         alt.Scale(domain=labels, range=[line.colour for line in panel.lines]),
         alt.Scale(domain=labels, range=[list(line.dash) for line in panel.lines]),
     )
+    # A single line is what the title says.
+    legend = alt.Legend(symbolType="stroke", symbolSize=300) if len(labels) > 1 else None
     kind: dict[str, Any] = {"type": "log"} if panel.is_log else {"zero": False}
     if domain is not None:
         kind = {"domain": domain, "nice": False} | ({"type": "log"} if panel.is_log else {})
     x = alt.X("alpha:Q", title=axis, scale=alt.Scale(domain=ends(alphas), nice=False))
-    y = alt.Y("value:Q", title=panel.unit, scale=alt.Scale(**kind))
+    # Of more values than the count, every other one would be dropped.
+    at = _ticks(panel) if panel.is_log else []
+    ticks = {"axis": alt.Axis(values=at, tickCount=len(at))} if at else {}
+    y = alt.Y("value:Q", title=panel.unit, scale=alt.Scale(**kind), **ticks)
     base = alt.Chart({"values": values}).encode(
         x=x,
         y=y,
-        color=alt.Color("line:N", scale=scales[0]),
+        color=alt.Color("line:N", scale=scales[0], legend=legend),
         tooltip=[
             alt.Tooltip("line:N", title="line"),
             alt.Tooltip("alpha:Q", title="α"),
             alt.Tooltip("value:Q", title=panel.unit, format=".5~g"),
         ],
     )
-    dash = alt.StrokeDash("line:N", scale=scales[1])
+    dash = alt.StrokeDash("line:N", scale=scales[1], legend=legend)
     # Those that are not seen carry tooltips, too.
     dots = base.mark_circle(size=25, aria=False).encode(
         opacity=alt.Opacity("dot:Q", scale=None, legend=None)
@@ -147,7 +152,11 @@ def drawn(
     layers[:0] = [
         alt.Chart({"values": rows})
         .mark_area(opacity=0.2, color=line.colour, aria=False)
-        .encode(x=x, y=alt.Y("lower:Q", title=panel.unit, scale=alt.Scale(**kind)), y2="upper:Q")
+        .encode(
+            x=x,
+            y=alt.Y("lower:Q", title=panel.unit, scale=alt.Scale(**kind), **ticks),
+            y2="upper:Q",
+        )
         for line in panel.lines
         if (rows := _band(line, alphas))
     ]
@@ -198,6 +207,13 @@ def with_least(
         mark.mark_text(**words).encode(y="below:Q"),
     ]
     return alt.LayerChart(layer=layers)
+
+
+def _ticks(panel: Lines) -> list[float]:
+    """Return the ones and threes of a logarithmic axis: all that is between would be a wall."""
+    known = [value for line in panel.lines for value in line.known]
+    low, high = (math.floor(math.log10(end)) for end in (min(known), max(known)))
+    return [factor * 10.0**k for k in range(low, high + 1) for factor in (1, 3)]
 
 
 def _band(line: Line, alphas: Sequence[float]) -> list[dict[str, float | None]]:

@@ -102,7 +102,7 @@ def _panel(name: str, link: Link) -> Panel:
     frame = _frame(link)
     colour = theme.MODALITY[name]
     searched = SEARCHED[name]
-    unit = f"{searched} above the own one"
+    unit = "false negatives of a row"
     x = alt.X("conformity:Q", title="conformity (mean of the bin)", scale=alt.Scale(zero=False))
     base = alt.Chart(values(frame)).encode(
         x=x,
@@ -116,7 +116,12 @@ def _panel(name: str, link: Link) -> Panel:
             alt.Tooltip("upper_quartile:Q", title="upper quartile", format=",.4~g"),
         ],
     )
-    y = alt.Y("mean_count:Q", title=unit, scale=alt.Scale(zero=True), axis=alt.Axis(format=",~g"))
+    y = alt.Y(
+        "mean_count:Q",
+        title=unit,
+        scale=alt.Scale(zero=True, nice=5),
+        axis=alt.Axis(format=",.6~g"),
+    )
     band = base.mark_area(opacity=0.22, color=colour, aria=False).encode(
         y=alt.Y("lower_quartile:Q", title=unit), y2="upper_quartile:Q"
     )
@@ -128,8 +133,8 @@ def _panel(name: str, link: Link) -> Panel:
         name,
         titled(
             band + line + dots,
-            f"False negatives of {name}s, among the {searched}",
-            f"mean and middle half; Spearman {number(spearman, 2)}",
+            f"False negatives of {name}s",
+            f"{searched} above the partner; Spearman {number(spearman, 2)}",
         ),
         frame,
         f"Mean number of false negatives of {len(link.row):,} rows ({name}) over {frame.height} "
