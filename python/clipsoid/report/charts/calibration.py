@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: What a row of the data is: a row of the modality, or an end of a line.
 ROW, FORWARD, INVERSE = "row", "conformity on cosine", "cosine on conformity"
 
+#: The columns of a dot.
+COLUMNS = ("cosine_to_mean", "conformity")
+
 #: The paper prints slopes of the inverse direction.
 PAPER = {"image": ("1.461", "0.9998"), "text": ("1.411", "0.9998")}
 
@@ -74,8 +77,7 @@ def _frame(modality: Modality) -> pl.DataFrame:
     line = modality.calibration
     if line is None:
         return rows
-    cosines = [rows["cosine_to_mean"].min(), rows["cosine_to_mean"].max()]
-    conformities = [rows["conformity"].min(), rows["conformity"].max()]
+    cosines, conformities = ((min(rows[name]), max(rows[name])) for name in COLUMNS)
     ends: list[tuple[str, None, Any, Any]] = [
         *((FORWARD, None, x, line.slope * x + line.intercept) for x in cosines),
         *(
@@ -91,7 +93,9 @@ def _panel(modality: Modality) -> Panel:
     import polars as pl
 
     frame = _frame(modality)
-    scale = alt.Scale(zero=False)
+    # Of a mean of zero no cosine is known, and no dot is drawn.
+    known = frame.select(pl.all_horizontal(pl.col(*COLUMNS).is_finite()))
+    scale = alt.Scale(zero=False) if known.to_series().any() else alt.Scale(domain=[-1, 1])
     x = alt.X("cosine_to_mean:Q", title="cosine to the mean", scale=scale)
     y = alt.Y("conformity:Q", title="conformity", scale=scale)
     dots = (
@@ -111,17 +115,17 @@ def _panel(modality: Modality) -> Panel:
     )
     chart: Any = dots
     line = modality.calibration
-    known = "one of the two does not vary: no line"
+    found = "one of the two does not vary: no line"
     if line is not None:
         chart = dots + _lines(frame.filter(pl.col("mark") != ROW), x, y, line)
-        known = f"Pearson correlation {number(line.pearson, 5)}"
+        found = f"Pearson correlation {number(line.pearson, 5)}"
     shown = frame.filter(pl.col("mark") == ROW).height
     return Panel(
         modality.name,
-        titled(chart, f"{modality.name.capitalize()}s", known),
+        titled(chart, f"{modality.name.capitalize()}s", found),
         frame,
         f"Scatter plot of {shown:,} rows ({modality.name}): conformity over the cosine to the "
-        f"mean, from {_span(modality.sample.cosine_to_mean)}; {known}.",
+        f"mean, from {_span(modality.sample.cosine_to_mean)}; {found}.",
         height=220,
     )
 
@@ -137,7 +141,7 @@ def _lines(frame: pl.DataFrame, x: alt.X, y: alt.Y, line: Any) -> alt.Chart:
     legend = alt.Legend(
         direction="vertical", columns=1, symbolType="stroke", symbolSize=420, labelLimit=0
     )
-    return (
+    made: alt.Chart = (
         alt.Chart(values(named))
         .mark_line(strokeWidth=1.5, aria=False)
         .encode(
@@ -156,6 +160,7 @@ def _lines(frame: pl.DataFrame, x: alt.X, y: alt.Y, line: Any) -> alt.Chart:
             tooltip=[alt.Tooltip("mark:N", title="regression")],
         )
     )
+    return made
 
 
 def _span(values: Any) -> str:

@@ -120,6 +120,7 @@ def _chance(frame: pl.DataFrame) -> alt.LayerChart:
     )
     # The outermost bins are low, and leave room for words.
     words = alt.Chart(values(chance.head(1))).encode(x="middle:Q", y="share_if_independent:Q")
-    return line + words.mark_text(
+    named = words.mark_text(
         text="if unrelated", align="left", baseline="bottom", dy=-12, aria=False
     )
+    return alt.LayerChart(layer=[line, named])

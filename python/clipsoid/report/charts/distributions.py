@@ -16,7 +16,6 @@ from clipsoid.report.marks import MOST_MARKS, evenly, number, titled, values
 from clipsoid.report.theme import DASHED, MODALITY, SOLID
 
 if TYPE_CHECKING:
-    import altair as alt
     import polars as pl
     from numpy.typing import NDArray
 
@@ -77,7 +76,7 @@ def slider_panel(histograms: Sequence[MatchHistogram], least: dict[float, float]
         **_range([one.alpha for one in histograms]),
     )
     at_step = f"datum.from <= {STEP} && {STEP} < datum.to"
-    ends = [float(frame["low"].min()), float(frame["high"].max())]  # type: ignore[arg-type]
+    ends = [min(frame["low"]), max(frame["high"])]
     x = alt.X("low:Q", title="conformity", scale=alt.Scale(domain=ends, nice=False))
     bars = (
         alt.Chart(values(drawn_rows))
@@ -97,7 +96,7 @@ def slider_panel(histograms: Sequence[MatchHistogram], least: dict[float, float]
             color=alt.Color(
                 "series:N",
                 scale=alt.Scale(domain=list(MODALITY), range=list(MODALITY.values())),
-                legend=alt.Legend(symbolType="square"),
+                legend=alt.Legend(symbolType="square", offset=9),
             ),
             tooltip=[
                 alt.Tooltip("series:N", title="modality"),
@@ -175,7 +174,7 @@ def _words(frame: pl.DataFrame, least: dict[float, float]) -> pl.DataFrame:
     return heights.with_columns(pl.col("height") * HEADROOM, words=pl.Series(words))
 
 
-def _range(alphas: Sequence[float]) -> dict[str, alt.BindRange]:
+def _range(alphas: Sequence[float]) -> dict[str, Any]:
     """Return the slider; none for one alpha alone."""
     import altair as alt
 

@@ -105,12 +105,12 @@ def _ridges(found: Comparison, candidates: list[CandidateConformity]) -> Panel:
     import polars as pl
 
     frame = _distributions(found, candidates)
-    greatest = float(frame["share"].max())  # type: ignore[arg-type]
+    greatest = max(frame["share"])
     raised = frame.with_columns(
         base=-pl.col("place"), top=REACH * pl.col("share") / greatest - pl.col("place")
     )
     own = pl.col("place") == 0
-    first = int(frame["place"].min())  # type: ignore[call-overload]
+    first = min(frame["place"])
     places = range(first, 1 + len(candidates))
     names = dict(zip(places, frame["series"].unique(maintain_order=True), strict=True))
     x = alt.X("low:Q", title="conformity to the reference", scale=_scale(frame, found))
@@ -179,7 +179,7 @@ def _outlines(own: pl.DataFrame, places: range, x: alt.X) -> alt.Chart:
         for place in places[1:]
         for i, (at, above) in enumerate(zip(low, height, strict=True))
     ]
-    return (
+    made: alt.Chart = (
         alt.Chart({"values": steps})
         .mark_line(
             interpolate="step-after",
@@ -190,13 +190,14 @@ def _outlines(own: pl.DataFrame, places: range, x: alt.X) -> alt.Chart:
         )
         .encode(x=x, y="top:Q", detail="place:N", order="at:O")
     )
+    return made
 
 
 def _mean(found: Comparison) -> alt.Chart:
     import altair as alt
 
     mean = {"low": found.reference.mean, "label": "mean of the reference"}
-    return (
+    made: alt.Chart = (
         alt.Chart({"values": [mean]})
         .mark_rule(color=theme.BLACK, strokeWidth=1.5)
         .encode(
@@ -207,6 +208,7 @@ def _mean(found: Comparison) -> alt.Chart:
             ],
         )
     )
+    return made
 
 
 def _scale(frame: pl.DataFrame, found: Comparison) -> alt.Scale:
@@ -240,7 +242,7 @@ def _shifts(found: Comparison, candidates: list[CandidateConformity]) -> Panel:
             sort=frame["name"].to_list(),
             # The format of numbers is not for names.
             axis=alt.Axis(
-                labelExpr="datum.value",
+                format="",
                 labelLimit=LONGEST,
                 labelOverlap=False,
                 grid=False,

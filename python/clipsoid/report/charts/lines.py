@@ -131,7 +131,7 @@ def drawn(
     x = alt.X("alpha:Q", title=axis, scale=alt.Scale(domain=ends(alphas), nice=False))
     # Of more values than the count, every other one would be dropped.
     at = _ticks(panel) if panel.is_log else []
-    ticks = {"axis": alt.Axis(values=at, tickCount=len(at))} if at else {}
+    ticks: dict[str, Any] = {"axis": alt.Axis(values=at, tickCount=len(at))} if at else {}
     y = alt.Y("value:Q", title=panel.unit, scale=alt.Scale(**kind), **ticks)
     base = alt.Chart({"values": values}).encode(
         x=x,

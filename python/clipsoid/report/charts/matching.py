@@ -42,16 +42,16 @@ def match_figure(sweep: MatchSweep) -> Figure:
     """Return a sweep of the match of conformity in six panels (Figure 11).
 
     The divergence of the histograms, with the least marked; both distributions at one alpha, which
-    a slider moves; that of the kernel densities; Jensen-Shannon; the Wasserstein distance; and
-    where both distributions lie at every alpha. Intervals are drawn where the sweep has them.
+    a slider moves; that of the kernel densities; where both distributions lie at every alpha;
+    Jensen-Shannon; and the Wasserstein distance. Intervals are drawn where the sweep has them.
     """
     table = sweep.table.sort("alpha")
     alphas: list[float] = table["alpha"].to_list()
     axis = AXES[sweep.options.shift]
     kl = _divergence(table, "kl", "KL divergence of the histograms", f"{sweep.options.bins} bins")
     least = float(table[sweep.best_by][int(table[sweep.best_by].arg_min() or 0)])
+    kde = _divergence(table, "kde_kl", "KL divergence of smooth densities", "Gaussian kernels")
     others = (
-        _divergence(table, "kde_kl", "KL divergence of smooth densities", "Gaussian kernels"),
         _single(table, "js", "Jensen-Shannon divergence", "of the histograms", "nats"),
         _single(table, "wasserstein", "Wasserstein distance", "of the samples", "conformity"),
     )
@@ -60,8 +60,9 @@ def match_figure(sweep: MatchSweep) -> Figure:
     panels = (
         _panel(kl, with_least(kl, alphas, axis, sweep.best_alpha, least), table),
         slider_panel(shown, of_kl),
-        *(_panel(one, drawn(one, alphas, axis), table) for one in others),
+        _panel(kde, drawn(kde, alphas, axis), table),
         places_panel(sweep.histograms, axis),
+        *(_panel(one, drawn(one, alphas, axis), table) for one in others),
     )
     many = len(set(alphas))
     return Figure(
