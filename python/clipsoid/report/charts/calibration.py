@@ -115,17 +115,17 @@ def _panel(modality: Modality) -> Panel:
     )
     chart: Any = dots
     line = modality.calibration
-    found = "one of the two does not vary: no line"
+    words = "one of the two does not vary: no line"
     if line is not None:
         chart = dots + _lines(frame.filter(pl.col("mark") != ROW), x, y, line)
-        found = f"Pearson correlation {number(line.pearson, 5)}"
+        words = f"Pearson correlation {number(line.pearson, 5)}"
     shown = frame.filter(pl.col("mark") == ROW).height
     return Panel(
         modality.name,
-        titled(chart, f"{modality.name.capitalize()}s", found),
+        titled(chart, f"{modality.name.capitalize()}s", words),
         frame,
         f"Scatter plot of {shown:,} rows ({modality.name}): conformity over the cosine to the "
-        f"mean, from {_span(modality.sample.cosine_to_mean)}; {found}.",
+        f"mean, from {_span(modality.sample.cosine_to_mean)}; {words}.",
         height=220,
     )
 

@@ -130,8 +130,8 @@ def _panel(
                 titleFontWeight="normal",
                 gradientLength=110,
                 gradientThickness=10,
-                tickCount=3,
-                format=".3~f",
+                values=[low, high],
+                format=".3f",
             ),
         )
     )
