@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 MOST_MARKS = 5_000
 
 
+#: Marks of a scatter plot: more cover each other.
+SCATTERED = 2_000
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most so many places of `count`, evenly spaced, both ends among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / max(1, most - 1)) for i in range(most)]
+
+
+def share_drawn(drawn: int, total: int, what: str = "rows") -> str:
+    """Return how many are drawn, where these are not all: "5,000 of 1,000,000 rows"."""
+    return "" if drawn == total else f"{drawn:,} of {total:,} {what} are drawn."
+
+
 def values(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of a frame as chart data; what is not finite is None, which draws a gap."""
     columns = {
@@ -51,7 +67,12 @@ def histogram_frame(series: dict[str, Histogram]) -> pl.DataFrame:
 
 
 def bars(
-    frame: pl.DataFrame, x: str, colours: dict[str, str], *, legend: bool | None = None
+    frame: pl.DataFrame,
+    x: str,
+    colours: dict[str, str],
+    *,
+    legend: bool | None = None,
+    what: str = "rows",
 ) -> alt.Chart:
     """Draw a `histogram_frame`, several series over one another.
 
@@ -64,6 +85,8 @@ def bars(
         Of each series.
     legend : bool, optional
         By default where there is more than one series.
+    what : str, default="rows"
+        What is counted.
     """
     import altair as alt
 
@@ -76,7 +99,7 @@ def bars(
         .encode(
             x=alt.X("low:Q", title=x, scale=alt.Scale(zero=False, nice=False)),
             x2="high:Q",
-            y=alt.Y("share:Q", title="share of rows", stack=None, axis=alt.Axis(format="~%")),
+            y=alt.Y("share:Q", title=f"share of {what}", stack=None, axis=alt.Axis(format="~%")),
             y2=alt.datum(0),
             color=alt.Color(
                 "series:N",
@@ -87,7 +110,7 @@ def bars(
                 alt.Tooltip("series:N", title="series"),
                 alt.Tooltip("low:Q", title="from", format=".5~g"),
                 alt.Tooltip("high:Q", title="to", format=".5~g"),
-                alt.Tooltip("count:Q", title="rows", format=","),
+                alt.Tooltip("count:Q", title=what, format=","),
                 alt.Tooltip("share:Q", title="share", format=".2%"),
             ],
         )
