@@ -31,6 +31,12 @@ DARK = {
 #: Dashes serve print without any colour.
 SOLID, DASHED, DOTTED = (1, 0), (7, 3), (2, 2)
 
+#: Each modality has its dash, too.
+DASH = {"image": SOLID, "text": DASHED}
+
+#: Colour and dash of each.
+STYLE = {name: (colour, DASH[name]) for name, colour in MODALITY.items()}
+
 FONT = "Helvetica, Arial, sans-serif"
 
 
