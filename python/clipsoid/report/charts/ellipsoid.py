@@ -100,8 +100,9 @@ def _axes(modalities: tuple[Modality, ...]) -> Panel:
     """Return the radii of the axes over their rank."""
     import polars as pl
 
+    types = {"series": pl.String, "rank": pl.Int64, "radius": pl.Float64}
     frame = pl.concat(
-        pl.DataFrame({"series": [m.name] * len(at), "rank": at + 1, "radius": m.radii_of_axes[at]})
+        pl.DataFrame([[m.name] * len(at), at + 1, m.radii_of_axes[at]], types)
         for m in modalities
         # So many rows span one axis fewer; the others have no width but that of rounding.
         for at in [ranks(min(m.dim, m.distinct - 1))]
@@ -164,7 +165,12 @@ def _over_rank(
         alt.Chart(values(frame))
         .mark_line(strokeWidth=2, aria=False, point={"opacity": 0, "size": 60})
         .encode(
-            x=alt.X("rank:Q", title=x, scale=alt.Scale(domain=[1, last], nice=False)),
+            x=alt.X(
+                "rank:Q",
+                title=x,
+                scale=alt.Scale(domain=[1, last], nice=False),
+                axis=alt.Axis(tickMinStep=1),
+            ),
             y=alt.Y(f"{column}:Q", title=y, scale=scale, axis=axis),
             color=alt.Color(
                 "series:N", scale=alt.Scale(domain=names, range=list(colours)), legend=legend

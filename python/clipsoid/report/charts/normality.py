@@ -36,7 +36,7 @@ TESTS = {
 BINS = 20
 
 #: Share from which a column has room for its number.
-ROOM = 0.2
+ROOM = 0.3
 
 
 def normality_figure(normality: Normalities) -> Figure:
@@ -95,7 +95,10 @@ def _passing(normality: Normalities) -> Panel:
         x=alt.X(
             "test:N",
             title=None,
-            axis=alt.Axis(labelAngle=0, ticks=False, labelExpr="split(datum.value, '–')"),
+            # Without the format of numbers; a line for each name.
+            axis=alt.Axis(
+                labelAngle=0, ticks=False, format="", labelExpr="split(datum.value, '–')"
+            ),
             sort=None,
         ),
         xOffset=alt.XOffset("modality:N", sort=None),
@@ -119,10 +122,10 @@ def _passing(normality: Normalities) -> Panel:
             alt.Tooltip("coordinates:Q", title="of coordinates", format=","),
         ],
     )
-    # Within the columns, where these are high enough: above them is the line.
+    # Within the columns, where these are high enough, and below the line even at 100 %.
     text = alt.Text("share:Q", format=".0%")
     within = base.transform_filter(alt.datum.share >= ROOM).mark_text(
-        color=theme.PAPER, baseline="top", dy=5, aria=False
+        color=theme.PAPER, baseline="top", dy=14, aria=False
     )
     above = base.transform_filter(alt.datum.share < ROOM).mark_text(
         baseline="bottom", dy=-3, aria=False

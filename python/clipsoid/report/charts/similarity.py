@@ -54,7 +54,7 @@ def similarity_figure(found: Analysis) -> Figure | None:
         "All cosines, and the modality gap",
         "The cosines of every row with every other row of its modality, and of every image with "
         f"every text. A vertical line in the colour of a histogram is its mean{pairs}. Where "
-        "images and texts are less alike than rows of one modality, there is a gap between the two.",
+        "images and texts are less alike than rows of one modality, there is a gap between them.",
         panels,
         tuple(measures),
         drawn=f"{most:,} of {count:,} pairs of rows" if most < count else "",
