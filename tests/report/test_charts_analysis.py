@@ -83,7 +83,7 @@ def test_calibration_draws_the_sample_and_both_lines(found: cs.Analysis) -> None
 
 
 def test_calibration_thins_evenly(found: cs.Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "SCATTERED", 50)
+    monkeypatch.setattr(calibration, "PLENTY", 50)
     figure = calibration_figure(found)
     assert figure.drawn == "50 of 300 rows are drawn."
     for panel in figure.panels:

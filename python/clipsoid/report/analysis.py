@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.report.blocks import Block, Page, Pair, Section, Verdict
+from clipsoid.report.charts.blur import blur_figure
+from clipsoid.report.charts.calibration import calibration_figure
 from clipsoid.report.charts.conformity import conformity_figure
+from clipsoid.report.charts.difference import difference_figure
+from clipsoid.report.charts.ellipsoid import ellipsoid_figure
+from clipsoid.report.charts.features import features_figure, plane_figure
+from clipsoid.report.charts.interpolation import interpolation_figure
+from clipsoid.report.charts.matching import match_figure
+from clipsoid.report.charts.normality import normality_figure
+from clipsoid.report.charts.retrieval import retrieval_figure
+from clipsoid.report.charts.shell import shell_figure
+from clipsoid.report.charts.similarity import similarity_figure
+from clipsoid.report.charts.strongest import strongest_figure
 from clipsoid.report.charts.sweep import sweep_figure
 from clipsoid.report.figure import Figure
 from clipsoid.report.galleries import Shown, between, differing, ends, explorer
@@ -64,22 +76,63 @@ def _sections(found: Analysis, shown: Shown | None) -> Iterator[Section]:
         return Section(key, title, intro, tuple(block for block in blocks if block is not None))
 
     yield section(
+        "apart",
+        "Two modalities apart",
+        "Images and texts lie in different places of one space: a few features tell them apart.",
+        _of_gap(found),
+    )
+    yield section(
+        "ellipsoids",
+        "Two ellipsoids",
+        "Each modality is a thin shell around a centre that is not the origin, longer in some "
+        "directions than in others, and tilted.",
+        _of_ellipsoids(found),
+    )
+    yield section(
         "centre",
         "The loss, and where the centre lies",
-        "What the contrastive loss gains and pays as the centre of a modality moves.",
+        "What the contrastive loss gains and pays as the centre of a modality moves, and how well "
+        "the two distributions of conformity then match.",
         _of_centre(found),
     )
     yield section(
         "common",
         "Common and rare",
-        "Conformity is the mean cosine of an item to all others: high for what is common.",
+        "Conformity is the mean cosine of an item to all others of its modality: high for what is "
+        "common, low for what is rare.",
         _of_conformity(found, shown),
     )
+    yield section(
+        "between",
+        "Between two images",
+        "",
+        _of_interpolation(found, shown),
+    )
+    if shown is not None:
+        yield section("figures", "All figures", "", iter(_tables(found)))
+
+
+def _of_gap(found: Analysis) -> Iterator[Block | None]:
+    yield features_figure(found)
+    yield plane_figure(found)
+    yield strongest_figure(found)
+    yield similarity_figure(found)
+
+
+def _of_ellipsoids(found: Analysis) -> Iterator[Block | None]:
+    yield shell_figure(found)
+    yield ellipsoid_figure(found)
+    if found.normality is not None:
+        yield normality_figure(found.normality)
 
 
 def _of_centre(found: Analysis) -> Iterator[Block | None]:
     if found.loss_sweep is not None:
         yield sweep_figure(found.loss_sweep)
+    if found.match_sweep is not None:
+        yield match_figure(found.match_sweep)
+    if found.blur is not None:
+        yield blur_figure(found.blur)
 
 
 def _of_conformity(found: Analysis, shown: Shown | None) -> Iterator[Block | None]:
@@ -92,14 +145,48 @@ def _of_conformity(found: Analysis, shown: Shown | None) -> Iterator[Block | Non
         if shown.has_items:
             yield ends(found.image, shown, "Figure 8")
             yield ends(found.text, shown, "Figure 8")
+    yield calibration_figure(found)
+    yield difference_figure(found)
     part = found.conformity_difference
     if part is not None and shown is not None and shown.has_items:
         yield differing(part, shown)
+    if found.retrieval is not None:
+        yield retrieval_figure(found.retrieval)
 
 
 def _of_interpolation(found: Analysis, shown: Shown | None) -> Iterator[Block | None]:
-    if found.vslerp is not None and shown is not None and shown.has_items:
+    if found.vslerp is None:
+        return
+    if shown is not None and shown.has_items:
         yield between(found.vslerp, shown)
+    yield interpolation_figure(found.vslerp, ends=("the most common image", "the rarest"))
+
+
+def _tables(found: Analysis) -> Iterator[Table]:
+    """Yield the key figures, and the features that separate best, to be sorted and copied."""
+    from clipsoid.analysis.tables import LABELS
+
+    names = ("image", "paper_image", "text", "paper_text")
+    yield Table(
+        "all-figures",
+        "Key figures beside the paper's",
+        ("figure", "image", "paper, image", "text", "paper, text"),
+        tuple(
+            (LABELS[row["figure"]][0], *(row[name] for name in names))
+            for row in found.to_frame().iter_rows(named=True)
+        ),
+        "The paper's are of CLIP ViT-B/32 on the MS-COCO validation set. What is of both "
+        "modalities stands under image.",
+    )
+    if found.separability is not None:
+        frame = found.separability.head(MOST_FEATURES)
+        yield Table(
+            "features",
+            "Features that separate best",
+            tuple(name.replace("_", " ") for name in frame.columns),
+            tuple(frame.rows()),
+            f"The first {frame.height} of {found.separability.height:,}, counted from 0.",
+        )
 
 
 def _summary(found: Analysis) -> str:

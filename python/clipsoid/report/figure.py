@@ -106,7 +106,11 @@ class Figure:
             ),
         )
         independent = whole.resolve_scale(
-            color="independent", strokeDash="independent", x="independent", y="independent"
+            color="independent",
+            shape="independent",
+            strokeDash="independent",
+            x="independent",
+            y="independent",
         )
         made: alt.ConcatChart = independent.properties(config=theme.config())
         return made

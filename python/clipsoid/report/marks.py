@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clipsoid.report import theme
 
@@ -17,21 +20,14 @@ if TYPE_CHECKING:
 #: Most marks of a chart that draws rows.
 MOST_MARKS = 5_000
 
+#: Marks of a panel that are plenty; of more, some are drawn.
+PLENTY = 2_000
 
-#: Marks of a scatter plot: more cover each other.
-SCATTERED = 2_000
+#: Of a chart over ranks, the first that are all drawn: there the values change.
+FIRST_RANKS = 200
 
-
-def evenly(count: int, most: int) -> list[int]:
-    """Return at most so many places of `count`, evenly spaced, both ends among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(i * (count - 1) / max(1, most - 1)) for i in range(most)]
-
-
-def share_drawn(drawn: int, total: int, what: str = "rows") -> str:
-    """Return how many are drawn, where these are not all: "5,000 of 1,000,000 rows"."""
-    return "" if drawn == total else f"{drawn:,} of {total:,} {what} are drawn."
+#: Legends of lines: long enough to show a dash.
+LINE_SYMBOLS: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 300, "symbolStrokeWidth": 2}
 
 
 def values(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -40,7 +36,11 @@ def values(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
         name: [_known(x) for x in column] for name, column in frame.to_dict(as_series=False).items()
     }
     names = list(columns)
-    return {"values": [dict(zip(names, row, strict=True)) for row in zip(*columns.values())]}
+    return {
+        "values": [
+            dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)
+        ]
+    }
 
 
 def _known(x: Any) -> Any:
@@ -117,6 +117,152 @@ def bars(
     )
 
 
+def distributions(
+    frame: pl.DataFrame,
+    x: str,
+    style: Mapping[str, tuple[str, tuple[int, int]]],
+    *,
+    y: str = "share of rows",
+    of: str = "rows",
+    ends: tuple[float, float] | None = None,
+    top: float | None = None,
+    root: bool = False,
+    rules: Sequence[alt.Chart] = (),
+) -> alt.LayerChart:
+    """Draw a `histogram_frame` as filled bins under outlines, which dashes tell apart.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+    x, y : str
+        Titles of the axes.
+    style : mapping of str to (str, (int, int))
+        Colour and dash of each series.
+    of : str
+        What is counted.
+    ends : (float, float), optional
+        Of the axis; by default those of the bins.
+    top : float, optional
+        Of the other axis.
+    root : bool, default=False
+        Whether that axis is one of square roots, on which a long tail is seen.
+    rules : sequence of altair.Chart
+        Lines over the bins.
+    """
+    import altair as alt
+
+    scale: dict[str, Any] = {"type": "sqrt"} if root else {}
+    scale |= {"domain": [0, top]} if top else {}
+
+    domain: dict[str, Any] = {"domain": list(ends)} if ends else {}
+    across = alt.X("low:Q", title=x, scale=alt.Scale(zero=False, nice=False, **domain))
+    up = alt.Y(
+        "share:Q",
+        title=y,
+        axis=alt.Axis(format="~%"),
+        scale=alt.Scale(**scale),
+    )
+    colours, dashes = zip(*style.values(), strict=True)
+    outlines = alt.Chart({"values": _outlines(frame)}).mark_line(
+        interpolate="step-after", strokeWidth=1.5, aria=False
+    )
+    legend = alt.Legend(**LINE_SYMBOLS) if len(style) > 1 else None
+    names = list(style)
+    layers: list[alt.Chart] = [
+        outlines.encode(
+            x=across,
+            y=up,
+            color=alt.Color(
+                "series:N", scale=alt.Scale(domain=names, range=list(colours)), legend=legend
+            ),
+            strokeDash=alt.StrokeDash(
+                "series:N",
+                scale=alt.Scale(domain=names, range=[list(dash) for dash in dashes]),
+                legend=legend,
+            ),
+        )
+    ]
+    for name, (colour, _) in style.items():
+        some = frame.filter(frame["series"] == name)
+        bins = alt.Chart(values(some)).mark_bar(opacity=0.3, binSpacing=0, aria=False, color=colour)
+        tooltip = [
+            alt.Tooltip("series:N", title="series"),
+            alt.Tooltip("low:Q", title="from", format=".5~g"),
+            alt.Tooltip("high:Q", title="to", format=".5~g"),
+            alt.Tooltip("count:Q", title=of, format=","),
+            alt.Tooltip("share:Q", title="share", format=".2%"),
+        ]
+        layers.append(bins.encode(x=across, x2="high:Q", y=up, y2=alt.datum(0), tooltip=tooltip))
+    return alt.LayerChart(layer=[*layers, *rules])
+
+
+def _outlines(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the corners of each series: up from 0 at its first bin, down to 0 after its last.
+
+    The first and the last that hold anything.
+    """
+    corners: list[dict[str, Any]] = []
+    for _, bins in frame.group_by("series", maintain_order=True):
+        held = np.flatnonzero(bins["count"].to_numpy())
+        if not len(held):
+            continue
+        some = bins[int(held[0]) : int(held[-1]) + 1]
+        rows = some.select("series", "low", "share").rows(named=True)
+        down = {"series": rows[0]["series"], "low": some["high"][-1], "share": 0.0}
+        corners += [rows[0] | {"share": 0.0}, *rows, down]
+    return corners
+
+
+def ranks(count: int) -> NDArray[np.int64]:
+    """Return which of so many ranked values are drawn: the first, and some evenly of the rest."""
+    if count <= PLENTY:
+        return np.arange(count)
+    rest = np.linspace(FIRST_RANKS, count - 1, PLENTY - FIRST_RANKS)
+    return np.concatenate([np.arange(FIRST_RANKS), rest.round().astype(np.int64)])
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Return `most` of so many numbers, evenly spread; all of them if they are fewer."""
+    if count <= most:
+        return np.arange(count)
+    return np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
+def log_scale(low: float, high: float) -> tuple[alt.Scale, alt.Axis]:
+    """Return a logarithmic scale of positive numbers, and an axis whose lines are few."""
+    import altair as alt
+
+    low, high = low / 1.15, high * 1.15
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    if high < 5 * low:
+        return scale, alt.Axis()
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps: tuple[int, ...] = (1,) if last - first > 3 else (1, 3) if last - first > 1 else (1, 2, 5)
+    ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
+    axis = alt.Axis(values=[tick for tick in ticks if low <= tick <= high])
+    return scale, axis
+
+
+def level(
+    at: float, label: str, *, colour: str = theme.BLACK, dash: Sequence[int] = theme.DASHED
+) -> alt.Chart:
+    """Draw a horizontal line at a number, with a tooltip that says what it is."""
+    import altair as alt
+
+    drawn: alt.Chart = (
+        alt.Chart({"values": [{"level": _known(float(at)), "label": label}]})
+        .mark_rule(color=colour, strokeWidth=1.5, strokeDash=list(dash))
+        .encode(
+            y="level:Q",
+            tooltip=[
+                alt.Tooltip("label:N", title="line"),
+                alt.Tooltip("level:Q", title="at", format=".5~g"),
+            ],
+        )
+    )
+    return drawn
+
+
 def rule(
     at: float, label: str, *, colour: str = theme.BLACK, dash: Sequence[int] = ()
 ) -> alt.Chart:
@@ -148,4 +294,26 @@ def number(value: float | None, decimals: int = 4) -> str:
     """Return a number as it is written in text: a true minus, an em dash for what is not known."""
     if value is None or math.isnan(value):
         return "—"
-    return f"{value + 0.0:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    # Never minus zero, not even by rounding.
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def percent(share: float | None, decimals: int = 2) -> str:
+    """Return a share as it is written in text; an em dash for what is not known."""
+    if share is None or math.isnan(share):
+        return "—"
+    return f"{number(100 * share, decimals)}%"
+
+
+def rows_drawn(some: int, of: int, what: str = "rows") -> str:
+    """Return how many of the rows are drawn; nothing where these are all."""
+    return f"{some:,} of {of:,} {what} are drawn." if some < of else ""
+
+
+def padded(x: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of an axis that leaves room on both sides of some numbers."""
+    low, high = float(x.min()), float(x.max())
+    room = 0.04 * (high - low) or 0.5
+    return low - room, high + room

@@ -31,6 +31,12 @@ DARK = {
 #: Dashes serve print without any colour.
 SOLID, DASHED, DOTTED = (1, 0), (7, 3), (2, 2)
 
+#: Each modality has its dash, too.
+DASH = {"image": SOLID, "text": DASHED}
+
+#: Colour and dash of each.
+STYLE = {name: (colour, DASH[name]) for name, colour in MODALITY.items()}
+
 FONT = "Helvetica, Arial, sans-serif"
 
 
@@ -64,7 +70,6 @@ def config() -> dict[str, Any]:
             "labelFontSize": 12,
             "titleFontSize": 12,
             "titleFontWeight": "normal",
-            "format": ".6~g",
             "labelFlush": False,
             "tickCount": 5,
             "labelColor": BLACK,
@@ -73,6 +78,8 @@ def config() -> dict[str, Any]:
             "domainColor": GREY,
             "tickColor": GREY,
         },
+        # Not of words, nor of times.
+        "axisQuantitative": {"format": ".6~g"},
         # Axes of one width, so that panels begin below each other.
         "axisY": {"minExtent": 36},
         "text": {"color": BLACK, "fontSize": 12},

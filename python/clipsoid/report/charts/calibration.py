@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsoid.report import theme
 from clipsoid.report.figure import Figure, Measure, Panel
-from clipsoid.report.marks import SCATTERED, evenly, number, share_drawn, titled, values
+from clipsoid.report.marks import PLENTY, evenly, number, rows_drawn, titled, values
 
 if TYPE_CHECKING:
     import altair as alt
@@ -32,7 +32,7 @@ def calibration_figure(found: Analysis) -> Figure:
     """
     modalities = (found.image, found.text)
     panels = tuple(_panel(one) for one in modalities)
-    drawn = [share_drawn(min(SCATTERED, one.count), one.count) for one in modalities]
+    drawn = [rows_drawn(min(PLENTY, one.count), one.count) for one in modalities]
     return Figure(
         "calibration",
         "Figure 9",
@@ -65,7 +65,7 @@ def _frame(modality: Modality) -> pl.DataFrame:
     import polars as pl
 
     sample = modality.sample
-    chosen = evenly(len(sample.row), SCATTERED)
+    chosen = evenly(len(sample.row), PLENTY)
     rows = pl.DataFrame(
         {
             "mark": [ROW] * len(chosen),

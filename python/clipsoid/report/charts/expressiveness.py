@@ -9,7 +9,7 @@ import numpy as np
 from clipsoid.analysis.parts import Histogram
 from clipsoid.report import theme
 from clipsoid.report.figure import Figure, Measure, Panel
-from clipsoid.report.marks import evenly, number, share_drawn, titled, values
+from clipsoid.report.marks import evenly, number, rows_drawn, titled, values
 
 if TYPE_CHECKING:
     import altair as alt
@@ -46,8 +46,8 @@ def expressiveness_figure(found: Comparison) -> Figure:
     ridges = [everyone[i] for i in evenly(len(everyone), MOST_RIDGES)]
     dots = [everyone[i] for i in evenly(len(everyone), MOST_DOTS)]
     drawn = (
-        share_drawn(len(ridges), len(everyone), "distributions"),
-        share_drawn(len(dots), len(everyone), "shifts"),
+        rows_drawn(len(ridges), len(everyone), "distributions"),
+        rows_drawn(len(dots), len(everyone), "shifts"),
     )
     known = "" if found.reference.conformity is not None else " (known by its mean alone)"
     return Figure(

@@ -8,7 +8,7 @@ import numpy as np
 
 from clipsoid.report import theme
 from clipsoid.report.figure import Figure, Measure, Panel
-from clipsoid.report.marks import number, share_drawn, titled, values
+from clipsoid.report.marks import number, rows_drawn, titled, values
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +44,7 @@ def retrieval_figure(found: Retrieval) -> Figure:
         panels,
         (*_correlations(links), *_recalls(found)),
         f"{found.pairs:,} pairs, each compared with all others",
-        share_drawn(sampled, found.pairs).replace("are drawn", "are averaged"),
+        rows_drawn(sampled, found.pairs).replace("are drawn", "are averaged"),
     )
 
 

@@ -1,0 +1,103 @@
+"""All cosines: within the images, within the texts, and between the two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipsoid.report import theme
+from clipsoid.report.figure import Figure, Measure, Panel
+from clipsoid.report.marks import distributions, histogram_frame, number, rule, titled
+
+if TYPE_CHECKING:
+    from clipsoid.analysis import Analysis
+    from clipsoid.histogram import SimilarityHistogram
+
+#: What is compared, its colour and its dash.
+STYLE = {**theme.STYLE, "between": (theme.GREEN, theme.SOLID)}
+
+
+def similarity_figure(found: Analysis) -> Figure | None:
+    """Return the distributions of all cosines, and the gap between the modalities.
+
+    None where the cosines were left out; without the gap where that was.
+    """
+    if found.similarities is None:
+        return None
+    parts = {name: getattr(found.similarities, name) for name in STYLE}
+    ends = _ends(*parts.values())
+    gap = found.gap
+    paired = None if gap is None else gap.paired_cosine_mean
+    within = {name: parts[name] for name in ("image", "text")}
+    panels = (
+        _panel("within", "Within each modality", within, ends, None),
+        _panel("between", "Between images and texts", {"between": parts["between"]}, ends, paired),
+    )
+    measures = [
+        Measure("mean cosine within the images", number(parts["image"].mean)),
+        Measure("mean cosine within the texts", number(parts["text"].mean)),
+        Measure("mean cosine between images and texts", number(parts["between"].mean)),
+    ]
+    if gap is not None:
+        measures += [
+            Measure("mean cosine of true pairs", number(gap.paired_cosine_mean)),
+            Measure("cosine of the two means", number(gap.cosine_of_means)),
+            Measure("distance of the two means (units of the embedding)", number(gap.raw_distance)),
+            Measure("distance of the two unit means", number(gap.unit_distance)),
+        ]
+    pairs = "; the black one is the mean cosine of true pairs" if paired is not None else ""
+    most, count = found.options.most_pairs, found.image.count
+    return Figure(
+        "similarity",
+        "",
+        "All cosines, and the modality gap",
+        "The cosines of every row with every other row of its modality, and of every image with "
+        f"every text. A vertical line in the colour of a histogram is its mean{pairs}. Where "
+        "images and texts are less alike than rows of one modality, there is a gap between them.",
+        panels,
+        tuple(measures),
+        drawn=f"{most:,} of {count:,} pairs of rows" if most < count else "",
+    )
+
+
+def _ends(*histograms: SimilarityHistogram) -> tuple[float, float]:
+    """Return the ends of the bins that hold anything."""
+    held = [np.flatnonzero(one.counts) for one in histograms]
+    low = min(float(one.edges[at[0]]) for one, at in zip(histograms, held, strict=True))
+    high = max(float(one.edges[at[-1] + 1]) for one, at in zip(histograms, held, strict=True))
+    return low, high
+
+
+def _panel(
+    key: str,
+    title: str,
+    parts: dict[str, SimilarityHistogram],
+    ends: tuple[float, float],
+    paired: float | None,
+) -> Panel:
+    """Return histograms with their means, and the mean of the true pairs if there is one."""
+    from clipsoid.analysis.parts import Histogram
+
+    frame = histogram_frame({name: Histogram(h.edges, h.counts) for name, h in parts.items()})
+    # Empty bins on both sides would be marks outside the axis.
+    frame = frame.filter((frame["low"] >= ends[0]) & (frame["high"] <= ends[1]))
+    style = {name: STYLE[name] for name in parts}
+    rules = [
+        rule(histogram.mean, f"mean, {name}", colour=style[name][0], dash=style[name][1])
+        for name, histogram in parts.items()
+    ]
+    words = "; ".join(
+        f"{name}: {h.total:,} cosines, mean {number(h.mean)}" for name, h in parts.items()
+    )
+    subtitle = ", ".join(
+        f"{'mean' if name == 'between' else name} {number(h.mean, 3)}" for name, h in parts.items()
+    )
+    if paired is not None:
+        rules.append(rule(paired, "mean of true pairs", dash=theme.DASHED))
+        words += f"; mean of true pairs {number(paired)}"
+        subtitle += f"; true pairs {number(paired, 3)}"
+    chart = distributions(
+        frame, "cosine", style, y="share of cosines", of="cosines", ends=ends, rules=rules
+    )
+    return Panel(key, titled(chart, title, subtitle), frame, f"Histograms of cosines. {words}.")
