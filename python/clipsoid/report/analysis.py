@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipsoid.report.blocks import Block, Page, Pair, Section, Verdict
+from clipsoid.report.blocks import Block, Page, Pair, Section, Table, Verdict
 from clipsoid.report.charts.blur import blur_figure
 from clipsoid.report.charts.calibration import calibration_figure
 from clipsoid.report.charts.conformity import conformity_figure
