@@ -22,6 +22,7 @@ __all__ = [
     "distances",
     "false_negatives",
     "false_negatives_within",
+    "least_left",
     "nearest_rows",
     "off_diagonal_dominance",
     "pairwise_conformity",
@@ -52,6 +53,7 @@ class _State(TypedDict):
     norm_squares: float
     norm_min: float
     norm_max: float
+    norm_rms: float
     mean: _Vector
     squares: _Vector
     unit_sum: _Vector
@@ -121,11 +123,12 @@ class LossSweep:
 
 @final
 class ShiftedConformity:
-    def __new__(cls, alphas: Sequence[float], count: int, mean: _Vector) -> ShiftedConformity: ...
+    def __new__(cls, alphas: Sequence[float], count: int, mean: _Vector, rms: float) -> ShiftedConformity: ...
     def update(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> None: ...
     def finish(self, n_threads: int | None) -> None: ...
     def conformity(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> _Vector: ...
 
+def least_left(count: int, rms: float, alphas: _Vector, norms: _Vector) -> _Vector: ...
 def score(
     array: NDArray[Any],
     dtype: str,

@@ -81,7 +81,9 @@ def moved_conformity(
     source: Source, fitted: Ellipsoid, alphas: tuple[float, ...], n_threads: int | None
 ) -> Array:
     """As `shifted_conformity`, of rows that an ellipsoid was fitted on."""
-    work = _native.ShiftedConformity(alphas, fitted.count, fitted.mean)
+    work = _native.ShiftedConformity(
+        alphas, fitted.count, fitted.mean, fitted._state["norm_rms"]
+    )
     try:
         for located in source.read():
             work.update(located.batch.rows, located.batch.dtype, n_threads)

@@ -3,6 +3,7 @@
 //!
 //! Everything fitted here has a `merge`, so that shards can be fitted apart.
 
+pub mod centre;
 pub mod covariance;
 pub mod dominance;
 pub mod moments;

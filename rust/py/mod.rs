@@ -40,6 +40,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(retrieval::false_negatives_within, module)?)?;
     module.add_function(wrap_pyfunction!(retrieval::nearest_rows, module)?)?;
     module.add_function(wrap_pyfunction!(retrieval::similarity_histogram, module)?)?;
+    module.add_function(wrap_pyfunction!(shifted::least_left, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_levels, module)?)?;
     module.add_function(wrap_pyfunction!(memory::populate, module)?)?;
