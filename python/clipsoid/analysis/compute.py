@@ -167,7 +167,7 @@ def grid(image: Measured, modality: Modality) -> VslerpGrid | None:
             b,
             THETAS,
             VSLERP_ALPHAS,
-            modality.mean,
+            image.ellipsoid,
             rows=image.source,
             n_threads=image.n_threads,
         )
