@@ -28,12 +28,12 @@ class Moved(NamedTuple):
 class Centre(NamedTuple):
     """Where rows are moved from: ``alpha m``, shaped to be taken from them.
 
-    With the number of rows behind the mean, and the root mean square of their norms.
+    The mean is that of `mean_of` rows, `rms` the root mean square of their norms.
     """
 
     alpha: Array
     rows: Array
-    count: int
+    mean_of: int
     rms: float
 
     def take_from(self, x: Vectors) -> Moved:
@@ -42,7 +42,7 @@ class Centre(NamedTuple):
             rows = x.rows - self.rows
         units, length = scaled_to_unit(rows)
         norms = scaled_to_unit(x.rows)[1]
-        least = _native.least_left(self.count, self.rms, self.alpha.ravel(), norms.ravel())
+        least = _native.least_left(self.mean_of, self.rms, self.alpha.ravel(), norms.ravel())
         gone = length <= least.reshape(length.shape)
         lost = ~(gone | ((length >= LEAST_NORM) & (length < np.inf)))
         if (gone | lost).any():
