@@ -18,8 +18,9 @@
 //! ```
 //!
 //! All in float64. What rounding does to `l` grows by the inverse of its square: a row of which less
-//! than a sixteenth is left at some alpha is moved element by element there, in either pass. The
-//! error is then below `1e-12` but for that of the mean, which grows by the inverse of `l`.
+//! than a sixteenth is left at some alpha is moved element by element there, in either pass, which
+//! takes less time than to pack moved rows for a product with one vector. The error is then below
+//! `1e-12` but for that of the mean, which grows by the inverse of `l`.
 //!
 //! Time `O(N d A)` for `A` alphas; memory `O(d A)` per thread beside what is returned.
 
