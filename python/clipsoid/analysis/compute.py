@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._extras import check_stats
+from clipsoid._false_negatives import false_negatives
 from clipsoid._gather import taken
 from clipsoid._intervals import RESAMPLES, Estimator
 from clipsoid._source import Source
@@ -32,7 +33,6 @@ from clipsoid.blur import blur_experiment
 from clipsoid.contrast import loss_sweep
 from clipsoid.difference import difference_of
 from clipsoid.errors import InvalidRowError, ShapeError
-from clipsoid.false_negatives import false_negatives
 from clipsoid.gap import gap_of
 from clipsoid.histogram import similarity_histogram
 from clipsoid.interpolate import VslerpGrid, vslerp_grid
