@@ -15,19 +15,17 @@ from clipsoid._source import check_threads
 from clipsoid._sweeping import Shift, job
 from clipsoid.analysis import compute, tables
 from clipsoid.analysis.compute import PARTS
+from clipsoid.analysis.figures import Gallery, Histogram, Sample
 from clipsoid.analysis.parts import (
     AnalysisOptions,
     Differences,
     DirectionFigures,
     FeatureHistograms,
     FeaturePlane,
-    Gallery,
-    Histogram,
     Link,
     Modality,
     Normalities,
     Retrieval,
-    Sample,
     Similarities,
 )
 from clipsoid.analysis.verdicts import Verdict, cautions, verdicts
