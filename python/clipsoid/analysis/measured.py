@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._batch import Batch
+from clipsoid._features import fitted
 from clipsoid._gather import Gathered, taken, widened
 from clipsoid._scoring import measured
 from clipsoid._source import Source
@@ -20,7 +21,6 @@ from clipsoid.analysis.parts import (
     Sample,
 )
 from clipsoid.divergences import Sample as Sorted
-from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import UnavailableError
 from clipsoid.matching import Conformities
 from clipsoid.results import Calibration, Scores
@@ -67,7 +67,7 @@ class Measured:
         self, name: str, source: Source, options: AnalysisOptions, n_threads: int | None
     ) -> None:
         self.name, self.source, self.options, self.n_threads = name, source, options, n_threads
-        self.ellipsoid = Ellipsoid.fit(source, n_threads=n_threads)
+        self.ellipsoid, self.features = fitted(source, n_threads, covariance=True)
 
     @cached_property
     def scores(self) -> Scores:
