@@ -50,9 +50,10 @@ impl Bins {
     /// With `dim x (count + 1)` edges, ascending and as equidistant as rounding leaves them.
     ///
     /// # Panics
-    /// If there are fewer than two edges to a feature, or they are not as many for each.
+    /// If there are fewer than two edges to a feature, more than an i32 counts, or not as many for each.
     pub fn new(edges: Vec<f64>, count: usize) -> Self {
-        assert!(count > 0 && edges.len().is_multiple_of(count + 1), "{} edges of {count} bins", edges.len());
+        assert!((1..i32::MAX as usize).contains(&count), "{count} bins");
+        assert!(edges.len().is_multiple_of(count + 1), "{} edges of {count} bins", edges.len());
         let dim = edges.len() / (count + 1);
         let [mut low, mut scale, mut doubt] = [(); 3].map(|()| Aligned::zeros(dim));
         for (k, edges) in edges.chunks_exact(count + 1).enumerate() {
@@ -73,11 +74,6 @@ impl Bins {
     /// Number of features.
     pub fn dim(&self) -> usize {
         self.low.len()
-    }
-
-    /// Number of bins of each feature.
-    pub fn count(&self) -> usize {
-        self.count
     }
 
     /// The bin of a number of feature `k`: that of the last lower edge that is not above it, the first
