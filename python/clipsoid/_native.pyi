@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BLOCK",
+    "FeatureHistograms",
     "LossSweep",
     "Modality",
     "Moments",
@@ -22,6 +23,7 @@ __all__ = [
     "distances",
     "false_negatives",
     "false_negatives_within",
+    "feature_ranges",
     "least_left",
     "nearest_rows",
     "off_diagonal_dominance",
@@ -128,6 +130,15 @@ class ShiftedConformity:
     def finish(self, n_threads: int | None) -> None: ...
     def conformity(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> _Vector: ...
 
+@final
+class FeatureHistograms:
+    def __new__(cls, edges: _Vector) -> FeatureHistograms: ...
+    def update(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> None: ...
+    def counts(self) -> _Counts: ...
+
+def feature_ranges(
+    array: NDArray[Any], dtype: str, n_threads: int | None
+) -> tuple[_Vector, _Vector]: ...
 def least_left(count: int, rms: float, alphas: _Vector, norms: _Vector) -> _Vector: ...
 def score(
     array: NDArray[Any],

@@ -6,7 +6,9 @@
 pub mod centre;
 pub mod covariance;
 pub mod dominance;
+pub mod histograms;
 pub mod moments;
+pub mod ranges;
 pub mod regression;
 pub mod score;
 pub mod shell;

@@ -39,10 +39,10 @@ from clipsoid.histogram import SimilarityHistogram, count_cosines
 from clipsoid.interpolate import VslerpGrid, vslerp_grid
 from clipsoid.matching import matched
 from clipsoid.normality import LEAST_ROWS, Normality
-from clipsoid.pair import separability
+from clipsoid.pair import separability_table
 from clipsoid.retrieval import Directions, retrieval_ranks
 from clipsoid.rivals import Centrality, Rivals, Spearman
-from clipsoid.separation import linear_separability
+from clipsoid.separation import MAX_ROWS, plane_between
 from clipsoid.whitening import Whitening
 
 Array = NDArray[np.float64]
@@ -248,7 +248,7 @@ def parts(
         return Compared.of(image, text)
 
     def separable() -> Any:
-        frame = separability(*sources, bins=options.bins, n_threads=n_threads)
+        frame = separability_table(*sources, image.features, text.features, options.bins, n_threads)
         order = frame["feature"].to_list()
         found["features"] = features(image, text, order)
         found["plane"] = plane(image, text, order)
@@ -256,8 +256,8 @@ def parts(
 
     work: dict[str, Callable[[], Any]] = {
         "separability": separable,
-        "linear_separability": lambda: linear_separability(
-            *sources, folds=FOLDS, seed=options.seed, n_threads=1
+        "linear_separability": lambda: plane_between(
+            *sources, folds=FOLDS, max_rows=MAX_ROWS, seed=options.seed, n_threads=1
         ),
         "gap": lambda: gap_of(*sources, image.ellipsoid, text.ellipsoid),
         "similarities": lambda: similarities(pairs(), options.bins, n_threads),

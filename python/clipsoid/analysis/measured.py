@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._batch import Batch
+from clipsoid._features import fitted
 from clipsoid._gather import Taking, gathered, widened
 from clipsoid._scoring import gather
 from clipsoid._source import Located, Source
@@ -17,7 +18,6 @@ from clipsoid._summary import calibration_of, shell_of
 from clipsoid.analysis.figures import Gallery, Histogram, Sample
 from clipsoid.analysis.parts import AnalysisOptions, Modality
 from clipsoid.divergences import Sample as Sorted
-from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import UnavailableError
 from clipsoid.matching import Conformities
 from clipsoid.results import Calibration
@@ -80,7 +80,7 @@ class Measured:
         self.name, self.source, self.options, self.n_threads = name, source, options, n_threads
         self.sampled_rows = sample(source.count, options.sample_rows, options.seed)
         self.compared_rows = sample(source.count, options.most_pairs, options.seed)
-        self.ellipsoid = Ellipsoid.fit(source, n_threads=n_threads)
+        self.ellipsoid, self.features = fitted(source, n_threads, covariance=True)
         mean, radii = self.ellipsoid.mean, []
         drawn, compared = Taking(self.sampled_rows), Taking(self.compared_rows)
         of_all = len(self.compared_rows) == source.count
