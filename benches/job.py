@@ -41,6 +41,8 @@ class Job:
         Removes what a contender left behind; its time does not count.
     once : tuple of str, optional
         Contenders so slow that they run in one round only, with no warm-up.
+    elements : int, optional
+        Of the input: the time of each is told.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Job:
     memory_mark: float | None = None
     dispose: Callable[[Any], object] = lambda _: None
     once: tuple[str, ...] = ()
+    elements: int | None = None
 
 
 def with_torch(contenders, torch_contenders):

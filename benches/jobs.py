@@ -123,6 +123,7 @@ MAKERS = {
     "covariance": lambda rows, _: covariance(rows),
     "score": scoring,
     "analyze": lambda rows, _: analyses.job(rows),
+    "separability": lambda rows, _: analyses.separability(rows),
     **matches.MAKERS,
     **pairs.MAKERS,
 }
@@ -135,6 +136,7 @@ SIZES = [
     ("covariance", 100_000),
     ("covariance", 1_000_000),
     ("score", 2_000_000),
+    ("separability", 100_000),
     *matches.SIZES,
     *pairs.SIZES,
 ]

@@ -81,6 +81,9 @@ def _job_lines(job):
         ratio = _ratio(line["ratio"])
         verdict = _at_most(line["ratio"], line["mark"], _ratio)
         yield (f"  of {against}", own, peer, limit, ratio, *verdict)
+    if job["elements"]:
+        each = (f"{times[name] / job['elements'] * 1e9:.2f}" for name in ("clipsoid", best))
+        yield ("  ns per element", *each, "", "", "", "")
     for what, show in (("memory", size), ("error", error)):
         own = job[what]["clipsoid"]
         verdict = _at_most(own, job[f"{what}_mark"], show)

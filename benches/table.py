@@ -35,6 +35,7 @@ def run_job(key, rows, limits, folder, quick):
     return {
         "job": job.name,
         "rows": rows,
+        "elements": job.elements,
         "seconds": {name: statistics.median(times) for name, times in seconds.items()},
         "rounds": seconds,
         "best_peer": best,

@@ -11,6 +11,7 @@ use crate::rows::{AnyRows, Rows};
 use crate::schedule::{Context, ordered};
 use crate::with_rows;
 use half::{bf16, f16};
+use std::sync::{Mutex, PoisonError};
 
 /// Rows in a block: 1 MB of float16 at 512 features. Large enough to hide the merge of `d` sums,
 /// small enough that a block read once is still in L2 or L3 when it is read again, and that 32 MB
@@ -32,6 +33,22 @@ pub fn for_each_block<'a, E: Element, S, T: Send>(
         map(state, start, rows.slice(start..rows.count().min(start + BLOCK)))
     };
     ordered(jobs, context, init, map, merge)
+}
+
+/// Buffers of blocks that have been merged: fresh memory costs more than filling it again.
+#[derive(Default)]
+pub struct Spare(Mutex<Vec<Vec<f64>>>);
+
+impl Spare {
+    /// A buffer, or an empty one.
+    pub fn take(&self) -> Vec<f64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// For the next block.
+    pub fn give_back(&self, buffer: Vec<f64>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
 }
 
 /// Rows that wait for their block to fill.

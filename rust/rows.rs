@@ -80,6 +80,16 @@ impl<'a, E: Element> Rows<'a, E> {
         Rows { first, count: range.len(), ..*self }
     }
 
+    /// A range of the elements of every row.
+    ///
+    /// # Panics
+    /// If it is out of bounds.
+    pub fn columns(&self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.dim, "{range:?} of {} columns", self.dim);
+        let first = self.first.wrapping_offset(range.start as isize * self.column_stride);
+        Rows { first, dim: range.len(), ..*self }
+    }
+
     /// True when every row can be read where it lies.
     pub fn in_place(&self) -> bool {
         (self.column_stride == 1 || self.dim == 1) && !self.swapped
@@ -205,6 +215,8 @@ mod tests {
                 assert!(!pointer.is_null());
             }
             assert_eq!(scratch, plain[4..12]);
+            let part = view.columns(1..3);
+            assert_eq!((part.dim(), part.get(2, 0), part.get(0, 1)), (2, 9.5, 2.5));
         }
         // SAFETY: walks the same twelve elements from the last row to the first.
         let reversed = unsafe { Rows::from_raw(plain.as_ptr().add(8), 3, 4, -4, 1, false) };

@@ -8,15 +8,13 @@
 True
 """
 
-from clipsoid._intervals import Interval
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from clipsoid._native import __version__
-from clipsoid.analysis import Analysis, analyze
-from clipsoid.blur import BlurExperiment, BlurSample, blur_experiment
-from clipsoid.comparison import CandidateConformity, Comparison, ComparisonTest, ReferenceConformity
+
+# Function and module have one name: imported later, the module would hide the function.
 from clipsoid.conformity import conformity
-from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
-from clipsoid.difference import ConformityDifference, LargestDifferences, conformity_difference
-from clipsoid.divergences import Divergence, divergence
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import (
     ClipsoidError,
@@ -29,49 +27,63 @@ from clipsoid.errors import (
     StoreError,
     UnavailableError,
 )
-from clipsoid.expressiveness import compare
-from clipsoid.false_negatives import (
-    false_negatives,
-    false_negatives_part,
-    false_negatives_within,
-    false_negatives_within_part,
-)
-from clipsoid.gap import ModalityGap, modality_gap
-from clipsoid.histogram import (
-    SimilarityHistogram,
-    SimilarityHistogramOptions,
-    SimilarityHistogramPart,
-    similarity_histogram,
-    similarity_histogram_part,
-)
-from clipsoid.interpolate import VslerpGrid, slerp, vslerp, vslerp_elementwise, vslerp_grid
-from clipsoid.matching import MatchHistogram, MatchOptions, MatchSweep, match_sweep
-from clipsoid.nearest import NearestRows, nearest_rows
-from clipsoid.normality import Normality
-from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
 from clipsoid.results import Calibration, Invalid, Norms, Scores, Shell
-from clipsoid.retrieval import (
-    RetrievalRanks,
-    RetrievalRanksOptions,
-    RetrievalRanksPart,
-    retrieval_ranks,
-    retrieval_ranks_part,
-)
-from clipsoid.rivals import (
-    FalseNegatives,
-    FalseNegativesOptions,
-    FalseNegativesPart,
-    Rivals,
-    RivalsOptions,
-    RivalsPart,
-    Spearman,
-)
-from clipsoid.separation import LinearSeparability, linear_separability
-from clipsoid.shifted import shifted_conformity
-from clipsoid.store import Store, open_store
-from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
-from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
-from clipsoid.whitening import Whitening
+
+if TYPE_CHECKING:
+    from clipsoid._false_negatives import (
+        false_negatives,
+        false_negatives_part,
+        false_negatives_within,
+        false_negatives_within_part,
+    )
+    from clipsoid._intervals import Interval
+    from clipsoid.analysis import Analysis, analyze
+    from clipsoid.blur import BlurExperiment, BlurSample, blur_experiment
+    from clipsoid.comparison import (
+        CandidateConformity,
+        Comparison,
+        ComparisonTest,
+        ReferenceConformity,
+    )
+    from clipsoid.contrast import ContrastiveLoss, contrastive_loss, loss_sweep, loss_sweep_part
+    from clipsoid.difference import ConformityDifference, LargestDifferences, conformity_difference
+    from clipsoid.divergences import Divergence, divergence
+    from clipsoid.expressiveness import compare
+    from clipsoid.gap import ModalityGap, modality_gap
+    from clipsoid.histogram import (
+        SimilarityHistogram,
+        SimilarityHistogramOptions,
+        SimilarityHistogramPart,
+        similarity_histogram,
+        similarity_histogram_part,
+    )
+    from clipsoid.interpolate import VslerpGrid, slerp, vslerp, vslerp_elementwise, vslerp_grid
+    from clipsoid.matching import MatchHistogram, MatchOptions, MatchSweep, match_sweep
+    from clipsoid.nearest import NearestRows, nearest_rows
+    from clipsoid.normality import Normality
+    from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
+    from clipsoid.retrieval import (
+        RetrievalRanks,
+        RetrievalRanksOptions,
+        RetrievalRanksPart,
+        retrieval_ranks,
+        retrieval_ranks_part,
+    )
+    from clipsoid.rivals import (
+        FalseNegatives,
+        FalseNegativesOptions,
+        FalseNegativesPart,
+        Rivals,
+        RivalsOptions,
+        RivalsPart,
+        Spearman,
+    )
+    from clipsoid.separation import LinearSeparability, linear_separability
+    from clipsoid.shifted import shifted_conformity
+    from clipsoid.store import Store, open_store
+    from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
+    from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
+    from clipsoid.whitening import Whitening
 
 __all__ = [
     "Analysis",
@@ -163,3 +175,77 @@ __all__ = [
     "vslerp_elementwise",
     "vslerp_grid",
 ]
+
+#: Where the other names live: a module is imported when one of its names is first asked for.
+_NAMES = {
+    "_false_negatives": (
+        "false_negatives",
+        "false_negatives_part",
+        "false_negatives_within",
+        "false_negatives_within_part",
+    ),
+    "_intervals": ("Interval",),
+    "analysis": ("Analysis", "analyze"),
+    "blur": ("BlurExperiment", "BlurSample", "blur_experiment"),
+    "comparison": ("CandidateConformity", "Comparison", "ComparisonTest", "ReferenceConformity"),
+    "contrast": ("ContrastiveLoss", "contrastive_loss", "loss_sweep", "loss_sweep_part"),
+    "difference": ("ConformityDifference", "LargestDifferences", "conformity_difference"),
+    "divergences": ("Divergence", "divergence"),
+    "expressiveness": ("compare",),
+    "gap": ("ModalityGap", "modality_gap"),
+    "histogram": (
+        "SimilarityHistogram",
+        "SimilarityHistogramOptions",
+        "SimilarityHistogramPart",
+        "similarity_histogram",
+        "similarity_histogram_part",
+    ),
+    "interpolate": ("VslerpGrid", "slerp", "vslerp", "vslerp_elementwise", "vslerp_grid"),
+    "matching": ("MatchHistogram", "MatchOptions", "MatchSweep", "match_sweep"),
+    "nearest": ("NearestRows", "nearest_rows"),
+    "normality": ("Normality",),
+    "pair": ("StrongestFeatures", "separability", "strongest_features", "tags"),
+    "retrieval": (
+        "RetrievalRanks",
+        "RetrievalRanksOptions",
+        "RetrievalRanksPart",
+        "retrieval_ranks",
+        "retrieval_ranks_part",
+    ),
+    "rivals": (
+        "FalseNegatives",
+        "FalseNegativesOptions",
+        "FalseNegativesPart",
+        "Rivals",
+        "RivalsOptions",
+        "RivalsPart",
+        "Spearman",
+    ),
+    "separation": ("LinearSeparability", "linear_separability"),
+    "shifted": ("shifted_conformity",),
+    "store": ("Store", "open_store"),
+    "sweep": ("LossSweep", "LossSweepPart", "SweepOptions"),
+    "synthetic": ("DoubleEllipsoid", "double_ellipsoid", "shifted_sphere"),
+    "whitening": ("Whitening",),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+#: Modules that are attributes without an import of their own.
+_MODULES = {"report", *(module for module in _NAMES if not module.startswith("_"))}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import what is first asked for (PEP 562). Type checkers see the imports above."""
+        if name in _MODULE_OF:
+            found = getattr(import_module(f"clipsoid.{_MODULE_OF[name]}"), name)
+        elif name in _MODULES:
+            found = import_module(f"clipsoid.{name}")
+        else:
+            raise AttributeError(f"module 'clipsoid' has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

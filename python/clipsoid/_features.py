@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid import _native
 from clipsoid._source import Located, Source
-from clipsoid._wide import pieces, wide, wide_rows
 from clipsoid.ellipsoid import Ellipsoid
 
 Array = NDArray[np.float64]
@@ -25,22 +25,24 @@ class Features:
     high: Array
 
 
-def measured(source: Source, n_threads: int | None) -> Features:
-    """Measure in one pass; rows that cannot be used are refused."""
+def fitted(
+    source: Source, n_threads: int | None, *, covariance: bool = False
+) -> tuple[Ellipsoid, Features]:
+    """Fit an ellipsoid, and measure its features, in one pass; unusable rows are refused."""
     low, high = np.full(source.dim, np.inf), np.full(source.dim, -np.inf)
 
     def watched() -> Iterator[Located]:
         for located in source.read():
-            for piece in pieces(located.batch):
-                rows = wide(piece)
-                # Rows with NaN get here too; the fit refuses them next.
-                np.minimum(low, rows.min(axis=0), out=low)
-                np.maximum(high, rows.max(axis=0), out=high)
+            batch = located.batch
+            # Rows with NaN get here too; the fit refuses them next.
+            least, greatest = _native.feature_ranges(batch.rows, batch.dtype, n_threads)
+            np.minimum(low, least, out=low)
+            np.maximum(high, greatest, out=high)
             yield located
-            del located
+            del located, batch
 
-    e = Ellipsoid.fit(replace(source, read=watched), covariance=False, n_threads=n_threads)
-    return Features(e.mean, e.std, low, high)
+    e = Ellipsoid.fit(replace(source, read=watched), covariance=covariance, n_threads=n_threads)
+    return e, Features(e.mean, e.std, low, high)
 
 
 def sample_features(rows: Array) -> Features:
@@ -52,34 +54,36 @@ def sample_features(rows: Array) -> Features:
     return Features(mean, np.where(same, 0.0, rows.std(axis=0)), low, high)
 
 
-def separability_of(x: Features, y: Features) -> Array:
+def separability_of(x: Features | Ellipsoid, y: Features | Ellipsoid) -> Array:
     """Return ``|m_x - m_y| / sqrt(var_x + var_y)`` (Eq. 5); NaN where both are one same number."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.abs(x.mean - y.mean) / np.hypot(x.std, y.std))
 
 
-def histograms(source: Source, low: Array, high: Array, bins: int) -> NDArray[np.int64]:
+def bin_edges(low: Array, high: Array, bins: int) -> Array:
+    """Return edges of equal bins over a range of its own for each feature, shape (d, bins + 1).
+
+    To the bit those of `numpy.histogram` for each feature alone, where it varies.
+    """
+    high = np.where(high > low, high, low + np.maximum(np.abs(low), 1))
+    edges = np.empty((len(low), bins + 1))
+    # One step that underflows would have numpy compute the edges of all features in another way.
+    vanishes = (high - low) / bins == 0
+    for part in (vanishes, ~vanishes):
+        edges[part] = np.linspace(low[part], high[part], bins + 1, axis=1)
+    return edges
+
+
+def histograms(
+    source: Source, low: Array, high: Array, bins: int, n_threads: int | None
+) -> NDArray[np.int64]:
     """Count rows in equal bins over a range of its own for each feature, shape (d, bins).
 
     As `numpy.histogram`: a bin holds its lower edge, the last one its upper edge too. A feature
     that does not vary falls into its first bin.
     """
-    high = np.where(high > low, high, low + np.maximum(np.abs(low), 1))
-    edges = np.linspace(low, high, bins + 1).T.ravel()
-    # Places are quotients; so near an edge, rounding may have moved one across it.
-    with np.errstate(over="ignore"):
-        magnitude = bins * (1 + np.maximum(np.abs(low), np.abs(high)) / (high - low))
-    doubt = 8 * np.finfo(np.float64).eps * magnitude
-    dim = source.dim
-    counts = np.zeros(dim * bins, np.int64)
-    for rows in wide_rows(source):
-        place = (rows - low) / (high - low) * bins
-        within = np.minimum(place.astype(np.intp), bins - 1)
-        row, feature = np.nonzero(np.abs(place - np.rint(place)) <= doubt)
-        x, found = rows[row, feature], within[row, feature]
-        edge = found + feature * (bins + 1)
-        up = (x >= edges[edge + 1]) & (found < bins - 1)
-        within[row, feature] += up.astype(np.intp) - (x < edges[edge])
-        within += np.arange(dim) * bins
-        counts += np.bincount(within.ravel(), minlength=dim * bins)
-    return counts.reshape(dim, bins)
+    found = _native.FeatureHistograms(bin_edges(low, high, bins))
+    for located in source.read():
+        found.update(located.batch.rows, located.batch.dtype, n_threads)
+        del located
+    return found.counts().reshape(source.dim, bins)

@@ -45,9 +45,11 @@ class Gathered:
         return np.ascontiguousarray(widened(self.batch, "float64").rows)
 
     def as_source(self, name: str) -> Source:
-        """Return the rows as a source of one batch."""
-        (count, dim), whole = self.rows.shape, Located(name, 0, self.batch)
-        types = frozenset({self.dtype})
+        """Return the rows as a source of one batch; of several parts, messages call it `name`."""
+        whole = self.parts[0]
+        if len(self.parts) > 1:
+            whole = replace(whole, label=name, start=0, batch=self.batch)
+        (count, dim), types = self.rows.shape, frozenset({self.dtype})
         return Source(name, dim, count, types, lambda: iter((whole,)), tuple)
 
     def refuse_native(self, row: int, status: str, *, policies: bool = False) -> NoReturn:
@@ -56,25 +58,43 @@ class Gathered:
         part.refuse_native(row, status, policies=policies)
 
 
-def taken(source: Source, rows: NDArray[np.int64]) -> Gathered:
-    """Copy some rows, by ascending numbers, into one array."""
-    parts, start = [], 0
-    for located in source.read():
-        batch, end = located.batch, start + len(located.batch)
-        low, high = np.searchsorted(rows, (start, end))
-        chosen = rows[low:high] - start
+class Taking:
+    """Copies of some rows, by ascending numbers, out of the batches of a source as they pass."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self._rows, self._parts, self._end = rows, list[Located](), 0
+
+    def add(self, located: Located) -> None:
+        """Take what is wanted of the next batch."""
+        batch, start = located.batch, self._end
+        self._end += len(batch)
+        low, high = np.searchsorted(self._rows, (start, self._end))
+        chosen = self._rows[low:high] - start
         missing = None if batch.missing is None else batch.missing[chosen]
         # A copy: the batch may be a view of a mapping that is about to go.
         part = Batch(np.array(batch.rows[chosen]), batch.dtype, missing)
-        parts.append(Located(located.label, located.start, part))
-        start = end
-    source = replace(source, count=len(rows), read=lambda: iter(parts))
-    return gathered(source)
+        self._parts.append(replace(located, batch=part))
+
+    def gathered(self) -> Gathered:
+        """Return the rows as one array, once all batches have passed."""
+        return _joined(self._parts)
+
+
+def taken(source: Source, rows: NDArray[np.int64]) -> Gathered:
+    """Copy some rows, by ascending numbers, into one array."""
+    taking = Taking(rows)
+    for located in source.read():
+        taking.add(located)
+        del located
+    return taking.gathered()
 
 
 def gathered(source: Source) -> Gathered:
     """All rows as one array: in place where they are one, else copied, in the widest dtype."""
-    parts = list(source.read())
+    return _joined(list(source.read()))
+
+
+def _joined(parts: list[Located]) -> Gathered:
     batches = [part.batch for part in parts]
     if len(batches) == 1:
         return Gathered(batches[0], parts)

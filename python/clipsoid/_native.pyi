@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BLOCK",
+    "FeatureHistograms",
     "LossSweep",
     "Modality",
     "Moments",
@@ -22,6 +23,8 @@ __all__ = [
     "distances",
     "false_negatives",
     "false_negatives_within",
+    "feature_ranges",
+    "least_left",
     "nearest_rows",
     "off_diagonal_dominance",
     "pairwise_conformity",
@@ -52,6 +55,7 @@ class _State(TypedDict):
     norm_squares: float
     norm_min: float
     norm_max: float
+    norm_rms: float
     mean: _Vector
     squares: _Vector
     unit_sum: _Vector
@@ -77,10 +81,8 @@ class Moments:
 
 @final
 class Shell:
-    def __new__(cls, mean: _Vector) -> Shell: ...
-    def update(
-        self, array: NDArray[Any], dtype: str, skip_invalid: bool, n_threads: int | None
-    ) -> None: ...
+    def __new__(cls) -> Shell: ...
+    def update(self, radii: _Vector) -> None: ...
     def result(self) -> tuple[int, float, float, float, float]: ...
 
 @final
@@ -121,11 +123,23 @@ class LossSweep:
 
 @final
 class ShiftedConformity:
-    def __new__(cls, alphas: Sequence[float], count: int, mean: _Vector) -> ShiftedConformity: ...
+    def __new__(
+        cls, alphas: Sequence[float], count: int, mean: _Vector, rms: float
+    ) -> ShiftedConformity: ...
     def update(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> None: ...
     def finish(self, n_threads: int | None) -> None: ...
     def conformity(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> _Vector: ...
 
+@final
+class FeatureHistograms:
+    def __new__(cls, edges: _Vector) -> FeatureHistograms: ...
+    def update(self, array: NDArray[Any], dtype: str, n_threads: int | None) -> None: ...
+    def counts(self) -> _Counts: ...
+
+def feature_ranges(
+    array: NDArray[Any], dtype: str, n_threads: int | None
+) -> tuple[_Vector, _Vector]: ...
+def least_left(count: int, rms: float, alphas: _Vector, norms: _Vector) -> _Vector: ...
 def score(
     array: NDArray[Any],
     dtype: str,

@@ -93,6 +93,20 @@ def conformity_batches(
         yield values[status == 0] if on_invalid == "skip" and status.any() else values
 
 
+def radius_batches(
+    source: Source,
+    mean: NDArray[np.float64],
+    *,
+    on_invalid: OnInvalid = "error",
+    n_threads: int | None = None,
+) -> Iterator[NDArray[np.float64]]:
+    """Distance of every row from the mean, NaN for an invalid one."""
+    for radii, _ in measured(
+        source, on_invalid, lambda b: _native.distances(b.rows, b.dtype, mean, n_threads)
+    ):
+        yield radii
+
+
 _ARRAYS = ("row", "conformity", "cosine_to_mean", "norm", "status")
 
 

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clipsoid._vectors import SPACING, Vectors, directions, scaled_to_unit, vectors
+from clipsoid import _native
+from clipsoid._vectors import LEAST_NORM, SPACING, Vectors, directions, scaled_to_unit, vectors
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import InvalidRowError, MismatchError, ShapeError
 
 Array = NDArray[np.float64]
 
-#: What is left of a row that is moved must exceed this share of what was taken away: rounding of
-#: the mean of some 100,000 rows.
-VANISHED = 1e-13
+#: Rows behind a mean that comes without its ellipsoid, and whose norms are then taken for its own.
+SUPPOSED_COUNT = 100_000
 
 
 class Moved(NamedTuple):
@@ -26,20 +26,31 @@ class Moved(NamedTuple):
 
 
 class Centre(NamedTuple):
-    """Where rows are moved from: ``alpha m``, shaped to be taken from them."""
+    """Where rows are moved from: ``alpha m``, shaped to be taken from them.
+
+    The mean is that of `mean_of` rows, `rms` the root mean square of their norms.
+    """
 
     alpha: Array
     rows: Array
+    mean_of: int
+    rms: float
 
     def take_from(self, x: Vectors) -> Moved:
         """Return the rows about the centre, where something is left of each."""
-        rows = x.rows - self.rows
+        with np.errstate(over="ignore"):
+            rows = x.rows - self.rows
         units, length = scaled_to_unit(rows)
-        taken = np.maximum(scaled_to_unit(self.rows)[1], scaled_to_unit(x.rows)[1])
-        gone = ~(length > VANISHED * taken)
-        if gone.any():
-            at = _first(gone)
+        norms = scaled_to_unit(x.rows)[1]
+        least = _native.least_left(self.mean_of, self.rms, self.alpha.ravel(), norms.ravel())
+        gone = length <= least.reshape(length.shape)
+        lost = ~(gone | ((length >= LEAST_NORM) & (length < np.inf)))
+        if (gone | lost).any():
+            at = _first(gone | lost)
             alpha, row = self.alpha[at[: self.alpha.ndim]], at[-1] if x.rows.ndim > 1 else 0
+            if lost[at]:
+                what = f"leaves the range of float64 at alpha = {alpha:g}"
+                _refuse(f"{x.place(row)} {what}", row, "non_finite")
             what = f"vanishes at alpha = {alpha:g}: it is alpha times the mean"
             _refuse(f"{x.place(row)} {what}", row, "vanishes")
         return Moved(rows, units)
@@ -98,7 +109,12 @@ def centre(alpha: ArrayLike, mean: Any, x: Vectors) -> Centre:
         raise ValueError(
             "mean: holds a value that is not finite; wanted a vector of finite numbers"
         )
-    return Centre(alphas, alphas.reshape(alphas.shape + (1,) * x.rows.ndim) * m.rows)
+    count, rms = SUPPOSED_COUNT, float(scaled_to_unit(m.rows)[1])
+    if isinstance(mean, Ellipsoid):
+        count, rms = mean.count, mean._state["norm_rms"]
+    with np.errstate(over="ignore"):
+        moved = alphas.reshape(alphas.shape + (1,) * x.rows.ndim) * m.rows
+    return Centre(alphas, moved, count, rms)
 
 
 def tolerance(p: Vectors, q: Vectors) -> float:

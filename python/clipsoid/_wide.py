@@ -1,4 +1,4 @@
-"""Rows in float64, a few at a time, for what numpy computes feature by feature or pair by pair."""
+"""Rows in float64, a few at a time, for what numpy computes pair by pair."""
 
 from __future__ import annotations
 

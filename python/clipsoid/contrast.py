@@ -189,7 +189,8 @@ def loss_sweep(
     ShapeError, MismatchError, ValueError
         As for `contrastive_loss`; also where there is no alpha, or one that is not finite.
     InvalidRowError
-        Also for a row that vanishes: it is `alpha` times the mean.
+        Also for a row that vanishes: it is `alpha` times the mean, to rounding; and for one whose
+        move leaves the range of float64.
 
     Notes
     -----

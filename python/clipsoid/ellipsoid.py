@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from typing import Any, Self
@@ -10,20 +9,24 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid import _native
-from clipsoid._accumulator import Accumulator, counted
-from clipsoid._scoring import Reference, conformity_batches, gather, joined, score_batches
+from clipsoid._geometry import Geometry
+from clipsoid._scoring import (
+    Reference,
+    conformity_batches,
+    gather,
+    joined,
+    radius_batches,
+    score_batches,
+)
 from clipsoid._source import OnInvalid, Source, as_source, check_policy, check_threads
-from clipsoid.errors import InvalidRowError, ShapeError, UnavailableError
-from clipsoid.results import Calibration, Norms, Scores, Shell
+from clipsoid._summary import calibration_of, shell_of
+from clipsoid.errors import UnavailableError
+from clipsoid.results import Calibration, Scores, Shell
 
 Array = NDArray[np.float64]
 
-#: Norms within 1 +- this are those of normalised rows: half precision gives 0.9995 to 1.0005.
-NORMALIZED_WITHIN = 0.01
 
-
-class Ellipsoid(Accumulator):
+class Ellipsoid(Geometry):
     """The ellipsoid of a set of embeddings: its centre, its shape, and what rows are against it.
 
     An ellipsoid is an accumulator: `update` adds rows, `merge` adds another ellipsoid, and every
@@ -70,114 +73,6 @@ class Ellipsoid(Accumulator):
     True
     """
 
-    def _need_squares(self, what: str) -> None:
-        greatest = self._state["norm_max"]
-        if not _squares_are_safe(greatest):
-            raise UnavailableError(
-                f"{what} cannot be had: norms reach {greatest:.3g}, and squares of such numbers "
-                "leave the range of float64; scale the rows"
-            )
-
-    @property
-    def mean(self) -> Array:
-        """Raw mean `m`, shape (d,): the centre of the ellipsoid."""
-        self._need(1, "the mean")
-        return self._state["mean"].copy()
-
-    @property
-    def unit_mean(self) -> Array:
-        """Unit mean `s`, shape (d,): the mean of ``x_j / |x_j|``, of length 0 to 1."""
-        self._need(1, "the unit mean")
-        return np.asarray(self._state["unit_sum"] / self.count)
-
-    @property
-    def std(self) -> Array:
-        """Standard deviation of each feature, shape (d,), ddof 0."""
-        self._need(1, "the standard deviation")
-        self._need_squares("the standard deviation")
-        return np.sqrt(self._state["squares"] / self.count)
-
-    @property
-    def norms(self) -> Norms:
-        """Statistics of the norms ``|x_j|``; variance with ddof 0.
-
-        The variance is NaN where squares of the norms leave the range of float64.
-        """
-        self._need(1, "the norms")
-        s = self._state
-        safe = _squares_are_safe(s["norm_max"])
-        variance = s["norm_squares"] / self.count if safe else math.nan
-        return Norms(s["norm_mean"], variance, s["norm_min"], s["norm_max"])
-
-    @property
-    def covariance(self) -> Array:
-        """Covariance matrix, shape (d, d), ddof 1."""
-        self._need(2, "the covariance")
-        self._need_squares("the covariance")
-        with self._lock:
-            scatter = self._moments.scatter()
-        if scatter is None:
-            reason = (
-                "it was dropped by a merge with an ellipsoid that has none"
-                if "covariance" in self._dropped
-                else "it was fitted with covariance=False"
-            )
-            raise UnavailableError(f"this ellipsoid has no covariance: {reason}")
-        return np.asarray(scatter.reshape(self.dim, self.dim) / (self.count - 1))
-
-    @property
-    def center_ratio(self) -> float:
-        """Distance of the centre from the origin over the radius, ``|m| / |sigma|``.
-
-        The paper finds 0.94 for images and 1.03 for texts. Infinite when no feature varies.
-        """
-        radius = float(np.linalg.norm(self.std))
-        distance = float(np.linalg.norm(self.mean))
-        return distance / radius if radius > 0 else math.inf
-
-    @property
-    def mean_conformity(self) -> float:
-        """Mean of the exact conformity over the set, ``(N |s|^2 - 1) / (N - 1)``."""
-        self._need(2, "the mean conformity")
-        n, s = self.count, self.unit_mean
-        return float((n * (s @ s) - 1) / (n - 1))
-
-    @property
-    def is_normalized(self) -> bool:
-        """Whether every norm lies within 1 +- 0.01.
-
-        Conformity stands for such rows; shell, centre ratio and tilt then describe the sphere.
-        """
-        norms = self.norms
-        return norms.min >= 1 - NORMALIZED_WITHIN and norms.max <= 1 + NORMALIZED_WITHIN
-
-    @property
-    def off_diagonal_dominance(self) -> Array:
-        """``sum over k != l of |C_lk| / C_ll`` of each feature (Eq. 6), shape (d,).
-
-        NaN for a feature that does not vary. Untilted features reach
-        `off_diagonal_dominance_null` in a finite sample; compare with that.
-        """
-        return self._dominance_and_null[0].copy()
-
-    @property
-    def off_diagonal_dominance_null(self) -> Array:
-        """Off-diagonal dominance that independent features would show at this count, shape (d,).
-
-        ``sqrt(2 / (pi N)) (sum_k sigma_k - sigma_l) / sigma_l``.
-        """
-        return self._dominance_and_null[1].copy()
-
-    @property
-    def _dominance_and_null(self) -> tuple[Array, Array]:
-        # Both come out of one walk over a covariance made for it: kept for whoever asks for both.
-        with self._lock:
-            if self._dominance is None:
-                self._dominance = _native.off_diagonal_dominance(self.covariance, self.count)
-            return self._dominance
-
-    # ------------------------------------------------------------ rows against it
-
     def reference(self, *, member: bool) -> Reference:
         """Return what rows are scored against, as the scoring loop takes it."""
         self._need(2 if member else 1, "conformity")
@@ -186,11 +81,14 @@ class Ellipsoid(Accumulator):
     def _against(
         self, x: Any, member: bool, on_invalid: OnInvalid, n_threads: int | None
     ) -> tuple[Source, Reference]:
+        return self._source(x, on_invalid, n_threads), self.reference(member=member)
+
+    def _source(self, x: Any, on_invalid: OnInvalid, n_threads: int | None) -> Source:
         check_policy(on_invalid)
         check_threads(n_threads)
         source = as_source(x)
         source.expect_dim(self.dim, "the ellipsoid")
-        return source, self.reference(member=member)
+        return source
 
     def _score(
         self, x: Any, member: bool, on_invalid: OnInvalid, n_threads: int | None
@@ -317,17 +215,8 @@ class Ellipsoid(Accumulator):
         ----------
         .. [1] Levi & Gilboa, ICML 2025.
         """
-        regression = _native.Regression()
-        for part in self._score(x, member, on_invalid, n_threads):
-            regression.update(part.cosine_to_mean, part.conformity)
-        count, slope, intercept, inverse_slope, inverse_intercept, pearson = regression.result()
-        if count < 2:
-            raise ShapeError(f"a calibration: found {counted(count)}, wanted 2 or more")
-        if math.isnan(slope) or math.isnan(inverse_slope):
-            raise UnavailableError("conformity or cosine does not vary over the rows: no line fits")
-        self._calibration = Calibration(
-            slope, intercept, pearson, inverse_slope, inverse_intercept, count, member
-        )
+        parts = self._score(x, member, on_invalid, n_threads)
+        self._calibration = calibration_of(parts, member=member)
         return self._calibration
 
     @property
@@ -370,27 +259,10 @@ class Ellipsoid(Accumulator):
         Shell
             In the units of the embeddings.
         """
-        check_policy(on_invalid)
-        check_threads(n_threads)
-        source = as_source(x)
-        source.expect_dim(self.dim, "the ellipsoid")
-        mean = self.mean
-        shell = _native.Shell(mean)
-        for located in source.read():
-            batch = located.batch
-            try:
-                shell.update(batch.rows, batch.dtype, on_invalid != "error", n_threads)
-            except InvalidRowError as error:
-                located.refuse_native(error.row, error.status)
-            del batch, located
-        count, average, variance, least, greatest = shell.result()
-        if count == 0:
-            raise ShapeError("the shell: found 0 valid rows, wanted 1 or more")
-        if not _squares_are_safe(greatest):
-            variance = math.nan
-        return Shell(count, average, variance, least, greatest)
-
-    # ------------------------------------------------------------------- files
+        source = self._source(x, on_invalid, n_threads)
+        return shell_of(
+            radius_batches(source, self.mean, on_invalid=on_invalid, n_threads=n_threads)
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file: safetensors, with a JSON header. Complete or not there at all.
@@ -438,8 +310,3 @@ class Ellipsoid(Accumulator):
         if self._dropped:
             parts.append(f"dropped in a merge: {', '.join(self._dropped)}")
         return f"Ellipsoid({', '.join(parts)})"
-
-
-def _squares_are_safe(greatest: float) -> bool:
-    """Whether squares of numbers up to `greatest`, and their sums, are good float64."""
-    return greatest == 0 or 1e-130 < greatest < 1e145

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._extras import check_stats
+from clipsoid._geometry import NORMALIZED_WITHIN
 from clipsoid._prompts import REFERENCE, Prompts, prompts_of, shared
 from clipsoid._scoring import joined, score_batches
 from clipsoid._source import Progress, Source, as_source, check_threads
@@ -24,7 +25,7 @@ from clipsoid.comparison import (
     ReferenceConformity,
 )
 from clipsoid.divergences import divergence
-from clipsoid.ellipsoid import NORMALIZED_WITHIN, Ellipsoid
+from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import SmallSampleWarning
 from clipsoid.results import Scores
 from clipsoid.retrieval import checked_count

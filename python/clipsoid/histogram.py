@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -204,7 +205,7 @@ def similarity_histogram(
     >>> h.counts.tolist(), h.total, round(h.mean, 6)
     ([0, 0, 1, 2], 3, 0.466667)
     """
-    return _compute(x, y, bins, range, n_threads).result()
+    return count_cosines(x, y, bins, range, n_threads).result()
 
 
 def similarity_histogram_part(
@@ -246,18 +247,20 @@ def similarity_histogram_part(
     >>> bool((first.merge(second).result().counts == whole.counts).all())
     True
     """
-    return _compute(x, y, bins, range, n_threads, check_part(i, n))
+    return count_cosines(x, y, bins, range, n_threads, check_part(i, n))
 
 
-def _compute(
+def count_cosines(
     x: Any,
     y: Any,
     bins: object,
     limits: tuple[float, float],
     n_threads: int | None,
     part: tuple[int, int] | None = None,
+    *,
+    known: Sequence[Ellipsoid] = (),
 ) -> SimilarityHistogramPart:
-    """Count all cosines, or those of one part of several."""
+    """Count all cosines, or those of one part of several; ellipsoids of the rows may be `known`."""
     check_threads(n_threads)
     count, ends = _checked_bins(bins, limits)
     within = y is None
@@ -277,7 +280,7 @@ def _compute(
             (mine.start, mine.stop),
             n_threads,
         )
-    fitted = [Ellipsoid.fit(one, covariance=False, n_threads=n_threads) for one in sources]
+    fitted = known or [Ellipsoid.fit(one, covariance=False, n_threads=n_threads) for one in sources]
     if within:
         mean = fitted[0].mean_conformity
     else:

@@ -85,7 +85,8 @@ def vslerp(
         Multiples of the mean at which the centre lies: 0 is the origin, 1 the mean. The paper uses
         -2 to 2.
     mean : array_like of shape (d,), or Ellipsoid
-        The raw mean of the modality.
+        The raw mean of the modality. An ellipsoid also says what its rounding may be; a vector is
+        taken for the mean of 100,000 rows as long as itself.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def vslerp(
         As for `slerp`; also for an alpha that is not finite, or a mean that does not fit.
     InvalidRowError
         As for `slerp`, of the rows after the move; also for a row that vanishes: it is `alpha`
-        times the mean.
+        times the mean, to rounding; and for one whose move leaves the range of float64.
 
     See Also
     --------

@@ -200,7 +200,8 @@ def match_sweep(
     MismatchError
         If the two differ in dimension.
     InvalidRowError
-        If a row is missing, not finite or of zero norm, or vanishes: it is `alpha` times the mean.
+        If a row is missing, not finite or of zero norm, or vanishes: it is `alpha` times the mean,
+        to rounding. Also if its move leaves the range of float64.
     ValueError
         If an option is out of its range.
 

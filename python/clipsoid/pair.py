@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._density import kl_of_shares
-from clipsoid._features import Features, histograms, measured, separability_of
+from clipsoid._features import Features, fitted, histograms, separability_of
 from clipsoid._gather import modalities
 from clipsoid._source import Source, as_source, check_threads
 from clipsoid.ellipsoid import Ellipsoid
@@ -36,8 +36,7 @@ def separability(
     bins : int, default=50
         Of the histograms.
     n_threads : int, optional
-        Most threads to use for the moments; all that the process may use by default. Histograms
-        are counted by one.
+        Most threads to use; all that the process may use by default.
 
     Returns
     -------
@@ -95,10 +94,17 @@ def separability(
     """
     bins = checked_count("bins", bins)
     images, texts = two_sets(image, text, n_threads)
-    i, t = measured(images, n_threads), measured(texts, n_threads)
+    (_, i), (_, t) = (fitted(source, n_threads) for source in (images, texts))
+    return separability_table(images, texts, i, t, bins, n_threads)
+
+
+def separability_table(
+    images: Source, texts: Source, i: Features, t: Features, bins: int, n_threads: int | None
+) -> pl.DataFrame:
+    """Compare two sets whose features are measured: a pass over the rows for the histograms."""
     low, high = np.minimum(i.low, t.low), np.maximum(i.high, t.high)
     shares_i, shares_t = (
-        histograms(source, low, high, bins) / source.count for source in (images, texts)
+        histograms(source, low, high, bins, n_threads) / source.count for source in (images, texts)
     )
     figures = {
         "separability": separability_of(i, t),
@@ -161,7 +167,9 @@ def tags(
     if not isinstance(threshold, (int, float, np.number)) or not threshold >= 0:
         raise ValueError(f"threshold={threshold!r}; wanted a number of 0 or more")
     images, texts = two_sets(image, text, n_threads)
-    i, t = measured(images, n_threads), measured(texts, n_threads)
+    i, t = (
+        Ellipsoid.fit(source, covariance=False, n_threads=n_threads) for source in (images, texts)
+    )
     table = _sorted(
         {
             "feature": np.arange(images.dim),

@@ -11,15 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._extras import check_stats
-from clipsoid._features import measured, sample_features, separability_of
+from clipsoid._features import sample_features, separability_of
 from clipsoid._gather import taken
 from clipsoid._source import Source
+from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import ShapeError
 from clipsoid.pair import two_sets
 from clipsoid.retrieval import checked_count
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+#: Rows of each modality that are fitted, if not told otherwise.
+MAX_ROWS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def linear_separability(
     text: Any,
     *,
     folds: int = 5,
-    max_rows: int = 5000,
+    max_rows: int = MAX_ROWS,
     seed: int = 0,
     n_threads: int | None = None,
 ) -> LinearSeparability:
@@ -167,10 +171,19 @@ def linear_separability(
     images, texts = two_sets(image, text, n_threads)
     for source in (images, texts):
         source.expect_rows(folds)
-        # For its checks alone: a sample may not meet the rows that cannot be used.
-        measured(source, n_threads)
+        # For its checks alone: a sample may not meet the rows that cannot be used or squared.
+        _ = Ellipsoid.fit(source, covariance=False, n_threads=n_threads).std
     if images.dim < 2:
         raise ShapeError(f"{images.name}: found 1 feature, wanted 2 or more")
+    return plane_between(
+        images, texts, folds=folds, max_rows=max_rows, seed=seed, n_threads=n_threads
+    )
+
+
+def plane_between(
+    images: Source, texts: Source, *, folds: int, max_rows: int, seed: int, n_threads: int | None
+) -> LinearSeparability:
+    """Separate two sets of which every row is known to be usable."""
     paired = images.count == texts.count
     rng = np.random.default_rng(seed)
     x, image_fold = _drawn(images, max_rows, folds, rng)

@@ -40,7 +40,8 @@ def shifted_conformity(x: Any, alphas: Iterable[float], *, n_threads: int | None
     ShapeError
         If there are fewer than two rows.
     InvalidRowError
-        If a row is missing, not finite or of zero norm, or vanishes: it is `alpha` times the mean.
+        If a row is missing, not finite or of zero norm, or vanishes: it is `alpha` times the mean,
+        to rounding. Also if its move leaves the range of float64.
     ValueError
         If there is no alpha, or one that is not finite.
 
@@ -81,7 +82,7 @@ def moved_conformity(
     source: Source, fitted: Ellipsoid, alphas: tuple[float, ...], n_threads: int | None
 ) -> Array:
     """As `shifted_conformity`, of rows that an ellipsoid was fitted on."""
-    work = _native.ShiftedConformity(alphas, fitted.count, fitted.mean)
+    work = _native.ShiftedConformity(alphas, fitted.count, fitted.mean, fitted._state["norm_rms"])
     try:
         for located in source.read():
             work.update(located.batch.rows, located.batch.dtype, n_threads)

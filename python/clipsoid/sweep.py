@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._geometry import NORMALIZED_WITHIN
 from clipsoid._native import __version__
 from clipsoid._part import PairsOptions, Part
-from clipsoid.ellipsoid import NORMALIZED_WITHIN
 
 if TYPE_CHECKING:
     import altair as alt

@@ -15,13 +15,13 @@
 //! `2 * 256 * d` packed elements and at most two `d x d` float64 partial results.
 
 use super::sums::Sums;
+use crate::blocks::Spare;
 use crate::element::{Element, Real};
 use crate::math::aligned::Aligned;
 use crate::math::product::Panels;
 use crate::pack::deviations;
 use crate::rows::Rows;
 use crate::simd::{Isa, Kernel, Level};
-use std::sync::{Mutex, PoisonError};
 
 /// Rows multiplied before the products go to float64.
 const DEPTH: usize = 256;
@@ -110,12 +110,9 @@ pub(super) struct BlockScatter {
 impl BlockScatter {
     /// Hands the memory to the next block.
     pub(super) fn give_back(self, spare: &Spare) {
-        spare.lock().unwrap_or_else(PoisonError::into_inner).push(self.upper);
+        spare.give_back(self.upper);
     }
 }
-
-/// Buffers of blocks that have been merged: fresh megabytes cost more than filling old ones.
-pub(super) type Spare = Mutex<Vec<Vec<f64>>>;
 
 struct MergeBlock<'a> {
     total: &'a mut Scatter,
@@ -166,7 +163,7 @@ impl<'a, T: Real> Workspace<'a, T> {
         valid: &[bool],
         level: Level,
     ) -> BlockScatter {
-        let upper = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let upper = self.spare.take();
         let unit: Vec<f64> =
             sums.squares.iter().map(|squares| power_of_two(squares / sums.count as f64)).collect();
         let scale = unit.iter().map(|unit| 1.0 / unit).collect();

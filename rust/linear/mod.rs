@@ -3,9 +3,12 @@
 //!
 //! Everything fitted here has a `merge`, so that shards can be fitted apart.
 
+pub mod centre;
 pub mod covariance;
 pub mod dominance;
+pub mod histograms;
 pub mod moments;
+pub mod ranges;
 pub mod regression;
 pub mod score;
 pub mod shell;

@@ -6,10 +6,10 @@
 //!
 //! Memory: `O(d)`, `O(d^2)` per thread with covariance, and a carry of up to one block.
 
-use super::covariance::{BlockScatter, Precision, Scatter, Spare, Workspace};
+use super::covariance::{BlockScatter, Precision, Scatter, Workspace};
 use super::sums::{Accumulate, GROUP, Sums};
 use super::unit::units;
-use crate::blocks::{BLOCK, Carry, for_each_block, slice};
+use crate::blocks::{BLOCK, Carry, Spare, for_each_block, slice};
 use crate::element::{Element, Real};
 use crate::error::{Error, Status};
 use crate::rows::{AnyRows, Rows};

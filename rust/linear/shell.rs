@@ -1,7 +1,5 @@
 //! The thin shell: distances of rows from the mean (Eq. 3, 4 and Figure 4 of Levi & Gilboa).
 
-use super::moments::OnInvalid;
-use super::stats::Stats;
 use crate::blocks::for_each_block;
 use crate::element::Element;
 use crate::error::{Error, Status};
@@ -14,44 +12,6 @@ use crate::with_rows;
 
 /// Rows measured side by side.
 const GROUP: usize = 8;
-
-/// Adds `|x_j - m|` of every row that has a direction. The others are passed over or, if that is asked
-/// for, refused; the statistics are then as they were.
-pub fn add_distances(
-    shell: &mut Stats,
-    rows: AnyRows,
-    mean: &[f64],
-    on_invalid: OnInvalid,
-    context: &Context,
-) -> Result<(), Error> {
-    if rows.dim() != mean.len() {
-        return Err(Error::Dimension { what: "rows", found: rows.dim(), expected: mean.len() });
-    }
-    let mut total = *shell;
-    with_rows!(rows, rows => for_each_block(
-        rows,
-        context,
-        || rows.scratch(GROUP),
-        |scratch, start, rows| {
-            let radii = context.level.dispatch(Distances { rows, scratch, mean });
-            let invalid = radii.iter().position(Result::is_err);
-            match (invalid, on_invalid) {
-                (Some(row), OnInvalid::Error) => {
-                    let status = radii[row].err().unwrap_or(Status::Ok);
-                    Err(Error::InvalidRow { row: (start + row) as u64, status })
-                }
-                _ => Ok(radii),
-            }
-        },
-        |radii| {
-            // One by one, so that the result does not depend on how rows were cut into batches.
-            radii.into_iter().flatten().for_each(|radius| total.push(radius));
-            Ok(())
-        },
-    ))?;
-    *shell = total;
-    Ok(())
-}
 
 /// `|x_j - m|` of every row, NaN for a row that has no direction, and which those are.
 pub fn distances(rows: AnyRows, mean: &[f64], context: &Context) -> Result<(Vec<f64>, Vec<Status>), Error> {
@@ -136,4 +96,42 @@ fn distance<E: Element>(squared: f64, row: *const E, mean: &[f64]) -> f64 {
         row.iter().zip(mean).map(|(x, m)| x - m).collect()
     };
     Norm::new(squared, differences).value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{data, everywhere};
+
+    #[test]
+    fn equals_the_definition_for_every_tail_at_every_level() {
+        for d in (1..=40).chain([130]) {
+            // Groups of rows, and some that fill none.
+            let n = 2 * GROUP + 3;
+            let (x, mean) = (data(n, d), data(1, d));
+            let want: Vec<f64> = x
+                .chunks(d)
+                .map(|row| row.iter().zip(&mean).map(|(x, m)| (x - m).powi(2)).sum::<f64>().sqrt())
+                .collect();
+            everywhere(|context| {
+                let (got, status) = distances(AnyRows::F64(Rows::new(&x, d)), &mean, context).unwrap();
+                assert_eq!(status, vec![Status::Ok; n]);
+                for (got, want) in got.iter().zip(&want) {
+                    assert!((got - want).abs() <= 1e-15 * d as f64 * want.max(1e-3), "{d}: {got} {want}");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn rows_without_a_direction_have_no_distance() {
+        let x = [3.0, 4.0, 0.0, 0.0, f64::NAN, 1.0, 3e200, 4e200];
+        everywhere(|context| {
+            let (radii, status) = distances(AnyRows::F64(Rows::new(&x, 2)), &[0.0; 2], context).unwrap();
+            assert_eq!(status, [Status::Ok, Status::ZeroNorm, Status::NonFinite, Status::Ok]);
+            assert!(radii[1].is_nan() && radii[2].is_nan());
+            assert_eq!(radii[0], 5.0);
+            assert!((radii[3] / 5e200 - 1.0).abs() < 1e-15);
+        });
+    }
 }

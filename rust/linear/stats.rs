@@ -1,5 +1,7 @@
 //! Count, mean, variance, minimum and maximum of a stream of numbers.
 
+use crate::math::norm::SAFE;
+
 /// Statistics of one variable, by Welford's update and Chan's merge.
 ///
 /// `push` is sequential: the result depends on the numbers and their order alone.
@@ -52,6 +54,13 @@ impl Stats {
     pub fn variance(&self) -> f64 {
         self.squares / self.count as f64
     }
+
+    /// Root of the mean square of numbers that are not negative; where squares leave the range of
+    /// float64, the bound that is the root of the mean times the greatest.
+    pub fn root_mean_square(&self) -> f64 {
+        let square = self.mean * self.mean + self.variance();
+        if SAFE.contains(&square) { square.sqrt() } else { self.mean.sqrt() * self.max.sqrt() }
+    }
 }
 
 impl FromIterator<f64> for Stats {
@@ -66,6 +75,17 @@ impl FromIterator<f64> for Stats {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_root_mean_square_is_bounded_beyond_the_range_of_squares() {
+        for scale in [1e-300, 1e-200, 1.0, 1e200, 1e300] {
+            let stats: Stats = [3.0, 1.0, 5.0, 1.0].iter().map(|x| x * scale).collect();
+            let found = stats.root_mean_square() / scale;
+            // Of a mean of 2.5 and a greatest of 5.
+            let want = if scale == 1.0 { 3.0 } else { 12.5f64.sqrt() };
+            assert!((found - want).abs() < 1e-14, "{scale}: {found}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -9,7 +9,7 @@
 use crate::error::Status;
 
 /// Sums of squares in this range have neither overflowed nor lost anything to underflow.
-const SAFE: std::ops::RangeInclusive<f64> = 1e-280..=1e280;
+pub const SAFE: std::ops::RangeInclusive<f64> = 1e-280..=1e280;
 
 /// The length of a row and the factors that make it a unit vector: `u_k = x_k * scale * inverse`.
 #[derive(Clone, Copy, Debug, PartialEq)]

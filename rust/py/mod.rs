@@ -7,6 +7,7 @@
 mod array;
 mod arrow;
 mod errors;
+mod features;
 mod memory;
 mod moments;
 mod retrieval;
@@ -25,6 +26,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<moments::Moments>()?;
     module.add_class::<rows::Shell>()?;
     module.add_class::<rows::Regression>()?;
+    module.add_class::<features::FeatureHistograms>()?;
     module.add_class::<sweep::Modality>()?;
     module.add_class::<sweep::LossSweep>()?;
     module.add_class::<shifted::ShiftedConformity>()?;
@@ -33,6 +35,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rows::pairwise_conformity, module)?)?;
     module.add_function(wrap_pyfunction!(rows::off_diagonal_dominance, module)?)?;
     module.add_function(wrap_pyfunction!(rows::distances, module)?)?;
+    module.add_function(wrap_pyfunction!(features::feature_ranges, module)?)?;
     module.add_function(wrap_pyfunction!(transform::affine, module)?)?;
     module.add_function(wrap_pyfunction!(transform::affine_squares, module)?)?;
     module.add_function(wrap_pyfunction!(retrieval::retrieval_counts, module)?)?;
@@ -40,6 +43,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(retrieval::false_negatives_within, module)?)?;
     module.add_function(wrap_pyfunction!(retrieval::nearest_rows, module)?)?;
     module.add_function(wrap_pyfunction!(retrieval::similarity_histogram, module)?)?;
+    module.add_function(wrap_pyfunction!(shifted::least_left, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_levels, module)?)?;
     module.add_function(wrap_pyfunction!(memory::populate, module)?)?;

@@ -87,6 +87,7 @@ impl Moments {
         state.set_item("norm_squares", sums.norms.squares)?;
         state.set_item("norm_min", sums.norms.min)?;
         state.set_item("norm_max", sums.norms.max)?;
+        state.set_item("norm_rms", sums.norms.root_mean_square())?;
         state.set_item("mean", sums.mean.into_pyarray(py))?;
         state.set_item("squares", sums.squares.into_pyarray(py))?;
         state.set_item("unit_sum", sums.unit_sum.into_pyarray(py))?;

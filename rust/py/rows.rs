@@ -109,45 +109,6 @@ pub fn off_diagonal_dominance<'py>(
     Ok((odd.into_pyarray(py), null.into_pyarray(py)))
 }
 
-/// Distances of rows from a mean.
-#[pyclass(module = "clipsoid._native")]
-pub struct Shell {
-    mean: Vec<f64>,
-    stats: Stats,
-}
-
-#[pymethods]
-impl Shell {
-    #[new]
-    fn new(mean: PyReadonlyArray1<'_, f64>) -> Self {
-        Shell { mean: mean.as_array().to_vec(), stats: Stats::default() }
-    }
-
-    #[pyo3(signature = (array, dtype, skip_invalid, n_threads))]
-    fn update(
-        &mut self,
-        py: Python<'_>,
-        array: &Bound<'_, PyUntypedArray>,
-        dtype: &str,
-        skip_invalid: bool,
-        n_threads: Option<usize>,
-    ) -> PyResult<()> {
-        // SAFETY: `array` is borrowed for the whole call.
-        let rows = unsafe { rows(array, dtype)? };
-        let on_invalid = policy(skip_invalid);
-        let Shell { mean, stats } = self;
-        run(py, n_threads, array.len(), |context| {
-            shell::add_distances(stats, rows, mean, on_invalid, context)
-        })
-    }
-
-    /// `(count, mean, variance, min, max)`.
-    fn result(&self) -> (u64, f64, f64, f64, f64) {
-        let stats = &self.stats;
-        (stats.count, stats.mean, stats.variance(), stats.min, stats.max)
-    }
-}
-
 /// `(|x - m|, status)` of each row.
 #[pyfunction]
 #[pyo3(signature = (array, dtype, mean, n_threads))]
@@ -163,6 +124,28 @@ pub fn distances<'py>(
     let mean = mean.as_array().to_vec();
     let (values, status) = run(py, n_threads, array.len(), |context| shell::distances(rows, &mean, context))?;
     Ok((values.into_pyarray(py), codes(py, status)))
+}
+
+/// Statistics of distances from a mean. Those that are NaN are passed over.
+#[pyclass(module = "clipsoid._native")]
+pub struct Shell(Stats);
+
+#[pymethods]
+impl Shell {
+    #[new]
+    fn new() -> Self {
+        Shell(Stats::default())
+    }
+
+    fn update(&mut self, radii: PyReadonlyArray1<'_, f64>) {
+        // One by one: the result does not depend on how rows were cut into batches.
+        radii.as_array().iter().filter(|radius| !radius.is_nan()).for_each(|&radius| self.0.push(radius));
+    }
+
+    /// `(count, mean, variance, min, max)`.
+    fn result(&self) -> (u64, f64, f64, f64, f64) {
+        (self.0.count, self.0.mean, self.0.variance(), self.0.min, self.0.max)
+    }
 }
 
 /// Least squares in both directions. Pairs with a NaN are passed over.

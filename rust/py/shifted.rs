@@ -3,6 +3,7 @@
 use super::array::rows;
 use super::errors::internal;
 use super::run::run;
+use crate::linear::centre::{self, Centre};
 use crate::linear::shifted::{self, Grid, UnitMeans};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -20,13 +21,13 @@ pub struct ShiftedConformity {
 #[pymethods]
 impl ShiftedConformity {
     #[new]
-    #[pyo3(signature = (alphas, count, mean))]
-    fn new(alphas: Vec<f64>, count: u64, mean: PyReadonlyArray1<'_, f64>) -> PyResult<Self> {
+    #[pyo3(signature = (alphas, count, mean, rms))]
+    fn new(alphas: Vec<f64>, count: u64, mean: PyReadonlyArray1<'_, f64>, rms: f64) -> PyResult<Self> {
         let mean = mean.as_array().to_vec();
         if mean.is_empty() {
             return Err(internal("a mean of no features".to_owned()));
         }
-        let grid = Grid::new(alphas, count, mean);
+        let grid = Grid::new(alphas, Centre::new(mean, count, rms));
         Ok(ShiftedConformity { sums: Some(UnitMeans::new(grid.clone())), grid, means: Vec::new() })
     }
 
@@ -81,4 +82,19 @@ impl ShiftedConformity {
     fn cost(&self, array: &Bound<'_, PyUntypedArray>) -> usize {
         array.len().saturating_mul(self.grid.alphas().div_ceil(8))
     }
+}
+
+/// The lengths up to which what is left of rows of these norms may be rounding alone, `alphas x norms`.
+#[pyfunction]
+#[pyo3(signature = (count, rms, alphas, norms))]
+pub fn least_left<'py>(
+    py: Python<'py>,
+    count: u64,
+    rms: f64,
+    alphas: PyReadonlyArray1<'py, f64>,
+    norms: PyReadonlyArray1<'py, f64>,
+) -> Bound<'py, PyArray1<f64>> {
+    let (alphas, norms) = (alphas.as_array(), norms.as_array());
+    let least = |alpha| norms.iter().map(move |&norm| centre::least_left(count, rms, alpha, norm));
+    alphas.iter().flat_map(|&alpha| least(alpha)).collect::<Vec<_>>().into_pyarray(py)
 }

@@ -1,7 +1,8 @@
 //! One of two modalities, as pairs of rows are compared: unit rows and the mean that they move by.
 
 use crate::element::Element;
-use crate::error::{Error, Status};
+use crate::error::Error;
+use crate::linear::centre::Centre;
 use crate::linear::covariance::Precision;
 use crate::linear::moments::{Moments, OnInvalid};
 use crate::linear::unit::{Units, units};
@@ -17,12 +18,8 @@ pub struct Modality<'a> {
     pub rows: AnyRows<'a>,
     /// `1 / |x|` of each row.
     pub inverse: Vec<f64>,
-    /// Raw mean `m`.
-    pub mean: Vec<f64>,
-    /// `m / |m|`; zeros if it is zero.
-    pub direction: Vec<f64>,
-    /// Root of the mean square of the norms: what rounding of the mean is relative to.
-    pub rms: f64,
+    /// Their raw mean `m`.
+    pub centre: Centre,
     /// `|m| / |x|` of each row.
     pub reach: Vec<f64>,
     /// `cos(m, x)` of each row; 0 if `m` is zero.
@@ -34,25 +31,16 @@ impl<'a> Modality<'a> {
     pub fn new(rows: AnyRows<'a>, context: &Context) -> Result<Self, Error> {
         let mut moments = Moments::new(rows.dim(), false, Precision::Auto);
         moments.extend(rows, OnInvalid::Error, context)?;
-        let mean = moments.sums(context)?.mean;
-        let length = Norm::new(mean.iter().map(|x| x * x).sum(), || mean.clone());
-        let direction: Vec<f64> = match length.status {
-            Status::Ok => mean.iter().map(|x| x * length.scale * length.inverse).collect(),
-            _ => vec![0.0; mean.len()],
-        };
-        let Units { norm, products: [cosine], .. } = units(rows, [&direction], context)?;
-        // A quotient beyond float64 is as good as its end.
-        let reach = norm.iter().map(|norm| (length.value / norm).min(f64::MAX)).collect();
-        let greatest = norm.iter().copied().fold(0.0, f64::max);
-        let squares: f64 = norm.iter().map(|norm| (norm / greatest).powi(2)).sum();
-        let rms = greatest * (squares / norm.len() as f64).sqrt();
+        let centre = Centre::of(moments.sums(context)?);
+        let Units { norm, products: [cosine], .. } = units(rows, [&centre.direction], context)?;
+        let reach = norm.iter().map(|&norm| centre.reach(norm)).collect();
         let inverse = norm.iter().map(|norm| 1.0 / norm).collect();
-        Ok(Modality { rows, inverse, mean, rms, direction, reach, cosine })
+        Ok(Modality { rows, inverse, centre, reach, cosine })
     }
 
-    /// `x - alpha m` of a row, as its norm and its direction. The status tells a row that vanishes.
+    /// `x - alpha m` of a row, as its norm and its direction.
     pub fn moved(&self, row: usize, alpha: f64) -> (Norm, Vec<f64>) {
-        let difference = |k: usize, x: f64| x - alpha * self.mean[k];
+        let difference = |k: usize, x: f64| x - alpha * self.centre.mean[k];
         let mut moved: Vec<f64> = with_rows!(self.rows, rows => {
             (0..rows.dim()).map(|k| difference(k, rows.get(row, k).to_f64())).collect()
         });

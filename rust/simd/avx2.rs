@@ -137,6 +137,10 @@ impl Isa for Avx2 {
         unsafe { _mm256_max_pd(a, b) }
     }
     #[inline(always)]
+    fn min_f64(self, a: __m256d, b: __m256d) -> __m256d {
+        unsafe { _mm256_min_pd(a, b) }
+    }
+    #[inline(always)]
     fn fraction_f64(self, x: __m256d) -> __m256d {
         unsafe { _mm256_sub_pd(x, _mm256_floor_pd(x)) }
     }

@@ -128,6 +128,10 @@ impl Isa for Avx512 {
         unsafe { _mm512_max_pd(a, b) }
     }
     #[inline(always)]
+    fn min_f64(self, a: __m512d, b: __m512d) -> __m512d {
+        unsafe { _mm512_min_pd(a, b) }
+    }
+    #[inline(always)]
     fn fraction_f64(self, x: __m512d) -> __m512d {
         // Zero binary digits are kept (the high half), rounded down (the low half).
         unsafe { _mm512_reduce_pd::<1>(x) }

@@ -102,8 +102,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn add_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
     /// Lane-wise `a * b`.
     fn mul_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
-    /// The greater of each lane.
+    /// The greater of each lane; `b` where they are equal or one is NaN.
     fn max_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
+    /// The lesser of each lane; `b` where they are equal or one is NaN.
+    fn min_f64(self, a: Self::F64, b: Self::F64) -> Self::F64;
     /// `x - floor(x)`.
     fn fraction_f64(self, x: Self::F64) -> Self::F64;
     /// `p * 2^floor(x)`, for `p` in [1/2, 4]: zero or subnormal below the least normal number.

@@ -147,6 +147,10 @@ impl Isa for Portable {
         zip(a, b, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
+    fn min_f64(self, a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
     fn fraction_f64(self, x: [f64; 4]) -> [f64; 4] {
         x.map(|x| x - x.floor())
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import clipsoid as cs
 from bounds import assert_within
+from clipsoid._source import Located, Source, as_source
 from clipsoid.analysis.compute import PARTS
 from oracle import reference
 
@@ -109,6 +111,7 @@ def test_parts_are_those_of_the_functions(
     assert found.loss_sweep.table.equals(cs.loss_sweep(image, text).table)
     assert found.match_sweep.table.equals(cs.match_sweep(image, text).table)
     assert found.separability.equals(cs.separability(image, text))
+    assert found.linear_separability == cs.linear_separability(image, text)
     assert found.gap == cs.modality_gap(image, text)
     ranks = cs.retrieval_ranks(image, text)
     assert found.retrieval.image_to_text.recall_at_5 == ranks.recall(5).image_to_text
@@ -117,6 +120,31 @@ def test_parts_are_those_of_the_functions(
     link = found.retrieval.text_link
     assert link.spearman == rivals.text_spearman
     np.testing.assert_array_equal(link.count, rivals.text_to_image.count[link.row])
+
+
+def test_what_compares_features_reads_the_rows_once(demo: tuple[np.ndarray, np.ndarray]) -> None:
+    def reads(*parts: str) -> int:
+        count = 0
+
+        def counting(source: Source) -> Source:
+            def read() -> Iterator[Located]:
+                nonlocal count
+                count += 1
+                yield from source.read()
+
+            return dataclasses.replace(source, read=read)
+
+        sources = (counting(as_source(x[:300])) for x in demo)
+        cs.analyze(
+            *sources, sample_rows=100, leave_out=[name for name in PARTS if name not in parts]
+        )
+        return count
+
+    # Of each modality: histograms in one pass, the rows of the plane in another.
+    none = reads()
+    assert reads("separability") == none + 2
+    assert reads("linear_separability") == none + 2
+    assert reads("gap") == none + 2
 
 
 @pytest.mark.parametrize("name", ["image", "text"])

@@ -17,19 +17,17 @@ from clipsoid._source import check_threads
 from clipsoid._sweeping import Shift, job
 from clipsoid.analysis import compute, tables
 from clipsoid.analysis.compute import PARTS
+from clipsoid.analysis.figures import Gallery, Histogram, Sample
 from clipsoid.analysis.parts import (
     AnalysisOptions,
     Differences,
     DirectionFigures,
     FeatureHistograms,
     FeaturePlane,
-    Gallery,
-    Histogram,
     Link,
     Modality,
     Normalities,
     Retrieval,
-    Sample,
     Similarities,
 )
 from clipsoid.analysis.verdicts import Verdict, cautions, verdicts
@@ -319,9 +317,10 @@ def analyze(
 
     Notes
     -----
-    Linear passes over all rows; for what needs all pairs ``O(p^2 d)`` time with `p` pairs, and
-    ``O(n + d^2)`` memory beside ``O(p)`` rows. The verdicts are rules of this library, named in
-    each; the paper states its properties in words.
+    Two passes over the rows of each modality, and one or two more for each part that is linear in
+    them; for what needs all pairs ``O(p^2 d)`` time with `p` pairs, which are read once. Memory:
+    ``O(n + d^2)`` beside ``O(p)`` rows. The verdicts are rules of this library, named in each; the
+    paper states its properties in words.
 
     References
     ----------

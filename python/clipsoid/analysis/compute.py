@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._extras import check_stats
+from clipsoid._false_negatives import between
 from clipsoid._gather import taken
 from clipsoid._intervals import RESAMPLES, Estimator
 from clipsoid._source import Source
+from clipsoid.analysis.figures import Gallery, Histogram
 from clipsoid.analysis.measured import GALLERY, Measured, sample
 from clipsoid.analysis.parts import (
     AnalysisOptions,
@@ -20,8 +23,6 @@ from clipsoid.analysis.parts import (
     DirectionFigures,
     FeatureHistograms,
     FeaturePlane,
-    Gallery,
-    Histogram,
     Link,
     Modality,
     Normalities,
@@ -31,17 +32,17 @@ from clipsoid.analysis.parts import (
 from clipsoid.blur import blur_experiment
 from clipsoid.contrast import loss_sweep
 from clipsoid.difference import difference_of
+from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import InvalidRowError, ShapeError
-from clipsoid.false_negatives import false_negatives
 from clipsoid.gap import gap_of
-from clipsoid.histogram import similarity_histogram
+from clipsoid.histogram import SimilarityHistogram, count_cosines
 from clipsoid.interpolate import VslerpGrid, vslerp_grid
 from clipsoid.matching import matched
 from clipsoid.normality import LEAST_ROWS, Normality
-from clipsoid.pair import separability
+from clipsoid.pair import separability_table
 from clipsoid.retrieval import Directions, retrieval_ranks
-from clipsoid.rivals import Centrality, Rivals, correlations
-from clipsoid.separation import linear_separability
+from clipsoid.rivals import Centrality, Rivals, Spearman
+from clipsoid.separation import MAX_ROWS, plane_between
 from clipsoid.whitening import Whitening
 
 Array = NDArray[np.float64]
@@ -64,6 +65,9 @@ PARTS = (
 #: Of the grid between two images: Figure 12 draws alphas in [-2, 2].
 THETAS, VSLERP_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0), (-2.0, -1.0, 0.0, 1.0, 2.0)
 
+#: From the least to the greatest.
+COSINES = (-1.0, 1.0)
+
 #: Of the cross-validation of `linear_separability`.
 FOLDS = 5
 
@@ -77,17 +81,22 @@ class Compared:
 
     image: Source
     text: Source
+    ellipsoids: tuple[Ellipsoid, Ellipsoid]
     rows: NDArray[np.int64]
 
     @classmethod
     def of(cls, image: Measured, text: Measured) -> Compared:
         """Choose them."""
-        count, most = image.source.count, image.options.most_pairs
-        rows = sample(count, most, image.options.seed)
-        if len(rows) == count:
-            return cls(image.source, text.source, rows)
-        chosen = [taken(m.source, rows).as_source(m.name) for m in (image, text)]
-        return cls(chosen[0], chosen[1], rows)
+        rows, (images, texts) = image.compared_rows, (image.compared(), text.compared())
+        if len(rows) == image.source.count:
+            ellipsoids = image.ellipsoid, text.ellipsoid
+        else:
+            ellipsoids = _means(images, image.n_threads), _means(texts, text.n_threads)
+        return cls(images, texts, ellipsoids, rows)
+
+
+def _means(source: Source, n_threads: int | None) -> Ellipsoid:
+    return Ellipsoid.fit(source, covariance=False, n_threads=n_threads)
 
 
 def features(image: Measured, text: Measured, order: list[int]) -> tuple[FeatureHistograms, ...]:
@@ -109,38 +118,44 @@ def plane(image: Measured, text: Measured, order: list[int]) -> FeaturePlane | N
 
 def similarities(pairs: Compared, bins: int, n_threads: int | None) -> Similarities:
     """Return the distributions of all cosines."""
-    options: dict[str, Any] = {"bins": bins, "n_threads": n_threads}
+
+    def of(x: Source, y: Source | None, *known: Ellipsoid) -> SimilarityHistogram:
+        return count_cosines(x, y, bins, COSINES, n_threads, known=known).result()
+
+    image, text = pairs.ellipsoids
     return Similarities(
-        similarity_histogram(pairs.image, **options),
-        similarity_histogram(pairs.text, **options),
-        similarity_histogram(pairs.image, pairs.text, **options),
+        of(pairs.image, None, image),
+        of(pairs.text, None, text),
+        of(pairs.image, pairs.text, image, text),
     )
 
 
 def retrieval(pairs: Compared, image: Measured, text: Measured, n_threads: int | None) -> Retrieval:
     """Return ranks, and false negatives beside conformity."""
     ranks = retrieval_ranks(pairs.image, pairs.text, n_threads=n_threads)
-    rivals = false_negatives(pairs.image, pairs.text, k=1, n_threads=n_threads)
+    rows = pairs.rows
+    known = [
+        Centrality(m.scores.conformity[rows], m.scores.cosine_to_mean[rows]) for m in (image, text)
+    ]
+    rivals = between(
+        pairs.image, pairs.text, 1, 0.0, n_threads, known=(known[0], known[1])
+    ).result()
     recalls = [ranks.recall(k) for k in (1, 5, 10)]
 
     def figures(pick: int) -> DirectionFigures:
         chosen: list[Directions] = [*recalls, ranks.median_rank, ranks.mean_rank]
         return DirectionFigures(*(one[pick] for one in chosen))
 
-    def link(of: Rivals, measured: Measured) -> Link:
-        scores, rows = measured.scores, pairs.rows
-        spearman = correlations(
-            of.count, Centrality(scores.conformity[rows], scores.cosine_to_mean[rows])
-        )
+    def link(of: Rivals, spearman: Spearman, measured: Measured) -> Link:
         at = sample(len(rows), measured.options.sample_rows, measured.options.seed)
-        return Link(spearman, rows[at], of.count[at], scores.conformity[rows[at]])
+        return Link(spearman, rows[at], of.count[at], measured.scores.conformity[rows[at]])
 
     return Retrieval(
-        len(pairs.rows),
+        len(rows),
         figures(0),
         figures(1),
-        link(rivals.image_to_text, image),
-        link(rivals.text_to_image, text),
+        link(rivals.image_to_text, rivals.image_spearman, image),
+        link(rivals.text_to_image, rivals.text_spearman, text),
     )
 
 
@@ -159,15 +174,16 @@ def differences(image: Measured, text: Measured) -> Differences:
 
 def grid(image: Measured, modality: Modality) -> VslerpGrid | None:
     """Interpolate between the most and the least conforming image, if there is an arc."""
-    ends = [int(gallery.row[0]) for gallery in (modality.highest, modality.lowest)]
-    a, b = (taken(image.source, np.array([row])).wide()[0] for row in ends)
+    ends = [gallery.row[0] for gallery in (modality.highest, modality.lowest)]
+    rows, at = np.unique(ends, return_inverse=True)
+    a, b = taken(image.source, rows).wide()[at]
     try:
         return vslerp_grid(
             a,
             b,
             THETAS,
             VSLERP_ALPHAS,
-            modality.mean,
+            image.ellipsoid,
             rows=image.source,
             n_threads=image.n_threads,
         )
@@ -197,9 +213,13 @@ def check_parts(options: AnalysisOptions, count: int, dim: int) -> None:
 
 def normality(measured: Measured) -> Normality:
     """Test the whitened rows of a modality."""
-    options = measured.options
+    options, rows = measured.options, measured.sampled.as_source(measured.name)
     whitening = Whitening.from_ellipsoid(measured.ellipsoid)
-    return whitening.normality(measured.source, sample=options.sample_rows, seed=options.seed)
+    # The sample that is drawn here is the one that the test would draw.
+    found = whitening.normality(
+        rows, sample=options.sample_rows, seed=options.seed, n_threads=measured.n_threads
+    )
+    return replace(found, total=measured.source.count)
 
 
 def parts(
@@ -214,7 +234,6 @@ def parts(
     image = Measured("image", image_source, options, n_threads)
     text = Measured("text", text_source, options, n_threads)
     found: dict[str, Any] = {"image": image.modality(), "text": text.modality()}
-    pairs = Compared.of(image, text)
     sources = (image_source, text_source)
     shift: Any = options.shift
     how = Estimator.checked(options.bins, None, options.seed, RESAMPLES, "intervals")
@@ -224,8 +243,12 @@ def parts(
         "n_threads": n_threads,
     }
 
+    @cache
+    def pairs() -> Compared:
+        return Compared.of(image, text)
+
     def separable() -> Any:
-        frame = separability(*sources, bins=options.bins, n_threads=n_threads)
+        frame = separability_table(*sources, image.features, text.features, options.bins, n_threads)
         order = frame["feature"].to_list()
         found["features"] = features(image, text, order)
         found["plane"] = plane(image, text, order)
@@ -233,19 +256,19 @@ def parts(
 
     work: dict[str, Callable[[], Any]] = {
         "separability": separable,
-        "linear_separability": lambda: linear_separability(
-            *sources, folds=FOLDS, seed=options.seed, n_threads=1
+        "linear_separability": lambda: plane_between(
+            *sources, folds=FOLDS, max_rows=MAX_ROWS, seed=options.seed, n_threads=1
         ),
         "gap": lambda: gap_of(*sources, image.ellipsoid, text.ellipsoid),
-        "similarities": lambda: similarities(pairs, options.bins, n_threads),
+        "similarities": lambda: similarities(pairs(), options.bins, n_threads),
         "loss_sweep": lambda: loss_sweep(
-            pairs.image, pairs.text, temperature=options.temperature, **sweep
+            pairs().image, pairs().text, temperature=options.temperature, **sweep
         ),
         "match_sweep": lambda: matched(
             image.conformities(), text.conformities(), options.alphas, shift, how
         ),
         "conformity_difference": lambda: differences(image, text),
-        "retrieval": lambda: retrieval(pairs, image, text, n_threads),
+        "retrieval": lambda: retrieval(pairs(), image, text, n_threads),
         "normality": lambda: Normalities(normality(image), normality(text)),
         "vslerp": lambda: grid(image, found["image"]),
         "blur": lambda: blur_experiment(seed=options.seed, bins=options.bins),

@@ -1,29 +1,26 @@
-"""One modality, measured: each pass over its rows is made once."""
+"""One modality, measured in two passes over its rows."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._batch import Batch
-from clipsoid._gather import Gathered, taken, widened
-from clipsoid._scoring import measured
-from clipsoid._source import Source
-from clipsoid.analysis.parts import (
-    AnalysisOptions,
-    Gallery,
-    Histogram,
-    Modality,
-    Sample,
-)
+from clipsoid._features import fitted
+from clipsoid._gather import Taking, gathered, widened
+from clipsoid._scoring import gather
+from clipsoid._source import Located, Source
+from clipsoid._summary import calibration_of, shell_of
+from clipsoid.analysis.figures import Gallery, Histogram, Sample
+from clipsoid.analysis.parts import AnalysisOptions, Modality
 from clipsoid.divergences import Sample as Sorted
-from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import UnavailableError
 from clipsoid.matching import Conformities
-from clipsoid.results import Calibration, Scores
+from clipsoid.results import Calibration
 
 Array = NDArray[np.float64]
 
@@ -61,40 +58,59 @@ def distinct(*figures: Array) -> int:
 
 
 class Measured:
-    """One modality, and what its parts are made of; each pass is made once."""
+    """One modality, and what its parts are made of: one pass for the fit, one for all the rest.
+
+    Attributes
+    ----------
+    ellipsoid : Ellipsoid
+    scores : Scores
+        Of every row, left out of its own conformity.
+    radii : ndarray of float64
+        Distance of every row from the mean.
+    sampled_rows, compared_rows : ndarray of int64
+        Numbers of the rows that are drawn, and of those that are compared with all others; the
+        same in both modalities if they are pairs.
+    sampled : Gathered
+        The rows that are drawn.
+    """
 
     def __init__(
         self, name: str, source: Source, options: AnalysisOptions, n_threads: int | None
     ) -> None:
         self.name, self.source, self.options, self.n_threads = name, source, options, n_threads
-        self.ellipsoid = Ellipsoid.fit(source, n_threads=n_threads)
+        self.sampled_rows = sample(source.count, options.sample_rows, options.seed)
+        self.compared_rows = sample(source.count, options.most_pairs, options.seed)
+        self.ellipsoid, self.features = fitted(source, n_threads, covariance=True)
+        mean, radii = self.ellipsoid.mean, []
+        drawn, compared = Taking(self.sampled_rows), Taking(self.compared_rows)
+        of_all = len(self.compared_rows) == source.count
+        takings = [drawn] if of_all else [drawn, compared]
 
-    @cached_property
-    def scores(self) -> Scores:
-        """Of every row, left out of its own conformity."""
-        return self.ellipsoid.score(self.source, member=True, n_threads=self.n_threads)
+        def watched() -> Iterator[Located]:
+            for located in source.read():
+                batch = located.batch
+                radii.append(_native.distances(batch.rows, batch.dtype, mean, n_threads)[0])
+                for taking in takings:
+                    taking.add(located)
+                yield located
+                del located, batch
 
-    @cached_property
-    def radii(self) -> Array:
-        """Distance of every row from the mean."""
-        mean = self.ellipsoid.mean
-        found = measured(
-            self.source, "error", lambda b: _native.distances(b.rows, b.dtype, mean, self.n_threads)
+        self.scores = self.ellipsoid.score(
+            replace(source, read=watched), member=True, n_threads=n_threads
         )
-        return np.concatenate([radii for radii, _ in found])
+        self.radii = gather(iter(radii))
+        self.sampled = drawn.gathered()
+        self._compared = None if of_all else compared.gathered()
 
-    @cached_property
-    def sampled_rows(self) -> NDArray[np.int64]:
-        """Numbers of the rows that are drawn; the same in both modalities if they are pairs."""
-        return sample(self.source.count, self.options.sample_rows, self.options.seed)
-
-    @cached_property
-    def _sampled(self) -> Gathered:
-        return taken(self.source, self.sampled_rows)
+    def compared(self) -> Source:
+        """Return the rows that are compared with all others, as one batch."""
+        # All rows are read once more, and copied only if they are not one array as they stand.
+        found = gathered(self.source) if self._compared is None else self._compared
+        return found.as_source(self.name)
 
     def columns(self, features: slice | list[int]) -> Array:
         """Return features of the rows that are drawn."""
-        batch = self._sampled.batch
+        batch = self.sampled.batch
         some = np.ascontiguousarray(batch.rows[:, features])
         return np.asarray(widened(Batch(some, batch.dtype), "float64").rows)
 
@@ -115,7 +131,7 @@ class Measured:
     def calibration(self) -> Calibration | None:
         """Regress conformity on the cosine to the mean."""
         try:
-            return self.ellipsoid.calibrate(self.source, n_threads=self.n_threads)
+            return calibration_of([self.scores], member=True)
         except UnavailableError:
             return None
 
@@ -137,7 +153,7 @@ class Measured:
             mean=mean,
             std=std,
             center_ratio=e.center_ratio,
-            shell=e.shell(self.source, n_threads=self.n_threads),
+            shell=shell_of([self.radii]),
             radii=Histogram.of(self.radii, bins),
             centred_features=tuple(
                 Histogram.of(column - mean[k], bins) for k, column in enumerate(first)

@@ -21,9 +21,6 @@ const NEAR: f64 = 1.0 / 16.0;
 /// Beyond this `q` the mean is all that is left of a row in float64.
 const GREATEST_FACTOR: f64 = 1e30;
 
-/// Rows that are moved element by element before they are used.
-const MOVED: usize = 64;
-
 /// The unit means, as the rows of a chunk meet them.
 pub(super) struct Means<'a> {
     /// `alphas x d`.
@@ -53,7 +50,7 @@ pub(super) struct Chunk<E> {
     /// `q / l`, likewise.
     centre: Vec<f64>,
     near: Vec<Near>,
-    /// In float64, rows that were moved, or a strip of those to be packed.
+    /// In float64, a row that was moved, or strips of those to be packed.
     wide: Vec<f64>,
     left: Panels<f64>,
     right: Panels<f64>,
@@ -85,7 +82,7 @@ impl<E: Element> Chunk<E> {
         grid: &Grid,
         level: Level,
     ) -> Result<(), Error> {
-        let (count, vectors) = (rows.count(), [&grid.direction[..]]);
+        let (count, vectors) = (rows.count(), [&grid.centre.direction[..]]);
         let found = level.dispatch(Measure { rows, scratch: &mut self.scratch, vectors });
         if let Some(row) = found.status.iter().position(|&status| status != Status::Ok) {
             return Err(Error::InvalidRow { row: first + row as u64, status: found.status[row] });
@@ -100,11 +97,14 @@ impl<E: Element> Chunk<E> {
             buffer.resize(grid.alphas.len() * count, 0.0);
         }
         for (at, &alpha) in grid.alphas.iter().enumerate() {
+            if !grid.centre.is_held(alpha) {
+                return Err(Error::OutOfRange { side: Side::Right, row: first, alpha });
+            }
             let range = at * count..(at + 1) * count;
             let (weight, centre) = (&mut self.weight[range.clone()], &mut self.centre[range]);
             for row in 0..count {
-                let q = (alpha * (grid.length / self.norm[row]).min(1e290))
-                    .clamp(-GREATEST_FACTOR, GREATEST_FACTOR);
+                let q = alpha * grid.centre.reach(self.norm[row]);
+                let q = q.clamp(-GREATEST_FACTOR, GREATEST_FACTOR);
                 let square = 1.0 + q * (q - 2.0 * cosine[row]);
                 weight[row] = if square < NEAR * NEAR { 0.0 } else { 1.0 / square.sqrt() };
                 centre[row] = q * weight[row];
@@ -142,12 +142,12 @@ impl<E: Element> Chunk<E> {
         for (sum, centre) in part.centre.iter_mut().zip(self.centre.chunks_exact(count)) {
             *sum += centre.iter().sum::<f64>();
         }
-        self.near_rows(rows, grid, level, |near, moved| {
-            for (near, row) in near.iter().zip(moved.chunks_exact(rows.dim())) {
-                let sums = &mut part.sums[near.alpha * part.stride..];
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            }
-        })
+        let Chunk { scratch, first, norm, near, wide, .. } = self;
+        let take = |near: &Near, moved: &[f64], inverse: f64, []: [f64; 0]| {
+            let sums = &mut part.sums[near.alpha * part.stride..];
+            sums.iter_mut().zip(moved).for_each(|(sum, x)| *sum += x * inverse);
+        };
+        level.dispatch(Move { rows, grid, near, norm, first: *first, scratch, wide, vectors: [], take })
     }
 
     /// Conformity at each alpha, `stride` numbers from one alpha to the next.
@@ -160,7 +160,7 @@ impl<E: Element> Chunk<E> {
         stride: usize,
         level: Level,
     ) -> Result<(), Error> {
-        let (count, n) = (rows.count(), grid.count as f64);
+        let (count, n) = (rows.count(), grid.centre.count as f64);
         // Rounding can carry a cosine of one a few units past it.
         let finished = |product: f64| ((n * product - 1.0) / (n - 1.0)).clamp(-1.0, 1.0);
         let Chunk { scratch, inverse, wide, left, tile, .. } = self;
@@ -174,57 +174,28 @@ impl<E: Element> Chunk<E> {
                 values[row] = finished(weight[row] * products[row] - centre[row] * means.centre[at]);
             }
         }
-        self.near_rows(rows, grid, level, |near, moved| {
-            let products = level.dispatch(Products { near, moved, means: means.rows, dim: rows.dim() });
-            for (near, product) in near.iter().zip(products) {
-                values[near.alpha * stride + near.row] = finished(product);
-            }
+        let Chunk { scratch, first, norm, near, wide, .. } = self;
+        let take = |near: &Near, _: &[f64], _, [product]: [f64; 1]| {
+            values[near.alpha * stride + near.row] = finished(product);
+        };
+        level.dispatch(Move {
+            rows,
+            grid,
+            near,
+            norm,
+            first: *first,
+            scratch,
+            wide,
+            vectors: [means.rows],
+            take,
         })
     }
-
-    /// Moves the rows of which little is left, and hands on their directions.
-    fn near_rows(
-        &mut self,
-        rows: Rows<E>,
-        grid: &Grid,
-        level: Level,
-        mut take: impl FnMut(&[Near], &[f64]),
-    ) -> Result<(), Error> {
-        let Chunk { scratch, first, norm, near, wide, .. } = self;
-        for near in near.chunks(MOVED) {
-            level.dispatch(Move { rows, grid, near, norm, first: *first, scratch, wide })?;
-            take(near, wide);
-        }
-        Ok(())
-    }
 }
 
-/// Products of moved rows, each with the unit mean at its alpha.
-struct Products<'a> {
-    near: &'a [Near],
-    moved: &'a [f64],
-    means: &'a [f64],
-    dim: usize,
-}
-
-impl Kernel for Products<'_> {
-    type Output = Vec<f64>;
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) -> Vec<f64> {
-        let Products { near, moved, means, dim } = self;
-        let mut products = Vec::with_capacity(near.len());
-        for (near, row) in near.iter().zip(moved.chunks_exact(dim)) {
-            let mean = &means[near.alpha * dim..][..dim];
-            // SAFETY: both have `dim` elements, and this runs under `I`.
-            let (_, [[product]]) = unsafe { dots(isa, [row.as_ptr()], [mean.as_ptr()], dim, 0) };
-            products.push(product);
-        }
-        products
-    }
-}
-
-/// Row by row, `x - alpha m` scaled to length one.
-struct Move<'a, E> {
+/// Moves the rows of which little is left, element by element, and hands each on: `x - alpha m`, what
+/// makes it a unit vector, and that vector's product with the one at its alpha out of each of
+/// `vectors`.
+struct Move<'a, E, F, const Q: usize> {
     rows: Rows<'a, E>,
     grid: &'a Grid,
     near: &'a [Near],
@@ -232,34 +203,59 @@ struct Move<'a, E> {
     first: u64,
     scratch: &'a mut [E],
     wide: &'a mut Vec<f64>,
+    /// `alphas x d`.
+    vectors: [&'a [f64]; Q],
+    take: F,
 }
 
-impl<E: Element> Kernel for Move<'_, E> {
+impl<E: Element, F: FnMut(&Near, &[f64], f64, [f64; Q]), const Q: usize> Kernel for Move<'_, E, F, Q> {
     type Output = Result<(), Error>;
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> Self::Output {
-        let Move { rows, grid, near, norm, first, scratch, wide } = self;
+        let Move { rows, grid, near, norm, first, scratch, wide, vectors, mut take } = self;
         let dim = grid.dim();
-        wide.resize(near.len() * dim, 0.0);
-        for (near, moved) in near.iter().zip(wide.chunks_exact_mut(dim)) {
-            let (alpha, x) = (grid.alphas[near.alpha], rows.row(near.row, scratch));
-            for k in 0..dim {
-                // SAFETY: k < dim.
-                moved[k] = unsafe { x.add(k).read_unaligned() }.to_f64() - alpha * grid.mean[k];
-            }
-            // SAFETY: one row of `dim` elements, under `I`.
-            let ([square], _) = unsafe { dots::<I, f64, 1, 0>(isa, [moved.as_ptr()], [], dim, 0) };
+        wide.resize(dim.max(wide.len()), 0.0);
+        let moved = &mut wide[..dim];
+        for near in near {
+            let alpha = grid.alphas[near.alpha];
+            // SAFETY: the row has as many elements as the mean, and this runs under `I`.
+            unsafe { subtract(isa, rows.row(near.row, scratch), alpha, &grid.centre.mean, moved) };
+            let vectors = vectors.map(|vectors| vectors[near.alpha * dim..][..dim].as_ptr());
+            // SAFETY: all have `dim` elements, and this runs under `I`.
+            let measured =
+                |moved: &[f64]| unsafe { dots::<I, f64, 1, Q>(isa, [moved.as_ptr()], vectors, dim, 0) };
+            let ([square], [mut products]) = measured(moved);
             let left = Norm::new(square, || moved.to_vec());
-            // Rounding of the mean, which grows with the number of rows, and of the difference,
-            // relative to what was subtracted.
-            let steps = 8.0 + (grid.count as f64).sqrt();
-            let subtracted = norm[near.row].max(alpha.abs() * grid.length);
-            if left.status != Status::Ok || left.value <= steps * f64::EPSILON * subtracted {
-                let row = first + near.row as u64;
-                return Err(Error::Vanishes { side: Side::Right, row, alpha });
+            let row = first + near.row as u64;
+            grid.centre.check_left(&left, norm[near.row], alpha, Side::Right, row)?;
+            if left.scale != 1.0 {
+                moved.iter_mut().for_each(|x| *x *= left.scale);
+                (_, [products]) = measured(moved);
             }
-            moved.iter_mut().for_each(|x| *x *= left.scale * left.inverse);
+            take(near, moved, left.inverse, products.map(|product| product * left.inverse));
         }
         Ok(())
+    }
+}
+
+/// `moved = x - alpha m`.
+///
+/// # Safety
+/// `x` is readable for as many elements as `mean` has, and the caller runs under `I`.
+#[inline(always)]
+unsafe fn subtract<I: Isa, E: Element>(isa: I, x: *const E, alpha: f64, mean: &[f64], moved: &mut [f64]) {
+    let dim = mean.len();
+    assert!(moved.len() == dim);
+    let (body, factor) = (dim - dim % I::LANES_F64, isa.splat_f64(alpha));
+    for k in (0..body).step_by(I::LANES_F64) {
+        // SAFETY: k + LANES_F64 <= dim.
+        unsafe {
+            let taken = isa.mul_f64(factor, isa.load_f64(mean[k..].as_ptr()));
+            isa.store_f64(moved[k..].as_mut_ptr(), isa.sub_f64(E::load_f64(isa, x.add(k)), taken));
+        }
+    }
+    for k in body..dim {
+        // SAFETY: k < dim.
+        moved[k] = unsafe { x.add(k).read_unaligned() }.to_f64() - alpha * mean[k];
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::error::Side;
+use crate::error::{Side, Status};
 use crate::linear::covariance::Precision;
 use crate::linear::moments::{Moments, OnInvalid};
 use crate::testing::{data, everywhere};
@@ -21,14 +21,14 @@ fn naive(x: &[f64], d: usize, mean: &[f64], alpha: f64) -> Vec<f64> {
         .collect()
 }
 
-fn mean_of(rows: AnyRows, context: &Context) -> Vec<f64> {
+fn centre_of(rows: AnyRows, context: &Context) -> Centre {
     let mut moments = Moments::new(rows.dim(), false, Precision::Auto);
     moments.update(rows, OnInvalid::Error, context).unwrap();
-    moments.sums(context).unwrap().mean
+    Centre::of(moments.sums(context).unwrap())
 }
 
 fn of(rows: AnyRows, alphas: &[f64], context: &Context) -> Result<Vec<f64>, Error> {
-    let grid = Grid::new(alphas.to_vec(), rows.count() as u64, mean_of(rows, context));
+    let grid = Grid::new(alphas.to_vec(), centre_of(rows, context));
     let mut means = UnitMeans::new(grid.clone());
     means.update(rows, context)?;
     conformity(rows, &grid, &means.finish(context)?, context)
@@ -49,7 +49,7 @@ fn equals_the_definition_for_every_tail_at_every_level() {
         let x = data(n, d);
         everywhere(|context| {
             let rows = AnyRows::F64(Rows::new(&x, d));
-            let (got, mean) = (of(rows, &alphas, context).unwrap(), mean_of(rows, context));
+            let (got, mean) = (of(rows, &alphas, context).unwrap(), centre_of(rows, context).mean);
             for (values, &alpha) in got.chunks(n).zip(&alphas) {
                 close(values, &naive(&x, d, &mean, alpha), 1e-12);
             }
@@ -64,7 +64,7 @@ fn batches_and_threads_never_show() {
     let mut first = Vec::new();
     everywhere(|context| {
         let rows = AnyRows::F32(Rows::new(&x, d));
-        let grid = Grid::new(alphas.to_vec(), n as u64, mean_of(rows, context));
+        let grid = Grid::new(alphas.to_vec(), centre_of(rows, context));
         let fit = |batch: usize| {
             let mut means = UnitMeans::new(grid.clone());
             for part in x.chunks(batch * d) {
@@ -100,7 +100,7 @@ fn a_row_close_to_the_mean_keeps_its_digits() {
             .collect();
         everywhere(|context| {
             let rows = AnyRows::F64(Rows::new(&x, d));
-            assert_eq!(mean_of(rows, context), mean);
+            assert_eq!(centre_of(rows, context).mean, mean);
             let got = of(rows, &[1.0, 0.25], context).unwrap();
             close(&got[..6], &naive(&x, d, &mean, 1.0), 1e-13);
             close(&got[6..], &naive(&x, d, &mean, 0.25), 1e-13);
@@ -126,6 +126,40 @@ fn a_row_that_vanishes_is_named() {
 }
 
 #[test]
+fn a_mean_that_cancels_is_as_uncertain_as_what_it_is_made_of() {
+    // Opposite pairs of rows and one short one: that is as many times the mean as there are rows, but
+    // for the rounding of the pairs.
+    let (n, d) = (BLOCK + 301, 16);
+    let (row, alpha) = (CHUNK + 7, n as f64);
+    let pairs = data(n / 2, d);
+    let opposite =
+        |pair: &[f64]| [1e6, -1e6].map(|factor| pair.iter().map(|x| factor * x).collect::<Vec<_>>());
+    let mut x: Vec<f64> = pairs.chunks(d).flat_map(opposite).flatten().collect();
+    x.splice(row * d..row * d, data(1, d));
+    everywhere(|context| {
+        let rows = AnyRows::F64(Rows::new(&x, d));
+        assert!(of(rows, &[-alpha, 0.5 * alpha, 2.0 * alpha], context).is_ok());
+        let error = of(rows, &[0.5, alpha], context).unwrap_err();
+        assert_eq!(error, Error::Vanishes { side: Side::Right, row: row as u64, alpha });
+    });
+}
+
+#[test]
+fn what_float64_does_not_hold_is_not_said_to_vanish() {
+    // The sum of the rows overflows, then all that is left of the first one underflows.
+    let great = [1e308, 0.5e308, 1e308, -0.5e308, 1e308, 0.5e308];
+    let small = [1e-300, 1e-310, 1e-300, -1e-310, 1e-300, 2e-300, 1e-300, -2e-300];
+    everywhere(|context| {
+        let of = |x, alphas: &[f64]| of(AnyRows::F64(Rows::new(x, 2)), alphas, context);
+        for (x, alphas) in [(&great[..], [0.0, 0.25]), (&small[..], [0.0, 1.0])] {
+            assert!(of(x, &alphas[..1]).is_ok());
+            let out_of_range = Error::OutOfRange { side: Side::Right, row: 0, alpha: alphas[1] };
+            assert_eq!(of(x, &alphas).unwrap_err(), out_of_range);
+        }
+    });
+}
+
+#[test]
 fn extreme_rows_move_as_their_directions_do() {
     let plain = data(40, 3);
     everywhere(|context| {
@@ -147,7 +181,7 @@ fn rows_about_the_origin_do_not_move() {
     let x: Vec<f64> = half.iter().copied().chain(half.iter().map(|x| -x)).collect();
     everywhere(|context| {
         let rows = AnyRows::F64(Rows::new(&x, 5));
-        let grid = Grid::new(vec![0.0, 1e300], 60, vec![0.0; 5]);
+        let grid = Grid::new(vec![0.0, 1e300], Centre::new(vec![0.0; 5], 60, 1.0));
         let mut means = UnitMeans::new(grid.clone());
         means.update(rows, context).unwrap();
         let values = conformity(rows, &grid, &means.finish(context).unwrap(), context).unwrap();
@@ -158,7 +192,8 @@ fn rows_about_the_origin_do_not_move() {
 #[test]
 fn what_does_not_fit_is_refused() {
     everywhere(|context| {
-        let (x, grid) = ([1.0, 2.0, 0.0, 0.0], Grid::new(vec![0.0], 2, vec![1.0, 1.0]));
+        let grid = |count| Grid::new(vec![0.0], Centre::new(vec![1.0, 1.0], count, 2.0));
+        let (x, grid, single) = ([1.0, 2.0, 0.0, 0.0], grid(2), grid(1));
         let rows = AnyRows::F64(Rows::new(&x, 2));
         let error = UnitMeans::new(grid.clone()).update(AnyRows::F64(Rows::new(&x, 4)), context).unwrap_err();
         assert_eq!(error, Error::Dimension { what: "rows", found: 4, expected: 2 });
@@ -166,7 +201,6 @@ fn what_does_not_fit_is_refused() {
         means.update(rows, context).unwrap();
         let error = means.finish(context).unwrap_err();
         assert_eq!(error, Error::InvalidRow { row: 1, status: Status::ZeroNorm });
-        let single = Grid::new(vec![0.0], 1, vec![1.0, 1.0]);
         let error =
             conformity(AnyRows::F64(Rows::new(&x[..2], 2)), &single, &[1.0, 0.0], context).unwrap_err();
         assert_eq!(error, Error::TooFewRows { what: "conformity", found: 1, needed: 2 });

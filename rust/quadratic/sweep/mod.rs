@@ -141,9 +141,9 @@ impl<'a> Sweep<'a> {
         context: &Context,
     ) -> Result<Self, Error> {
         assert!(left.count() == right.count() && left.rows.dim() == right.rows.dim());
-        let [left_to_mean] = units(left.rows, [&right.direction], context)?.products;
-        let [right_to_mean] = units(right.rows, [&left.direction], context)?.products;
-        let means = left.direction.iter().zip(&right.direction).map(|(a, b)| a * b).sum();
+        let [left_to_mean] = units(left.rows, [&right.centre.direction], context)?.products;
+        let [right_to_mean] = units(right.rows, [&left.centre.direction], context)?.products;
+        let means = left.centre.direction.iter().zip(&right.centre.direction).map(|(a, b)| a * b).sum();
         let (both, scale) = (options.both, LOG2_E / options.temperature);
         let pair = Pair { left, right, both, left_to_mean, right_to_mean, means, scale };
         let (l, r) = (pair.left.rows, pair.right.rows);

@@ -6,7 +6,7 @@
 //! inverse of that length, the *stretch* of either row.
 
 use crate::element::Element;
-use crate::error::{Error, Side, Status};
+use crate::error::{Error, Side};
 use crate::pack::ScaledRows;
 use crate::quadratic::modality::Modality;
 use crate::rows::Rows;
@@ -72,25 +72,16 @@ impl Moved {
     /// move float64 does not hold.
     pub fn new(modality: &Modality, alpha: f64, side: Side, context: &Context) -> Result<Self, Error> {
         let count = modality.count();
-        // Rounding of the mean, which grows with the number of rows, and of the difference, relative to
-        // what was added up and subtracted.
-        let rounding = (8.0 + (count as f64).sqrt()) * f64::EPSILON;
         let inverse = |row: usize| {
-            let (norm, _) = modality.moved(row, alpha);
-            let subtracted = (alpha * modality.rms).abs().max(1.0 / modality.inverse[row]);
-            if norm.status != Status::NonFinite && norm.value <= rounding * subtracted {
-                return Err(Error::Vanishes { side, row: row as u64, alpha });
-            }
-            match norm.status {
-                Status::Ok => Ok(1.0 / norm.value),
-                _ => Err(Error::OutOfRange { side, row: row as u64, alpha }),
-            }
+            let (left, _) = modality.moved(row, alpha);
+            modality.centre.check_left(&left, 1.0 / modality.inverse[row], alpha, side, row as u64)?;
+            Ok(1.0 / left.value)
         };
         let blocks = collected(count.div_ceil(SIDE), context, |block| {
             (block * SIDE..count.min((block + 1) * SIDE)).map(inverse).collect::<Result<Vec<_>, _>>()
         })?;
         Ok(Moved {
-            centre: modality.mean.iter().map(|mean| alpha * mean).collect(),
+            centre: modality.centre.mean.iter().map(|mean| alpha * mean).collect(),
             inverse: blocks.concat(),
         })
     }

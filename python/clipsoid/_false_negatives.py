@@ -86,7 +86,7 @@ def false_negatives(
     >>> found.text_to_image.margin.round(4).tolist()
     [[0.0543, nan], [nan, nan], [nan, nan]]
     """
-    return _between(image, text, k, margin, n_threads).result()
+    return between(image, text, k, margin, n_threads).result()
 
 
 def false_negatives_part(
@@ -127,7 +127,7 @@ def false_negatives_part(
     >>> first.merge(second).result().image_spearman == whole.image_spearman
     True
     """
-    return _between(image, text, k, margin, n_threads, check_part(i, n))
+    return between(image, text, k, margin, n_threads, check_part(i, n))
 
 
 def false_negatives_within(
@@ -217,15 +217,20 @@ def false_negatives_within_part(
     return _within(x, k, threshold, n_threads, check_part(i, n))
 
 
-def _between(
+def between(
     image: Any,
     text: Any,
     k: int,
     margin: float,
     n_threads: int | None,
     part: tuple[int, int] | None = None,
+    *,
+    known: tuple[Centrality, Centrality] | None = None,
 ) -> FalseNegativesPart:
-    """Search all pairs of an image and a text, or those of one part of several."""
+    """Search all pairs of an image and a text, or those of one part of several.
+
+    Where rows lie in their modalities may be `known`; otherwise these rows are all there are.
+    """
     check_threads(n_threads)
     k, margin = checked_count("k", k), _checked_finite("margin", margin)
     images, texts = modalities(image, text)
@@ -238,7 +243,7 @@ def _between(
             x.rows, y.rows, x.dtype, k, margin, (mine.start, mine.stop), n_threads
         )
     found = Found(*of_images), Found(*of_texts)
-    centrality = _centrality(images, n_threads), _centrality(texts, n_threads)
+    centrality = known or (_centrality(images, n_threads), _centrality(texts, n_threads))
     return FalseNegativesPart(options, frozenset(mine), found, partner, centrality)
 
 
