@@ -33,8 +33,8 @@ class Shown:
         if len(lines) > MOST_LINES:
             more = f"<tr><td colspan=2>{len(lines) - MOST_LINES} more</td></tr>"
             lines[MOST_LINES:] = [more]
-        frame = getattr(self, "table", None)
-        below = frame._repr_html_() if hasattr(frame, "_repr_html_") else ""
+        frame: Any = getattr(self, "table", None)
+        below = "" if frame is None else frame._repr_html_()
         name = html.escape(type(self).__name__)
         return f"<b>{name}</b><table>{''.join(lines)}</table>{below}"
 

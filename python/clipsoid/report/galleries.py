@@ -17,8 +17,8 @@ from clipsoid.report.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
+    from clipsoid.analysis.figures import Gallery as Ends
     from clipsoid.analysis.parts import Differences, Modality
-    from clipsoid.analysis.parts import Gallery as Ends
     from clipsoid.interpolate import VslerpGrid
 
 #: Pictures of an explorer, spread over the range of its rows.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
-    from clipsoid.analysis.parts import Histogram
+    from clipsoid.analysis.figures import Histogram
 
 #: Most marks of a chart that draws rows.
 MOST_MARKS = 5_000
@@ -93,7 +93,7 @@ def bars(
     shown = len(colours) > 1 if legend is None else legend
     # Over one another: where both have rows, both are seen.
     opacity = 0.55 if len(colours) > 1 else 0.85
-    return (
+    drawn: alt.Chart = (
         alt.Chart(values(frame))
         .mark_bar(opacity=opacity, binSpacing=0, aria=False)
         .encode(
@@ -115,6 +115,7 @@ def bars(
             ],
         )
     )
+    return drawn
 
 
 def distributions(
@@ -269,7 +270,7 @@ def rule(
     """Draw a vertical line at a number, with a tooltip that says what it is."""
     import altair as alt
 
-    return (
+    drawn: alt.Chart = (
         alt.Chart({"values": [{"at": _known(float(at)), "label": label}]})
         .mark_rule(color=colour, strokeWidth=1.5, strokeDash=list(dash) or [1, 0])
         .encode(
@@ -280,6 +281,7 @@ def rule(
             ],
         )
     )
+    return drawn
 
 
 def titled(chart: Any, title: str, subtitle: str | Sequence[str] = "") -> Any:
@@ -295,7 +297,7 @@ def number(value: float | None, decimals: int = 4) -> str:
     if value is None or math.isnan(value):
         return "—"
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return "∞" if value > 0 else "\N{MINUS SIGN}∞"
     # Never minus zero, not even by rounding.
     return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipsoid.analysis.parts import Histogram
+from clipsoid.analysis.figures import Histogram
 from clipsoid.errors import ShapeError
 from clipsoid.report.blocks import Explorer, Galleries, Gallery, Item, Page, Pair, Section, cut
 from clipsoid.report.charts.conformity import RANGE, conformity_histogram

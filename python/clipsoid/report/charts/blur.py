@@ -19,7 +19,7 @@ COLOUR = {"centred": theme.GREEN, "shifted": theme.PURPLE}
 
 def blur_figure(blur: BlurExperiment) -> Figure:
     """Return the cosines to the mean and to the least similar row, of both spheres (Figure 7)."""
-    from clipsoid.analysis.parts import Histogram
+    from clipsoid.analysis.figures import Histogram
 
     samples = {"centred": blur.centered, "shifted": blur.shifted}
     parts = [

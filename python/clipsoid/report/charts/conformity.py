@@ -10,7 +10,7 @@ from clipsoid.report.marks import bars, histogram_frame, number, rule
 
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
-    from clipsoid.analysis.parts import Histogram
+    from clipsoid.analysis.figures import Histogram
 
 #: Before the name of a series, the name of the selection that a page listens to.
 RANGE = "range_"

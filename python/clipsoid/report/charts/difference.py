@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from clipsoid.analysis import Analysis
-    from clipsoid.analysis.parts import Differences, Histogram
+    from clipsoid.analysis.figures import Histogram
+    from clipsoid.analysis.parts import Differences
 
 #: Sides of 0, and their colours.
 TEXT, NEITHER, IMAGE = "text higher", "near 0", "image higher"

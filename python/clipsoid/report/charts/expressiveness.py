@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipsoid.analysis.parts import Histogram
+from clipsoid.analysis.figures import Histogram
 from clipsoid.report import theme
 from clipsoid.report.figure import Figure, Measure, Panel
 from clipsoid.report.marks import evenly, number, rows_drawn, titled, values

@@ -152,7 +152,7 @@ def _passing(normality: Normalities) -> Panel:
 
 def _p_values(field: str, test: str, both: dict[str, Array]) -> Panel:
     """Return the distribution of p-values of one test."""
-    from clipsoid.analysis.parts import Histogram
+    from clipsoid.analysis.figures import Histogram
 
     edges = np.linspace(0, 1, BINS + 1)
     frame = histogram_frame(

@@ -77,7 +77,7 @@ def _panel(
     paired: float | None,
 ) -> Panel:
     """Return histograms with their means, and the mean of the true pairs if there is one."""
-    from clipsoid.analysis.parts import Histogram
+    from clipsoid.analysis.figures import Histogram
 
     frame = histogram_frame({name: Histogram(h.edges, h.counts) for name, h in parts.items()})
     # Empty bins on both sides would be marks outside the axis.
