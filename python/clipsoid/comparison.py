@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -207,6 +208,29 @@ class Comparison:
     def tests_table(self) -> pl.DataFrame:
         """One row per test: the fields of `ComparisonTest`."""
         return _frame([test.to_dict() for test in self.tests])
+
+    def report(self, path: str | os.PathLike[str], *, title: str | None = None) -> None:
+        """Write a page that shows all of it: one HTML file that needs no network.
+
+        Parameters
+        ----------
+        path : path
+            A report that is there is replaced; any other file is not.
+        title : str, optional
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        UnavailableError
+            If the extra ``report`` is not installed.
+        """
+        from clipsoid._extras import check_report
+        from clipsoid.report import write_page
+        from clipsoid.report.comparison import comparison_page
+
+        check_report("reports")
+        write_page(comparison_page(self, title=title), path)
 
     def __repr__(self) -> str:
         order = ", ".join(f"{c.name} {c.mean:.4f}" for c in self.candidates.values())

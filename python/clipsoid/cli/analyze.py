@@ -134,13 +134,13 @@ def _check_drawn(options: argparse.Namespace) -> None:
             if getattr(options, name) is not None:
                 options.usage(f"--{name.replace('_', '-')} needs --report")
         return
-    from clipsoid._extras import check_report
-    from clipsoid.report.files import check_figures_target, check_page_target
-
-    check_report("--report and --figures")
     if options.report is not None:
-        check_page_target(options.report)
+        shared.check_report(options.report)
     if options.figures is not None:
+        from clipsoid._extras import check_report
+        from clipsoid.report.files import check_figures_target
+
+        check_report("--figures")
         check_figures_target(options.figures)
 
 

@@ -58,6 +58,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--reference-key", metavar="NAME", help="the same of the reference, if it is another"
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="where the figures go, as one HTML page"
+    )
     shared.add_dtype(parser)
     shared.add_common(parser)
 
@@ -77,6 +80,8 @@ def run(options: argparse.Namespace) -> None:
     for name in names:
         if names.count(name) > 1:
             options.usage(f"NAME=PATH: {name!r} is named twice")
+    if options.report is not None:
+        shared.check_report(options.report)
     reference = _open_reference(options)
     candidates = {
         name: open_store(path, key=options.key, dtype=options.dtype)
@@ -97,7 +102,9 @@ def run(options: argparse.Namespace) -> None:
             n_threads=options.threads,
             progress=tick,
         )
-    show(options, found.to_dict(), _text(found))
+    if options.report is not None:
+        found.report(options.report)
+    show(options, found.to_dict(), _text(found, options.report))
 
 
 def _candidate(text: str) -> tuple[str, str]:
@@ -129,7 +136,7 @@ def _open_reference(options: argparse.Namespace) -> Ellipsoid | Store:
     return open_store(options.reference, key=key, dtype=options.dtype)
 
 
-def _text(found: Comparison) -> str:
+def _text(found: Comparison, report: Path | None) -> str:
     """Return the tables, and what to know before reading them."""
     from textwrap import fill
 
@@ -148,6 +155,7 @@ def _text(found: Comparison) -> str:
         about += " g is Hedges' g, KL that of the candidate from the reference, in nats."
     notes = [fill(about, 79)]
     notes += [fill(note, 79, initial_indent="- ", subsequent_indent="  ") for note in found.notes]
+    notes += [] if report is None else [f"written  {report}"]
     return "\n\n".join([*parts, "\n".join(notes)])
 
 

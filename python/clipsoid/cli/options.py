@@ -150,6 +150,15 @@ def check_temperature(options: argparse.Namespace) -> None:
         )
 
 
+def check_report(path: Path) -> None:
+    """Refuse, before any work is done, a page that could not be written after it."""
+    from clipsoid._extras import check_report as check_extra
+    from clipsoid.report.files import check_page_target
+
+    check_extra("reports")
+    check_page_target(path)
+
+
 def natural(text: str) -> int:
     """Read a whole number of 0 or more."""
     if not text.isdecimal():

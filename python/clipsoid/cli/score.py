@@ -73,11 +73,7 @@ def run(options: argparse.Namespace) -> None:
                 f"{folder}: lies among the embeddings of {path}; wanted another place"
             )
     if options.report is not None:
-        from clipsoid._extras import check_report
-        from clipsoid.report.files import check_page_target
-
-        check_report("--report")
-        check_page_target(options.report)
+        shared.check_report(options.report)
     # Before the first pass, so that nobody waits for a fit whose scores have no place.
     check_targets(part, folder, store)
     check_id_columns(options.id_column)

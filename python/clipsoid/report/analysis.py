@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FORMAT = "clipsoid.analysis"
 
 #: Features in the table of the most separable ones.
-MOST_FEATURES = 50
+MOST_FEATURES = 20
 
 
 def analysis_page(found: Analysis, *, title: str | None = None, root: Path | None = None) -> Page:

@@ -78,8 +78,6 @@ class Table:
     columns : tuple of str
     rows : tuple of tuple
         Numbers stay numbers, to be sorted by; None is an empty cell.
-    decimals : int
-        Of numbers that are not integers.
     """
 
     kind: ClassVar[str] = "table"
@@ -88,7 +86,6 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     caption: str = ""
-    decimals: int = 4
 
 
 @dataclass(frozen=True)

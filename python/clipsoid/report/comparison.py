@@ -93,8 +93,7 @@ def comparison_page(found: Comparison, title: str | None = None) -> Page:
                     tuple(TESTS.values()),
                     tuple(_rows(found.tests_table.to_dicts(), TESTS)),
                     "Two-sided t tests of the first mean minus the second. Intervals are of each "
-                    f"test by itself; p (Holm) is corrected over all {len(found.tests)}. 0.0000 is "
-                    "below 0.00005: the copy has every digit.",
+                    f"test by itself; p (Holm) is corrected over all {len(found.tests)}.",
                 ),
             ),
         ),

@@ -12,7 +12,6 @@ from clipsoid._native import __version__
 from clipsoid.report import theme
 from clipsoid.report.blocks import Block, Page, Pair
 from clipsoid.report.figure import Figure, Panel
-from clipsoid.report.marks import number
 
 #: Panels of more marks are drawn on a canvas: as SVG each mark would be an element.
 MOST_ELEMENTS = 1_500
@@ -29,7 +28,7 @@ def html(page: Page) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    room.filters["number"] = _cell
+    room.filters["cell"] = _cell
     loader = room.loader
     assert loader is not None
     read = functools.partial(loader.get_source, room)
@@ -118,9 +117,10 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode("ascii")
 
 
-def _cell(value: Any, decimals: int) -> str:
+def _cell(value: Any) -> str:
+    """Return a cell of a table: four digits tell small p-values and large counts apart."""
     if isinstance(value, float):
-        return number(value, decimals)
+        return f"{value + 0.0:.4g}".replace("-", "\N{MINUS SIGN}") if value == value else ""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return "" if value is None else str(value)
