@@ -229,21 +229,6 @@ def evenly(count: int, most: int) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
-def log_scale(low: float, high: float) -> tuple[alt.Scale, alt.Axis]:
-    """Return a logarithmic scale of positive numbers, and an axis whose lines are few."""
-    import altair as alt
-
-    low, high = low / 1.15, high * 1.15
-    scale = alt.Scale(type="log", domain=[low, high], nice=False)
-    if high < 5 * low:
-        return scale, alt.Axis()
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps: tuple[int, ...] = (1,) if last - first > 3 else (1, 3) if last - first > 1 else (1, 2, 5)
-    ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
-    axis = alt.Axis(values=[tick for tick in ticks if low <= tick <= high])
-    return scale, axis
-
-
 def level(
     at: float, label: str, *, colour: str = theme.BLACK, dash: Sequence[int] = theme.DASHED
 ) -> alt.Chart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 #: Okabe and Ito's colours, which colour-blind readers tell apart.
@@ -38,6 +39,11 @@ DASH = {"image": SOLID, "text": DASHED}
 STYLE = {name: (colour, DASH[name]) for name, colour in MODALITY.items()}
 
 FONT = "Helvetica, Arial, sans-serif"
+
+
+def styles(names: Iterable[str]) -> dict[str, tuple[str, tuple[int, int]]]:
+    """Return colour and dash of each set of rows; those of no modality are solid, in blue."""
+    return {name: STYLE.get(name, (BLUE, SOLID)) for name in names}
 
 
 def config() -> dict[str, Any]:

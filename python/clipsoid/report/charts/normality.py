@@ -23,6 +23,7 @@ from clipsoid.report.marks import (
 
 if TYPE_CHECKING:
     from clipsoid.analysis.parts import Normalities
+    from clipsoid.normality import Normality
 
 Array = NDArray[np.float64]
 
@@ -39,11 +40,17 @@ BINS = 20
 ROOM = 0.3
 
 
-def normality_figure(normality: Normalities) -> Figure:
+def normality_figure(normality: Normalities | Normality) -> Figure:
     """Return how many whitened coordinates pass, and the p-values of each test."""
-    both = {"image": normality.image, "text": normality.text}
-    expected = 1 - normality.image.level
-    panels = [_passing(normality)]
+    from clipsoid.normality import Normality
+
+    if isinstance(normality, Normality):
+        both = {"rows": normality}
+    else:
+        both = {"image": normality.image, "text": normality.text}
+    first = next(iter(both.values()))
+    expected = 1 - first.level
+    panels = [_passing(both, expected)]
     for field, test in TESTS.items():
         of_both = {name: getattr(one, f"{field}_p") for name, one in both.items()}
         panels.append(_p_values(field, test, of_both))
@@ -56,7 +63,6 @@ def normality_figure(normality: Normalities) -> Figure:
         for name, one in both.items()
     ]
     measures.append(Measure("share expected under a normal law", percent(expected, 1)))
-    count, total = normality.image.count, normality.image.total
     return Figure(
         "normality",
         "Supplement",
@@ -67,17 +73,16 @@ def normality_figure(normality: Normalities) -> Figure:
         "tested, the smaller the departures that are seen.",
         tuple(panels),
         tuple(measures),
-        drawn=rows_drawn(count, total),
+        drawn=rows_drawn(first.count, first.total),
         columns=3,
     )
 
 
-def _passing(normality: Normalities) -> Panel:
+def _passing(both: dict[str, Normality], expected: float) -> Panel:
     """Return the shares that pass, beside what is expected."""
     import altair as alt
     import polars as pl
 
-    both = {"image": normality.image, "text": normality.text}
     frame = pl.DataFrame(
         [
             {
@@ -90,7 +95,7 @@ def _passing(normality: Normalities) -> Panel:
             for name, one in both.items()
         ]
     )
-    expected = 1 - normality.image.level
+    colours = {name: colour for name, (colour, _) in theme.styles(both).items()}
     base = alt.Chart(values(frame)).encode(
         x=alt.X(
             "test:N",
@@ -112,8 +117,8 @@ def _passing(normality: Normalities) -> Panel:
     columns = base.mark_bar(aria=False, opacity=0.85).encode(
         color=alt.Color(
             "modality:N",
-            scale=alt.Scale(domain=list(theme.MODALITY), range=list(theme.MODALITY.values())),
-            legend=alt.Legend(symbolType="square"),
+            scale=alt.Scale(domain=list(colours), range=list(colours.values())),
+            legend=alt.Legend(symbolType="square") if len(colours) > 1 else None,
         ),
         tooltip=[
             alt.Tooltip("test:N", title="test"),
@@ -164,7 +169,7 @@ def _p_values(field: str, test: str, both: dict[str, Array]) -> Panel:
     chart = distributions(
         frame,
         "p-value",
-        theme.STYLE,
+        theme.styles(both),
         y="share of coordinates",
         of="coordinates",
         ends=(0, 1),
