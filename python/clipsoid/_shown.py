@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from clipsoid.errors import ClipsoidError
 
 if TYPE_CHECKING:
     import altair as alt
@@ -15,8 +18,33 @@ if TYPE_CHECKING:
 #: Lines of a table; more are counted.
 MOST_LINES = 40
 
-#: Items of a list that are written out.
+#: Items of a list, and figures of a part, that are written in one line.
 MOST_ITEMS = 8
+
+#: Letters of a text that are shown; the rest is cut.
+LONGEST = 200
+
+#: What a property has to return to be shown: a figure, a word, or a few of them. Others may take
+#: long to make.
+SHOWN = frozenset(
+    (
+        "bool",
+        "int",
+        "float",
+        "str",
+        "tuple[str, ...]",
+        "frozenset[str]",
+        "Calibration | None",
+        "Directions",
+        "Invalid",
+        "Norms",
+    )
+)
+
+#: What a property returns that is shown below the table.
+FRAME = "pl.DataFrame"
+
+LEFT = "style='text-align:left'"
 
 
 class Shown:
@@ -25,18 +53,13 @@ class Shown:
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        lines = [
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in _lines(self)
+        frames = [
+            f"<p><code>{html.escape(name)}</code></p><div style='overflow-x:auto'>"
+            f"{frame._repr_html_()}</div>"
+            for name, frame in _frames(self)
         ]
-        if len(lines) > MOST_LINES:
-            more = f"<tr><td colspan=2>{len(lines) - MOST_LINES} more</td></tr>"
-            lines[MOST_LINES:] = [more]
-        frame: Any = getattr(self, "table", None)
-        below = "" if frame is None else frame._repr_html_()
-        name = html.escape(type(self).__name__)
-        return f"<b>{name}</b><table>{''.join(lines)}</table>{below}"
+        rows = [(name, [text]) for name, text in lines(self)]
+        return f"<b>{html.escape(type(self).__name__)}</b>{table(rows)}{''.join(frames)}"
 
 
 class Drawn(Shown):
@@ -55,40 +78,158 @@ class Drawn(Shown):
         Raises
         ------
         UnavailableError
-            If the extra ``report`` is not installed.
+            If the extra ``report`` is not installed, or the result lacks what would be drawn.
         """
         from clipsoid.report.plots import figure_of
 
         return figure_of(self).chart()
 
 
-def _lines(result: Any) -> Iterator[tuple[str, str]]:
-    """Yield names and values; those of a part that is a mapping after its own name."""
-    fields = getattr(result, "__dataclass_fields__", {})
-    known = {name: getattr(result, name) for name in fields if not name.startswith("_")}
-    for name, value in known.items():
-        if name == "table":
+def table(rows: Iterable[tuple[str, Iterable[str]]], heads: Iterable[str] = ()) -> str:
+    """Return names and what belongs to each as an HTML table; everything is escaped."""
+    written = [
+        f"<tr><th {LEFT}>{html.escape(name)}</th>"
+        + "".join(f"<td {LEFT}>{html.escape(text)}</td>" for text in texts)
+        + "</tr>"
+        for name, texts in rows
+    ]
+    if len(written) > MOST_LINES:
+        more = f"<tr><td colspan=2 {LEFT}>{len(written) - MOST_LINES} more</td></tr>"
+        written[MOST_LINES:] = [more]
+    head = "".join(f"<th {LEFT}>{html.escape(text)}</th>" for text in heads)
+    return f"<table>{f'<thead><tr>{head}</tr></thead>' if head else ''}{''.join(written)}</table>"
+
+
+def lines(result: Any) -> Iterator[tuple[str, str]]:
+    """Yield names and values of all but frames: figures, arrays, then parts.
+
+    A part of many figures has a line for each of them.
+    """
+    known = dict(_attributes(result))
+    figures = {name: value for name, value in known.items() if not _is_large(value)}
+    arrays = {name: value for name, value in known.items() if isinstance(value, np.ndarray)}
+    parts = {name: known[name] for name in known if name not in {**figures, **arrays}}
+    for name, value in {**figures, **arrays}.items():
+        yield name, text_of(value)
+    for name, value in parts.items():
+        inner = _items(value)
+        if inner is None or len(inner) <= MOST_ITEMS // 2:
+            yield name, text_of(value)
             continue
-        if hasattr(value, "to_dict") and hasattr(value, "__dataclass_fields__"):
-            value = value.to_dict()
-        if isinstance(value, Mapping):
-            for part, inner in value.items():
-                yield f"{name}.{part}", _text(inner)
-        else:
-            yield name, _text(value)
+        for part, one in inner.items():
+            # What the result says itself, as its temperature, is not said again.
+            if figures.get(part, inner) is not one and not _is_frame(one):
+                yield f"{name}.{part}", text_of(one)
 
 
-def _text(value: Any) -> str:
+def _attributes(result: Any) -> Iterator[tuple[str, Any]]:
+    """Yield public fields and properties by name, but for frames."""
+    for name, value in _fields(result).items():
+        if not _is_frame(value):
+            yield name, value
+    for name, kind in _properties(type(result)).items():
+        if kind in SHOWN:
+            try:
+                yield name, getattr(result, name)
+            except ClipsoidError:
+                # Of no rows, or of one, little is known.
+                yield name, None
+
+
+def _frames(result: Any) -> Iterator[tuple[str, Any]]:
+    """Yield fields and properties that are frames."""
+    yield from ((name, value) for name, value in _fields(result).items() if _is_frame(value))
+    for name, kind in _properties(type(result)).items():
+        if kind == FRAME:
+            yield name, getattr(result, name)
+
+
+def _fields(result: Any) -> dict[str, Any]:
+    names = [one.name for one in fields(result)] if is_dataclass(result) else []
+    return {name: getattr(result, name) for name in names if not name.startswith("_")}
+
+
+def _properties(kind: type) -> dict[str, str]:
+    """Return the public properties of a class, and what each is said to return."""
+    found = {}
+    for one in reversed(kind.__mro__):
+        for name, value in vars(one).items():
+            if isinstance(value, property) and not name.startswith("_"):
+                found[name] = value.fget.__annotations__.get("return", "")
+    return found
+
+
+def _is_frame(value: Any) -> bool:
+    return hasattr(value, "columns") and hasattr(value, "_repr_html_")
+
+
+def _is_large(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, Mapping)) or is_dataclass(value)
+
+
+def _items(value: Any) -> dict[str, Any] | None:
+    """Return what a part is made of; None for one that has a short text of its own."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if "__repr__" in vars(type(value)) and not value.__dataclass_params__.repr:
+        return None
+    return _fields(value)
+
+
+def text_of(value: Any) -> str:
     """Return a value in one short line."""
     match value:
+        case bool() | np.bool_() | None:
+            return str(value)
+        case int() | np.integer():
+            return f"{value:,}"
         case float() | np.floating():
-            return f"{float(value):.6g}" if math.isfinite(value) else str(float(value))
+            return f"{float(value):.6g}"
+        case str():
+            return value if len(value) <= LONGEST else f"{value[:LONGEST]}…"
         case np.ndarray():
-            return f"{value.dtype} array of shape {value.shape}"
-        case list() | tuple() if len(value) > MOST_ITEMS:
-            return f"{len(value):,} items"
+            return _array(value)
+        case tuple() if hasattr(value, "_asdict"):
+            return _joined(value._asdict())
+        case frozenset() | set():
+            return text_of(tuple(sorted(value)))
         case list() | tuple():
-            return ", ".join(_text(item) for item in value)
-    if hasattr(value, "shape") and hasattr(value, "columns"):
-        return f"frame of shape {value.shape}"
-    return str(value) if isinstance(value, (str, int, bool, type(None))) else repr(value)
+            return _sequence(value)
+        case Mapping() if any(map(is_dataclass, value.values())):
+            return text_of(", ".join(map(str, value)))
+        case Mapping():
+            return _joined(value)
+    inner = _items(value) if is_dataclass(value) else None
+    return text_of(repr(value)) if inner is None else _joined(inner)
+
+
+def _joined(parts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {text_of(one)}" for name, one in parts.items()) or "none"
+
+
+def _sequence(value: list[Any] | tuple[Any, ...]) -> str:
+    if value and all(isinstance(one, (int, float)) for one in value) and len(value) > MOST_ITEMS:
+        return f"{len(value):,} numbers from {text_of(min(value))} to {text_of(max(value))}"
+    if value and is_dataclass(value[0]):
+        return f"{len(value):,} of {type(value[0]).__name__}"
+    if len(value) > MOST_ITEMS:
+        return f"{len(value):,} items"
+    return (", ", "; ")[any(" " in str(one) for one in value)].join(map(text_of, value)) or "none"
+
+
+def _array(x: Any) -> str:
+    """Return type, shape and range: never the numbers."""
+    shape = " x ".join(f"{n:,}" for n in x.shape)
+    if not x.size or x.dtype.kind not in "iuf":
+        return f"{x.dtype}, {shape}"
+    # One pass, and none of it copied unless some of it is not finite.
+    low, high = x.min(), x.max()
+    odd = 0
+    if not (math.isfinite(low) and math.isfinite(high)):
+        finite = x[np.isfinite(x)]
+        odd = x.size - finite.size
+        if not finite.size:
+            return f"{x.dtype}, {shape}: none is finite"
+        low, high = finite.min(), finite.max()
+    more = f"; {odd:,} not finite" if odd else ""
+    return f"{x.dtype}, {shape}: {text_of(low)} to {text_of(high)}{more}"

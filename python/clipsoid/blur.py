@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._shown import Drawn, Shown
 from clipsoid.retrieval import checked_count
 from clipsoid.synthetic import shifted_sphere
 
@@ -21,7 +22,7 @@ SHIFT = (10.0, 5.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class BlurSample:
+class BlurSample(Shown):
     """Cosines of a sample to its mean, and to the row that is least similar to the mean.
 
     Attributes
@@ -57,7 +58,7 @@ class BlurSample:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class BlurExperiment:
+class BlurExperiment(Drawn):
     """A sphere around the origin and the same sphere shifted (Figure 7).
 
     Attributes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._shown import Drawn, Shown
 from clipsoid.divergences import Divergence
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _DIVERGENCES = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ReferenceConformity:
+class ReferenceConformity(Shown):
     """The reference: its own conformities where its rows were given, else their mean alone.
 
     Attributes
@@ -55,7 +56,7 @@ class ReferenceConformity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CandidateConformity:
+class CandidateConformity(Shown):
     """One candidate against the reference.
 
     Attributes
@@ -129,7 +130,7 @@ class CandidateConformity:
 
 
 @dataclass(frozen=True, slots=True)
-class ComparisonTest:
+class ComparisonTest(Shown):
     """A two-sided t test of the difference between two mean conformities.
 
     Attributes
@@ -168,7 +169,7 @@ class ComparisonTest:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Comparison:
+class Comparison(Drawn):
     """Candidates against a reference, the most generic first.
 
     Attributes

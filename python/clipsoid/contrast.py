@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._part import check_part
+from clipsoid._shown import Drawn
 from clipsoid._source import Progress
 from clipsoid._sweeping import Partition, Shift, compute, job
 from clipsoid.sweep import LossSweep, LossSweepPart
@@ -18,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class ContrastiveLoss:
+class ContrastiveLoss(Drawn):
     """The symmetric contrastive loss of a set of pairs (Eq. 7 and 8).
 
     Attributes

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clipsoid._gather import modalities
 from clipsoid._ranks import average_ranks
+from clipsoid._shown import Drawn
 from clipsoid._source import check_threads
 from clipsoid.conformity import conformity
 from clipsoid.retrieval import checked_count
@@ -33,7 +34,7 @@ class LargestDifferences(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ConformityDifference:
+class ConformityDifference(Drawn):
     """Conformity of the two rows of each pair within their modalities.
 
     Attributes

@@ -19,6 +19,7 @@ from clipsoid._density import (
     silverman,
 )
 from clipsoid._intervals import RESAMPLES, Estimator, Interval
+from clipsoid._shown import Drawn
 from clipsoid.errors import DTypeError, ShapeError
 
 Array = NDArray[np.float64]
@@ -28,7 +29,7 @@ WITH_INTERVAL = ("kde_kl_pq", "kde_kl_qp", "js", "wasserstein")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Divergence:
+class Divergence(Drawn):
     """How far a sample `p` is from a sample `q`; every figure is 0 where they are the same.
 
     Attributes

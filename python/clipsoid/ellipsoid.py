@@ -18,6 +18,7 @@ from clipsoid._scoring import (
     radius_batches,
     score_batches,
 )
+from clipsoid._shown import Drawn
 from clipsoid._source import OnInvalid, Source, as_source, check_policy, check_threads
 from clipsoid._summary import calibration_of, shell_of
 from clipsoid.errors import UnavailableError
@@ -26,7 +27,7 @@ from clipsoid.results import Calibration, Scores, Shell
 Array = NDArray[np.float64]
 
 
-class Ellipsoid(Geometry):
+class Ellipsoid(Drawn, Geometry):
     """The ellipsoid of a set of embeddings: its centre, its shape, and what rows are against it.
 
     An ellipsoid is an accumulator: `update` adds rows, `merge` adds another ellipsoid, and every

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._shown import Shown
 from clipsoid._source import Source
 from clipsoid._wide import paired_rows
 from clipsoid.ellipsoid import Ellipsoid
@@ -18,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class ModalityGap:
+class ModalityGap(Shown):
     """How far two modalities lie apart.
 
     Attributes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clipsoid import _native
 from clipsoid._gather import gathered, gathered_pair, named
 from clipsoid._part import PairsOptions, Part, check_part, share
+from clipsoid._shown import Drawn
 from clipsoid._source import as_source, check_threads
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.retrieval import checked_count
@@ -25,7 +26,7 @@ LEAST_WIDTH = 1e-9
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class SimilarityHistogram:
+class SimilarityHistogram(Drawn):
     """Counts of cosines in equal bins.
 
     Attributes

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsoid import _slerp
+from clipsoid._shown import Drawn
 from clipsoid._source import Progress
 from clipsoid._vectors import directions
 from clipsoid.errors import ShapeError
@@ -183,7 +184,7 @@ def vslerp_elementwise(
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class VslerpGrid:
+class VslerpGrid(Drawn):
     """Vectors between two rows, over places between them and centres (Figure 12, no decoder).
 
     Attributes

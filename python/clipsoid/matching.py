@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clipsoid._gather import modalities
 from clipsoid._intervals import RESAMPLES, Estimator
 from clipsoid._native import __version__, simd_level
+from clipsoid._shown import Drawn
 from clipsoid._source import Source, check_threads
 from clipsoid._sweeping import Shift, check_shift, checked_alphas
 from clipsoid.divergences import WITH_INTERVAL, Divergence, Sample, compared
@@ -101,7 +102,7 @@ class MatchHistogram(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class MatchSweep:
+class MatchSweep(Drawn):
     """How far the conformities of two modalities are apart at each alpha.
 
     Attributes

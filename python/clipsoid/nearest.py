@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
+from clipsoid._shown import Drawn
 from clipsoid._source import Progress, as_source, check_threads
 from clipsoid._vectors import vectors
 from clipsoid.errors import InvalidRowError, MismatchError
@@ -16,7 +17,7 @@ from clipsoid.retrieval import checked_count
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class NearestRows:
+class NearestRows(Drawn):
     """Rows of the greatest cosine to each query, the nearest first.
 
     Attributes

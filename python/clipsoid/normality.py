@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._shown import Drawn
 from clipsoid.errors import ShapeError, UnavailableError
 from clipsoid.retrieval import checked_seed
 
@@ -22,7 +23,7 @@ TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Normality:
+class Normality(Drawn):
     """Two tests of each coordinate against a normal law of unknown mean and variance.
 
     Attributes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clipsoid._density import kl_of_shares
 from clipsoid._features import Features, fitted, histograms, separability_of
 from clipsoid._gather import modalities
+from clipsoid._shown import Drawn
 from clipsoid._source import Source, as_source, check_threads
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.retrieval import checked_count
@@ -183,7 +184,7 @@ def tags(
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class StrongestFeatures:
+class StrongestFeatures(Drawn):
     """The features whose mean is far from zero, the strongest first.
 
     Attributes

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._shown import Drawn, Shown
+
 
 @dataclass(frozen=True, slots=True)
-class Norms:
+class Norms(Shown):
     """Statistics of the norms of a set of rows, in the units of the embeddings.
 
     Attributes
@@ -32,7 +34,7 @@ class Norms:
 
 
 @dataclass(frozen=True, slots=True)
-class Invalid:
+class Invalid(Shown):
     """Rows that were left out, by reason."""
 
     non_finite: int = 0
@@ -50,7 +52,7 @@ class Invalid:
 
 
 @dataclass(frozen=True, slots=True)
-class Shell:
+class Shell(Shown):
     """Distances of rows from the mean, ``r_j = |x_j - m|`` (Eq. 3 and 4).
 
     Attributes
@@ -85,7 +87,7 @@ class Shell:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class Calibration(Drawn):
     """Straight lines between conformity `c` and the cosine to the mean (Definition 2, Eq. 11).
 
     Attributes
@@ -121,7 +123,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Scores:
+class Scores(Drawn):
     """Scores of rows against an ellipsoid; every array has one entry per row.
 
     Attributes

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from clipsoid import _native
 from clipsoid._gather import gathered_pair, modalities, named
 from clipsoid._part import PairsOptions, Part, check_part, digest, share
+from clipsoid._shown import Drawn
 from clipsoid._source import check_threads
 from clipsoid.errors import DTypeError, MismatchError, ShapeError
 
@@ -29,7 +30,7 @@ class Directions(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class RetrievalRanks:
+class RetrievalRanks(Drawn):
     """Where partners rank; 1 is the best, and tied candidates share the mean of their ranks.
 
     Attributes

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from clipsoid._part import PairsOptions, Part
 from clipsoid._ranks import average_ranks
+from clipsoid._shown import Drawn
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Rivals:
+class Rivals(Drawn):
     """Candidates above each row's partner or above a threshold; the best come first.
 
     There are as many columns as were asked for, at most one for each of the `m` candidates: the
@@ -68,7 +69,7 @@ class Spearman(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class FalseNegatives:
+class FalseNegatives(Drawn):
     """Candidates that score above the partner, in both directions.
 
     Attributes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clipsoid._extras import check_stats
 from clipsoid._features import sample_features, separability_of
 from clipsoid._gather import taken
+from clipsoid._shown import Drawn
 from clipsoid._source import Source
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import ShapeError
@@ -27,7 +28,7 @@ MAX_ROWS = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class LinearSeparability:
+class LinearSeparability(Drawn):
     """How well a plane tells images from texts, on two features and on all.
 
     Attributes

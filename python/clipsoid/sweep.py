@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from clipsoid._geometry import NORMALIZED_WITHIN
 from clipsoid._native import __version__
 from clipsoid._part import PairsOptions, Part
+from clipsoid._shown import Drawn
 
 if TYPE_CHECKING:
-    import altair as alt
     import polars as pl
 
 Array = NDArray[np.float64]
@@ -195,7 +195,7 @@ class LossSweepPart(Part):
 
 
 @dataclass(frozen=True, eq=False)
-class LossSweep:
+class LossSweep(Drawn):
     """The contrastive loss at each alpha.
 
     Attributes
@@ -257,12 +257,6 @@ class LossSweep:
         if fall + rise == 0:
             return float(x[i])
         return float(x[i] + (fall * right - rise * left) / (2 * (fall + rise)))
-
-    def plot(self) -> alt.ConcatChart:
-        """Return Figure 6 of the paper, with the extra ``report``."""
-        from clipsoid.report.plots import figure_of
-
-        return figure_of(self).chart()
 
     def __repr__(self) -> str:
         o = self.options

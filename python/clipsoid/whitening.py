@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._shown import Drawn
 from clipsoid._source import check_threads
 from clipsoid._spectrum import Kind, check_method, matrices, spectrum_of
 from clipsoid._whitened import Whitened
@@ -18,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Whitening(Whitened):
+class Whitening(Drawn, Whitened):
     """A linear map that gives the rows of an ellipsoid unit covariance, and what it was made of.
 
     Made by `from_ellipsoid`. It can be pickled, and written to a file.

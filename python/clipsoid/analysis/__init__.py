@@ -18,6 +18,7 @@ from clipsoid._sweeping import Shift, job
 from clipsoid.analysis import compute, tables
 from clipsoid.analysis.compute import PARTS
 from clipsoid.analysis.figures import Gallery, Histogram, Sample
+from clipsoid.analysis.notebook import InNotebooks
 from clipsoid.analysis.parts import (
     AnalysisOptions,
     Differences,
@@ -70,7 +71,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Analysis:
+class Analysis(InNotebooks):
     """What `analyze` found, one part for each property and figure; a part left out is None.
 
     Attributes

@@ -31,7 +31,7 @@ from clipsoid.analysis.parts import (
 )
 from clipsoid.blur import blur_experiment
 from clipsoid.contrast import loss_sweep
-from clipsoid.difference import difference_of
+from clipsoid.difference import ConformityDifference, difference_of
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import InvalidRowError, ShapeError
 from clipsoid.gap import gap_of
@@ -162,7 +162,12 @@ def retrieval(pairs: Compared, image: Measured, text: Measured, n_threads: int |
 def differences(image: Measured, text: Measured) -> Differences:
     """Return how common images are beside their texts."""
     found = difference_of(image.scores.conformity, text.scores.conformity)
-    bins, percentiles = image.options.bins, found.percentile_difference
+    return differences_of(found, image.options.bins)
+
+
+def differences_of(found: ConformityDifference, bins: int) -> Differences:
+    """Return distributions and ends of the differences of pairs."""
+    percentiles = found.percentile_difference
     image_higher, text_higher = Gallery.ends(percentiles, GALLERY)
     return Differences(
         Histogram.of(percentiles, bins),

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._shown import Shown
 from clipsoid.divergences import edges_between
 
 Array = NDArray[np.float64]
@@ -15,7 +16,7 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Histogram:
+class Histogram(Shown):
     """Counts of numbers.
 
     Attributes
@@ -46,7 +47,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Gallery:
+class Gallery(Shown):
     """Rows at one end of a figure, the outermost first.
 
     Attributes
@@ -69,7 +70,7 @@ class Gallery:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Sample:
+class Sample(Shown):
     """Figures of some rows, for scatter plots and tables.
 
     Attributes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._shown import Drawn, Shown
 from clipsoid.analysis.figures import Gallery, Histogram, Sample
 from clipsoid.histogram import SimilarityHistogram
 from clipsoid.normality import Normality
@@ -50,7 +51,7 @@ class AnalysisOptions:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Modality:
+class Modality(Shown):
     """The geometry of one modality: Figures 3, 4, 5, 8 and 9.
 
     Attributes
@@ -159,7 +160,7 @@ class Modality:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class FeatureHistograms:
+class FeatureHistograms(Shown):
     """One feature of both modalities, over the sample (Figure 2).
 
     Attributes
@@ -175,7 +176,7 @@ class FeatureHistograms:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class FeaturePlane:
+class FeaturePlane(Shown):
     """The sample, by the two features that separate best (Figure 2).
 
     Attributes
@@ -190,7 +191,7 @@ class FeaturePlane:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Similarities:
+class Similarities(Shown):
     """Distributions of all cosines, over the pairs that were compared.
 
     Attributes
@@ -205,7 +206,7 @@ class Similarities:
 
 
 @dataclass(frozen=True, slots=True)
-class DirectionFigures:
+class DirectionFigures(Shown):
     """Retrieval in one direction.
 
     Attributes
@@ -223,7 +224,7 @@ class DirectionFigures:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Link:
+class Link(Shown):
     """How false negatives go with conformity, in one modality (section 6, Prediction 1).
 
     Attributes
@@ -243,7 +244,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Retrieval:
+class Retrieval(Drawn):
     """Ranks and false negatives, over the pairs that were compared.
 
     Attributes
@@ -262,7 +263,7 @@ class Retrieval:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Differences:
+class Differences(Shown):
     """How common the image of a pair is beside its text (Figure 10).
 
     Attributes
@@ -282,7 +283,7 @@ class Differences:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Normalities:
+class Normalities(Drawn):
     """How far whitened rows are from a normal law.
 
     Attributes

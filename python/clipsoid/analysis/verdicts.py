@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipsoid._shown import Shown
+
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.parts import Modality
@@ -41,7 +43,7 @@ ROWS_PER_FEATURE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Shown):
     """Whether one property of the paper holds.
 
     Attributes

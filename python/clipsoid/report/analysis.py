@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +65,75 @@ def analysis_page(found: Analysis, *, title: str | None = None, root: Path | Non
 
 def analysis_figures(found: Analysis) -> tuple[Figure, ...]:
     """Return the figures of an analysis, in the order of the page."""
-    blocks = (block for section in _sections(found, None) for block in section.blocks)
-    return tuple(block for block in blocks if isinstance(block, Figure))
+    drawn = (draw(found) for draw in FIGURES.values())
+    return tuple(figure for figure in drawn if figure is not None)
 
 
-def _sections(found: Analysis, shown: Shown | None) -> Iterator[Section]:
-    """Yield the sections; without rows to be shown, their figures alone."""
+def analysis_figure(found: Analysis, key: str) -> Figure:
+    """Return one figure of an analysis.
+
+    Raises
+    ------
+    ValueError
+        If no figure has the key, or its part was left out.
+    """
+    if key not in FIGURES:
+        raise ValueError(f"figure={key!r}; wanted one of {', '.join(FIGURES)}")
+    figure = FIGURES[key](found)
+    if figure is None:
+        there = ", ".join(one.key for one in analysis_figures(found))
+        raise ValueError(f"figure={key!r}: its part is not in this analysis; wanted one of {there}")
+    return figure
+
+
+def _normality(found: Analysis) -> Figure | None:
+    return None if found.normality is None else normality_figure(found.normality)
+
+
+def _loss_sweep(found: Analysis) -> Figure | None:
+    return None if found.loss_sweep is None else sweep_figure(found.loss_sweep)
+
+
+def _matching(found: Analysis) -> Figure | None:
+    return None if found.match_sweep is None else match_figure(found.match_sweep)
+
+
+def _blur(found: Analysis) -> Figure | None:
+    return None if found.blur is None else blur_figure(found.blur)
+
+
+def _false_negatives(found: Analysis) -> Figure | None:
+    return None if found.retrieval is None else retrieval_figure(found.retrieval)
+
+
+def _interpolation(found: Analysis) -> Figure | None:
+    if found.vslerp is None:
+        return None
+    return interpolation_figure(found.vslerp, ends=("the most common image", "the rarest"))
+
+
+#: What draws each figure, by its key, in the order of the page; None where its part was left out.
+FIGURES: dict[str, Callable[[Analysis], Figure | None]] = {
+    "features": features_figure,
+    "feature-plane": plane_figure,
+    "strongest-features": strongest_figure,
+    "similarity": similarity_figure,
+    "shell": shell_figure,
+    "ellipsoid": ellipsoid_figure,
+    "normality": _normality,
+    "loss-sweep": _loss_sweep,
+    "matching": _matching,
+    "blur": _blur,
+    "conformity": conformity_figure,
+    "calibration": calibration_figure,
+    "difference": difference_figure,
+    "false-negatives": _false_negatives,
+    "interpolation": _interpolation,
+}
+
+
+def _sections(found: Analysis, shown: Shown) -> Iterator[Section]:
+    """Yield the sections."""
 
     def section(key: str, title: str, intro: str, blocks: Iterator[Block | None]) -> Section:
         return Section(key, title, intro, tuple(block for block in blocks if block is not None))
@@ -79,21 +142,21 @@ def _sections(found: Analysis, shown: Shown | None) -> Iterator[Section]:
         "apart",
         "Two modalities apart",
         "Images and texts lie in different places of one space: a few features tell them apart.",
-        _of_gap(found),
+        _figures(found, "features", "feature-plane", "strongest-features", "similarity"),
     )
     yield section(
         "ellipsoids",
         "Two ellipsoids",
         "Each modality is a thin shell around a centre that is not the origin, longer in some "
         "directions than in others, and tilted.",
-        _of_ellipsoids(found),
+        _figures(found, "shell", "ellipsoid", "normality"),
     )
     yield section(
         "centre",
         "The loss, and where the centre lies",
         "What the contrastive loss gains and pays as the centre of a modality moves, and how well "
         "the two distributions of conformity then match.",
-        _of_centre(found),
+        _figures(found, "loss-sweep", "matching", "blur"),
     )
     yield section(
         "common",
@@ -108,58 +171,32 @@ def _sections(found: Analysis, shown: Shown | None) -> Iterator[Section]:
         "",
         _of_interpolation(found, shown),
     )
-    if shown is not None:
-        yield section("figures", "All figures", "", iter(_tables(found)))
+    yield section("figures", "All figures", "", iter(_tables(found)))
 
 
-def _of_gap(found: Analysis) -> Iterator[Block | None]:
-    yield features_figure(found)
-    yield plane_figure(found)
-    yield strongest_figure(found)
-    yield similarity_figure(found)
+def _figures(found: Analysis, *keys: str) -> Iterator[Block | None]:
+    yield from (FIGURES[key](found) for key in keys)
 
 
-def _of_ellipsoids(found: Analysis) -> Iterator[Block | None]:
-    yield shell_figure(found)
-    yield ellipsoid_figure(found)
-    if found.normality is not None:
-        yield normality_figure(found.normality)
-
-
-def _of_centre(found: Analysis) -> Iterator[Block | None]:
-    if found.loss_sweep is not None:
-        yield sweep_figure(found.loss_sweep)
-    if found.match_sweep is not None:
-        yield match_figure(found.match_sweep)
-    if found.blur is not None:
-        yield blur_figure(found.blur)
-
-
-def _of_conformity(found: Analysis, shown: Shown | None) -> Iterator[Block | None]:
+def _of_conformity(found: Analysis, shown: Shown) -> Iterator[Block | None]:
     figure = conformity_figure(found)
     yield figure
-    if shown is not None:
-        both = zip((found.image, found.text), figure.panels, strict=True)
-        explorers = (explorer(m, shown, f"{figure.key}-{panel.key}") for m, panel in both)
-        yield Pair("rows", tuple(explorers))
-        if shown.has_items:
-            yield ends(found.image, shown, "Figure 8")
-            yield ends(found.text, shown, "Figure 8")
-    yield calibration_figure(found)
-    yield difference_figure(found)
+    both = zip((found.image, found.text), figure.panels, strict=True)
+    yield Pair("rows", tuple(explorer(m, shown, f"{figure.key}-{panel.key}") for m, panel in both))
+    if shown.has_items:
+        yield ends(found.image, shown, "Figure 8")
+        yield ends(found.text, shown, "Figure 8")
+    yield from _figures(found, "calibration", "difference")
     part = found.conformity_difference
-    if part is not None and shown is not None and shown.has_items:
+    if part is not None and shown.has_items:
         yield differing(part, shown)
-    if found.retrieval is not None:
-        yield retrieval_figure(found.retrieval)
+    yield from _figures(found, "false-negatives")
 
 
-def _of_interpolation(found: Analysis, shown: Shown | None) -> Iterator[Block | None]:
-    if found.vslerp is None:
-        return
-    if shown is not None and shown.has_items:
+def _of_interpolation(found: Analysis, shown: Shown) -> Iterator[Block | None]:
+    if found.vslerp is not None and shown.has_items:
         yield between(found.vslerp, shown)
-    yield interpolation_figure(found.vslerp, ends=("the most common image", "the rarest"))
+    yield from _figures(found, "interpolation")
 
 
 def _tables(found: Analysis) -> Iterator[Table]:

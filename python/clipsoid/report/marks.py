@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from clipsoid.analysis.figures import Histogram
 
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 #: Most marks of a chart that draws rows.
 MOST_MARKS = 5_000
 
@@ -64,6 +67,14 @@ def histogram_frame(series: dict[str, Histogram]) -> pl.DataFrame:
         for name, histogram in series.items()
     ]
     return pl.concat(frames)
+
+
+def coarser(edges: Array, counts: Integers, most: int) -> Histogram:
+    """Return a histogram of at most so many bins, in which neighbours are counted as one."""
+    from clipsoid.analysis.figures import Histogram
+
+    starts = np.arange(0, len(counts), -(-len(counts) // most))
+    return Histogram(np.append(edges[starts], edges[-1]), np.add.reduceat(counts, starts))
 
 
 def bars(
@@ -214,7 +225,7 @@ def _outlines(frame: pl.DataFrame) -> list[dict[str, Any]]:
     return corners
 
 
-def ranks(count: int) -> NDArray[np.int64]:
+def ranks(count: int) -> Integers:
     """Return which of so many ranked values are drawn: the first, and some evenly of the rest."""
     if count <= PLENTY:
         return np.arange(count)
@@ -222,7 +233,7 @@ def ranks(count: int) -> NDArray[np.int64]:
     return np.concatenate([np.arange(FIRST_RANKS), rest.round().astype(np.int64)])
 
 
-def evenly(count: int, most: int) -> NDArray[np.int64]:
+def evenly(count: int, most: int) -> Integers:
     """Return `most` of so many numbers, evenly spread; all of them if they are fewer."""
     if count <= most:
         return np.arange(count)
@@ -299,7 +310,7 @@ def rows_drawn(some: int, of: int, what: str = "rows") -> str:
     return f"{some:,} of {of:,} {what} are drawn." if some < of else ""
 
 
-def padded(x: NDArray[np.float64]) -> tuple[float, float]:
+def padded(x: Array) -> tuple[float, float]:
     """Return the ends of an axis that leaves room on both sides of some numbers."""
     low, high = float(x.min()), float(x.max())
     room = 0.04 * (high - low) or 0.5

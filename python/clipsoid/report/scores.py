@@ -13,10 +13,11 @@ from clipsoid.analysis.figures import Histogram
 from clipsoid.errors import ShapeError
 from clipsoid.report.blocks import Explorer, Galleries, Gallery, Item, Page, Pair, Section, cut
 from clipsoid.report.charts.conformity import RANGE, conformity_histogram
-from clipsoid.report.figure import Figure, Panel
+from clipsoid.report.charts.rows import SCORES, score_panel
+from clipsoid.report.figure import Figure
 from clipsoid.report.galleries import pictures_of
-from clipsoid.report.marks import MOST_MARKS, bars, histogram_frame, number
-from clipsoid.report.theme import BLUE, GREEN
+from clipsoid.report.marks import MOST_MARKS, number
+from clipsoid.report.theme import BLUE
 from clipsoid.report.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ BINS = 50
 
 #: Rows at each end of a distribution.
 GALLERY = 24
-
-#: What is drawn of each score: the title of its axis, and a colour.
-SCORES = {
-    "conformity": ("conformity (mean cosine to all others)", BLUE),
-    "cosine_to_mean": ("cosine to the mean", BLUE),
-    "norm": ("norm (units of the embeddings)", GREEN),
-}
 
 
 def scores_page(
@@ -84,7 +78,7 @@ def scores_page(
     )
     figures = known.collect(engine="streaming").row(0, named=True)
     pictures = Thumbnails(root)
-    histogram = _figure(scored, figures, count)
+    histogram = _figure(scored, figures)
     ends = [_gallery(scored, end, pictures) for end in ("highest", "lowest")]
     explorer = _explorer(scored, count, histogram, pictures, seed)
     text = {"format": FORMAT, **made, "rows": count, "status": status, "figures": figures}
@@ -112,20 +106,15 @@ def scores_page(
     )
 
 
-def _figure(scored: pl.LazyFrame, figures: Mapping[str, Any], count: int) -> Figure:
+def _figure(scored: pl.LazyFrame, figures: Mapping[str, Any]) -> Figure:
     histograms = _histograms(scored, figures)
     mean = figures["conformity_mean"]
     first = conformity_histogram(histograms["conformity"], mean, "rows", BLUE)
-    others = []
-    for name, (axis, colour) in list(SCORES.items())[1:]:
-        if name not in histograms:
-            continue
-        frame = histogram_frame({name: histograms[name]})
-        low, high = (number(figures[f"{name}_{end}"]) for end in ("min", "max"))
-        words = f"Histogram of {axis} of {count:,} rows, from {low} to {high}."
-        others.append(
-            Panel(name.replace("_", "-"), bars(frame, axis, {name: colour}), frame, words)
-        )
+    others = [
+        score_panel(name, histograms[name], figures[f"{name}_mean"])
+        for name in list(SCORES)[1:]
+        if name in histograms
+    ]
     return Figure(
         "conformity",
         "Figure 8",

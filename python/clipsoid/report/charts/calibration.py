@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.parts import Modality
+    from clipsoid.results import Calibration
 
 #: What a row of the data is: a row of the modality, or an end of a line.
 ROW, FORWARD, INVERSE = "row", "conformity on cosine", "cosine on conformity"
@@ -45,6 +46,56 @@ def calibration_figure(found: Analysis) -> Figure:
         tuple(measure for one in modalities for measure in _measures(one)),
         drawn=next(filter(None, drawn), ""),
     )
+
+
+def calibration_lines_figure(line: Calibration) -> Figure:
+    """Return both regressions alone: the rows that they were made of are not kept."""
+    import altair as alt
+    import polars as pl
+
+    ends = [
+        *((FORWARD, x, line.slope * x + line.intercept) for x in _box(line.slope, line.intercept)),
+        *(
+            (INVERSE, line.inverse_slope * y + line.inverse_intercept, y)
+            for y in _box(line.inverse_slope, line.inverse_intercept)
+        ),
+    ]
+    frame = pl.DataFrame(ends, ["mark", *COLUMNS], orient="row")
+    scale = alt.Scale(domain=[-1, 1], nice=False)
+    x = alt.X("cosine_to_mean:Q", title="cosine to the mean", scale=scale)
+    y = alt.Y("conformity:Q", title="conformity", scale=scale)
+    words = f"Pearson correlation {number(line.pearson, 5)}"
+    return Figure(
+        "calibration",
+        "Figure 9",
+        "Conformity, and the cosine to the mean",
+        "Both regressions. Where rows lie on a line, the two are one; they cross at the mean of "
+        "the rows.",
+        (
+            Panel(
+                "lines",
+                titled(_lines(frame, x, y, line), "Both regressions", words),
+                frame,
+                f"Lines of conformity over the cosine to the mean: slope {number(line.slope)} of "
+                f"the one on the other, {number(line.inverse_slope)} of the reverse; {words}.",
+                height=220,
+            ),
+        ),
+        (
+            Measure("slope, conformity on cosine", number(line.slope)),
+            Measure("slope, cosine on conformity", number(line.inverse_slope)),
+            Measure("Pearson correlation", number(line.pearson)),
+        ),
+        f"{line.count:,} rows",
+    )
+
+
+def _box(slope: float, intercept: float) -> tuple[float, float]:
+    """Return the ends of a line within -1 and 1 both ways: no cosine is beyond."""
+    if slope == 0:
+        return -1.0, 1.0
+    ends = sorted((end - intercept) / slope for end in (-1.0, 1.0))
+    return max(-1.0, ends[0]), min(1.0, ends[1])
 
 
 def _measures(modality: Modality) -> tuple[Measure, ...]:
@@ -136,7 +187,7 @@ def _lines(frame: pl.DataFrame, x: alt.X, y: alt.Y, line: Any) -> alt.Chart:
 
     slopes = {FORWARD: line.slope, INVERSE: line.inverse_slope}
     labels = {name: f"{name}: slope {number(slope, 3)}" for name, slope in slopes.items()}
-    named = frame.drop("row").with_columns(mark=frame["mark"].replace_strict(labels))
+    named = frame.drop("row", strict=False).with_columns(mark=frame["mark"].replace_strict(labels))
     domain = list(labels.values())
     legend = alt.Legend(
         direction="vertical", columns=1, symbolType="stroke", symbolSize=420, labelLimit=0

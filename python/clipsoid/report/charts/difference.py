@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.figures import Histogram
     from clipsoid.analysis.parts import Differences
+    from clipsoid.difference import ConformityDifference
+
+#: Where an analysis has not counted them.
+BINS = 50
 
 #: Sides of 0, and their colours.
 TEXT, NEITHER, IMAGE = "text higher", "near 0", "image higher"
@@ -29,19 +33,27 @@ SIDES = {
 }
 
 
-def difference_figure(found: Analysis) -> Figure | None:
+def difference_figure(found: Analysis | ConformityDifference) -> Figure | None:
     """Return the distributions of both differences, image minus text (Figure 10).
 
     None if the analysis left them out.
     """
+    from clipsoid.analysis.compute import differences_of
+    from clipsoid.difference import ConformityDifference
+
+    if isinstance(found, ConformityDifference):
+        return _figure(differences_of(found, BINS), float(found.difference.mean()))
     part = found.conformity_difference
     if part is None:
         return None
+    return _figure(part, found.image.mean_conformity - found.text.mean_conformity)
+
+
+def _figure(part: Differences, mean: float) -> Figure:
     percentiles = _panel(
         "percentiles", part.percentiles, "Difference of percentiles", "percentile, image − text"
     )
     raw = _panel("raw", part.raw, "Difference of conformities", "conformity, image − text")
-    mean = found.image.mean_conformity - found.text.mean_conformity
     return Figure(
         "difference",
         "Figure 10",

@@ -12,7 +12,7 @@ import numpy as np
 
 from clipsoid.report.charts.lines import Line, Lines, alpha_words, drawn
 from clipsoid.report.figure import Panel
-from clipsoid.report.marks import MOST_MARKS, evenly, number, titled, values
+from clipsoid.report.marks import MOST_MARKS, coarser, evenly, number, titled, values
 from clipsoid.report.theme import DASHED, MODALITY, SOLID
 
 if TYPE_CHECKING:
@@ -134,10 +134,9 @@ def _frame(histograms: Sequence[MatchHistogram]) -> pl.DataFrame:
 
     frames = []
     for one in histograms:
-        starts = np.arange(0, len(one.image), -(-len(one.image) // MOST_BINS))
-        edges = np.append(one.edges[starts], one.edges[-1])
         for series, all_counts in (("image", one.image), ("text", one.text)):
-            counts = np.add.reduceat(all_counts, starts)
+            drawn_bins = coarser(one.edges, all_counts, MOST_BINS)
+            edges, counts = drawn_bins.edges, drawn_bins.counts
             frames.append(
                 pl.DataFrame(
                     {

@@ -22,8 +22,6 @@ from clipsoid.report.marks import (
 )
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.figures import Histogram
     from clipsoid.analysis.parts import Modality

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def over_rank(
-    frame: pl.DataFrame, column: str, y: str, x: str, style: Mapping[str, tuple[str, tuple[int, int]]]
+    frame: pl.DataFrame,
+    column: str,
+    y: str,
+    x: str,
+    style: Mapping[str, tuple[str, tuple[int, int]]],
 ) -> alt.Chart:
     """Draw lines of positive numbers over their rank, on a logarithmic axis.
 

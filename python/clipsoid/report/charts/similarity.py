@@ -1,4 +1,4 @@
-"""All cosines: within the images, within the texts, and between the two."""
+"""All cosines: within the images, within the texts, and between the two; or of any sets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import numpy as np
 
 from clipsoid.report import theme
 from clipsoid.report.figure import Figure, Measure, Panel
-from clipsoid.report.marks import distributions, histogram_frame, number, rule, titled
+from clipsoid.report.marks import coarser, distributions, histogram_frame, number, rule, titled
 
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
+    from clipsoid.analysis.figures import Histogram
     from clipsoid.histogram import SimilarityHistogram
 
 #: What is compared, its colour and its dash.
-STYLE = {**theme.STYLE, "between": (theme.GREEN, theme.SOLID)}
+STYLE = {**theme.STYLE, "between": (theme.GREEN, theme.SOLID), "all": (theme.BLUE, theme.SOLID)}
+
+#: Bins of a histogram; of more, neighbours are drawn as one.
+MOST_BINS = 200
 
 
 def similarity_figure(found: Analysis) -> Figure | None:
@@ -61,12 +65,36 @@ def similarity_figure(found: Analysis) -> Figure | None:
     )
 
 
+def histogram_figure(found: SimilarityHistogram) -> Figure:
+    """Return one histogram of cosines, however it came about."""
+    panel = _panel("cosines", "Distribution", {"all": found}, _ends(found), None)
+    outside = f"{found.below:,} cosines below the first edge and {found.above:,} above the last"
+    return Figure(
+        "cosines",
+        "",
+        "Cosines of rows with rows",
+        "How often each cosine is found. The vertical line is the mean of all of them.",
+        (panel,),
+        (Measure("mean cosine", number(found.mean)), Measure("cosines", f"{found.total:,}")),
+        f"{found.total:,} cosines",
+        f"{outside} are not drawn." if found.below or found.above else "",
+    )
+
+
 def _ends(*histograms: SimilarityHistogram) -> tuple[float, float]:
-    """Return the ends of the bins that hold anything."""
+    """Return the ends of the bins that hold anything; of all bins if none does."""
     held = [np.flatnonzero(one.counts) for one in histograms]
+    if not any(map(len, held)):
+        return float(histograms[0].edges[0]), float(histograms[0].edges[-1])
     low = min(float(one.edges[at[0]]) for one, at in zip(histograms, held, strict=True))
     high = max(float(one.edges[at[-1] + 1]) for one, at in zip(histograms, held, strict=True))
     return low, high
+
+
+def _within(ends: tuple[float, float], histogram: SimilarityHistogram) -> Histogram:
+    """Return the bins between two edges: others would be marks outside the axis."""
+    first, last = np.searchsorted(histogram.edges, ends)
+    return coarser(histogram.edges[first : last + 1], histogram.counts[first:last], MOST_BINS)
 
 
 def _panel(
@@ -77,21 +105,24 @@ def _panel(
     paired: float | None,
 ) -> Panel:
     """Return histograms with their means, and the mean of the true pairs if there is one."""
-    from clipsoid.analysis.figures import Histogram
+    import polars as pl
 
-    frame = histogram_frame({name: Histogram(h.edges, h.counts) for name, h in parts.items()})
-    # Empty bins on both sides would be marks outside the axis.
-    frame = frame.filter((frame["low"] >= ends[0]) & (frame["high"] <= ends[1]))
+    frame = histogram_frame({name: _within(ends, h) for name, h in parts.items()})
+    # Of all cosines, those outside the edges included.
+    totals = {name: max(1, h.total) for name, h in parts.items()}
+    share = pl.col("count") / pl.col("series").replace_strict(totals)
+    frame = frame.with_columns(share=share)
     style = {name: STYLE[name] for name in parts}
     rules = [
         rule(histogram.mean, f"mean, {name}", colour=style[name][0], dash=style[name][1])
         for name, histogram in parts.items()
+        if ends[0] <= histogram.mean <= ends[1]
     ]
     words = "; ".join(
         f"{name}: {h.total:,} cosines, mean {number(h.mean)}" for name, h in parts.items()
     )
     subtitle = ", ".join(
-        f"{'mean' if name == 'between' else name} {number(h.mean, 3)}" for name, h in parts.items()
+        f"{name if len(parts) > 1 else 'mean'} {number(h.mean, 3)}" for name, h in parts.items()
     )
     if paired is not None:
         rules.append(rule(paired, "mean of true pairs", dash=theme.DASHED))
