@@ -59,7 +59,10 @@ class Shown:
             for name, frame in _frames(self)
         ]
         rows = [(name, [text]) for name, text in lines(self)]
-        return f"<b>{html.escape(type(self).__name__)}</b>{table(rows)}{''.join(frames)}"
+        name, short = type(self).__name__, ""
+        if _says_itself(self):
+            short = html.escape(text_of(repr(self).removeprefix(name)))
+        return f"<b>{html.escape(name)}</b>{short}{table(rows)}{''.join(frames)}"
 
 
 class Drawn(Shown):
@@ -110,7 +113,8 @@ def lines(result: Any) -> Iterator[tuple[str, str]]:
     arrays = {name: value for name, value in known.items() if isinstance(value, np.ndarray)}
     parts = {name: known[name] for name in known if name not in {**figures, **arrays}}
     for name, value in {**figures, **arrays}.items():
-        yield name, text_of(value)
+        words = getattr(result, "STATUS", None) if name == "status" else None
+        yield name, text_of(value) if words is None else _counted(value, words)
     for name, value in parts.items():
         inner = _items(value)
         if inner is None or len(inner) <= MOST_ITEMS // 2:
@@ -171,9 +175,13 @@ def _items(value: Any) -> dict[str, Any] | None:
     """Return what a part is made of; None for one that has a short text of its own."""
     if isinstance(value, Mapping):
         return dict(value)
-    if "__repr__" in vars(type(value)) and not value.__dataclass_params__.repr:
-        return None
-    return _fields(value)
+    return None if _says_itself(value) else _fields(value)
+
+
+def _says_itself(value: Any) -> bool:
+    """Whether its class writes its own short text, not Python for all of its fields."""
+    made = getattr(value, "__dataclass_params__", None)
+    return "__repr__" in vars(type(value)) and not (made is not None and made.repr)
 
 
 def text_of(value: Any) -> str:
@@ -217,11 +225,17 @@ def _sequence(value: list[Any] | tuple[Any, ...]) -> str:
     return (", ", "; ")[any(" " in str(one) for one in value)].join(map(text_of, value)) or "none"
 
 
+def _counted(status: Any, words: tuple[str, ...]) -> str:
+    """Return how many rows have each status, in words."""
+    counts = np.bincount(status, minlength=len(words)).tolist()
+    return _joined({word: count for word, count in zip(words, counts, strict=True) if count})
+
+
 def _array(x: Any) -> str:
     """Return type, shape and range: never the numbers."""
-    shape = " x ".join(f"{n:,}" for n in x.shape)
+    shape = f"{x.dtype} {x.shape}"
     if not x.size or x.dtype.kind not in "iuf":
-        return f"{x.dtype}, {shape}"
+        return shape
     # One pass, and none of it copied unless some of it is not finite.
     low, high = x.min(), x.max()
     odd = 0
@@ -229,7 +243,7 @@ def _array(x: Any) -> str:
         finite = x[np.isfinite(x)]
         odd = x.size - finite.size
         if not finite.size:
-            return f"{x.dtype}, {shape}: none is finite"
+            return f"{shape}: none is finite"
         low, high = finite.min(), finite.max()
     more = f"; {odd:,} not finite" if odd else ""
-    return f"{x.dtype}, {shape}: {text_of(low)} to {text_of(high)}{more}"
+    return f"{shape}: {text_of(low)} to {text_of(high)}{more}"

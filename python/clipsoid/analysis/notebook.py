@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.verdicts import Verdict
 
-#: The answers to whether a property holds.
-ANSWERS = {True: "\N{CHECK MARK} holds", False: "\N{BALLOT X} does not hold", None: "? not judged"}
+#: The answers to whether a property holds; none is broken into lines.
+ANSWERS = {
+    answer: text.replace(" ", "\N{NO-BREAK SPACE}")
+    for answer, text in (
+        (True, "\N{CHECK MARK} holds"),
+        (False, "\N{BALLOT X} does not hold"),
+        (None, "? not judged"),
+    )
+}
 
 #: Key figures that are shown though the paper has none.
 WITHOUT_PAPER = (
@@ -101,4 +108,4 @@ def _key_figures(found: Analysis) -> Iterator[tuple[str, ...]]:
         label, decimals = LABELS[name]
         figures = [row[n] for n in ("image", "paper_image", "text", "paper_text")]
         if name in WITHOUT_PAPER or figures[1] is not None:
-            yield label, *("" if x is None else f"{x:.{decimals}f}" for x in figures)
+            yield label, *("" if x is None else f"{x:z.{decimals}f}" for x in figures)

@@ -108,7 +108,12 @@ def bars(
         alt.Chart(values(frame))
         .mark_bar(opacity=opacity, binSpacing=0, aria=False)
         .encode(
-            x=alt.X("low:Q", title=x, scale=alt.Scale(zero=False, nice=False)),
+            x=alt.X(
+                "low:Q",
+                title=x,
+                scale=alt.Scale(zero=False, nice=False),
+                axis=alt.Axis(labelSeparation=4),
+            ),
             x2="high:Q",
             y=alt.Y("share:Q", title=f"share of {what}", stack=None, axis=alt.Axis(format="~%")),
             y2=alt.datum(0),

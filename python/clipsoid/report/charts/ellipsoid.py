@@ -155,6 +155,7 @@ def _figure(shapes: list[Shape], made: str = "") -> Figure:
         tuple(panels),
         tuple(_measures(shapes)),
         made,
+        columns=2 if len(shapes) > 1 else 3,
     )
 
 
