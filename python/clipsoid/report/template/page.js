@@ -64,10 +64,15 @@
     one("summary", place)?.setAttribute("aria-label", "Save this chart");
   }
 
+  let turn = 0;
+
   async function drawAll() {
     delete root.dataset.drawn;
+    const mine = (turn += 1);
     let failed = 0;
     for (const [key, chart] of Object.entries(data.charts)) {
+      // The theme has changed meanwhile: the later call draws them all.
+      if (mine !== turn) return;
       try {
         await draw(key, chart);
       } catch (error) {
