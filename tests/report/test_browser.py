@@ -227,6 +227,19 @@ def test_widths_and_colours(browser: Browser, report: Path, scheme: str, width: 
     opened.context.close()
 
 
+def test_paper_is_white(browser: Browser, report: Path) -> None:
+    opened = Opened(browser, report, color_scheme="dark")
+    chart = opened.page.locator("#loss-sweep-loss svg.marks")
+    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    # As printing does: nothing is waited for.
+    assert "#FFFFFF" in chart.inner_html().upper()
+    opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    opened.page.wait_for_selector("html[data-drawn=true]")
+    assert "#15181D" in chart.inner_html().upper()
+    assert opened.page.pdf().startswith(b"%PDF")
+    opened.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(browser: Browser, report: Path, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe

@@ -335,6 +335,12 @@
   });
   button.addEventListener("click", () => setTheme(!isDark()));
   system.addEventListener("change", (event) => setTheme(event.matches));
-  window.addEventListener("beforeprint", () => root.dataset.theme === "dark" && (root.dataset.theme = "light"));
+  // Paper is white. No chart waits for anything but promises: they have drawn when printing goes on.
+  let printed = false;
+  window.addEventListener("beforeprint", () => {
+    printed = isDark();
+    if (printed) setTheme(false);
+  });
+  window.addEventListener("afterprint", () => printed && setTheme(true));
   setTheme(system.matches);
 })();
