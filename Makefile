@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-rust test-python bench lint docs wheel lock clean native-quick native-release
+.PHONY: help demo test test-long test-rust test-python bench lint docs pictures wheel lock clean native-quick native-release
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ docs: native-quick $(VENV)/docs.stamp  ## Build the documentation, warnings as e
 
 bench: native-release $(VENV)/bench.stamp  ## Measure speed against peers and limits, in one run
 	$(BIN)/python benches/table.py
+
+pictures: native-release $(VENV)/test.stamp  ## Make the README's pictures anew (needs chromium)
+	$(BIN)/python docs/pictures.py
 
 wheel: $(VENV)/build.stamp  ## Build the wheel for this platform into dist/
 	$(BIN)/maturin build --release --locked --out dist

@@ -56,6 +56,8 @@ def marks(found):
     lines += [line for job in found["scaling"] for line in _scaling_lines(job)]
     if "analyze" in found:
         lines += _analysis_lines(found["analyze"])
+    if "report" in found:
+        lines += _report_lines(found["report"])
     if "import" in found:
         value, mark = found["import"]["seconds"], found["import"]["mark"]
         verdict = _at_most(value, mark, "{} s".format)
@@ -115,6 +117,17 @@ def _analysis_lines(job):
     yield ("  memory", size(job["memory"]), "", "", "", *verdict)
     for name, time in job["parts"].items():
         yield (f"  part: {name}", seconds(time), "", "", "", "", "")
+
+
+def _report_lines(job):
+    yield _title(f"{job['job']}, {rows(job['rows'])} pairs")
+    verdict = _at_most(job["write"], job["write_mark"], "{:g} s".format)
+    yield ("  written", seconds(job["write"]), "", "", "", *verdict)
+    if job["draw"] is not None:
+        verdict = _at_most(job["draw"], job["draw_mark"], "{:g} s".format)
+        yield ("  opened and drawn", seconds(job["draw"]), "", "", "", *verdict)
+    verdict = _at_most(job["size"], job["size_mark"], size)
+    yield ("  size", size(job["size"]), "", "", "", *verdict)
 
 
 def text(lines):

@@ -19,6 +19,7 @@ import machine
 import memory
 import peers
 import render
+import reports
 import rounds
 import scaling
 from jobs import MAKERS, SIZES
@@ -118,6 +119,9 @@ def measure(options, folder):
         if wanted("analyze"):
             render.say("analyze")
             found["analyze"] = analyses.measure(scale, folder)
+        if wanted("report"):
+            render.say("report")
+            found["report"] = reports.measure(scale, folder)
         if wanted("threads"):
             render.say("threads")
             found["scaling"] += scaling.threads(scale)

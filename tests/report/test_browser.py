@@ -133,18 +133,26 @@ def test_rows_sort_and_turn_over(page: Page, analysis: cs.Analysis) -> None:
 
 def test_the_slider_moves_both_distributions(page: Page, analysis: cs.Analysis) -> None:
     assert analysis.match_sweep is not None
-    slider = page.locator(".chart input[type=range]")
-    assert slider.count() == 1
-    place = page.locator(".chart", has=slider)
-    before = place.locator("svg").inner_html()
+    place = page.locator(".chart", has=page.locator("input[type=range]"))
+    assert place.count() == 1
+    slider = place.locator("input[type=range]")
+
+    def drawn() -> str:
+        page.wait_for_timeout(200)
+        return str(place.locator("canvas").evaluate("canvas => canvas.toDataURL()"))
+
     slider.focus()
-    page.keyboard.press("End")
-    page.wait_for_timeout(300)
-    after = place.locator("svg").inner_html()
-    assert after != before
-    page.keyboard.press("Home")
-    page.wait_for_timeout(300)
-    assert place.locator("svg").inner_html() not in (before, after)
+    seen = [drawn()]
+    for key, value in (("End", 1.0), ("Home", -1.0)):
+        page.keyboard.press(key)
+        assert float(slider.input_value()) == value
+        seen.append(drawn())
+    assert len(set(seen)) == 3
+    # Another theme does not move it.
+    for _ in range(2):
+        page.locator("#theme").click()
+        page.wait_for_selector("html[data-drawn=true]")
+        assert float(slider.input_value()) == -1.0
 
 
 def test_captions_are_shown_as_text(page: Page) -> None:
@@ -169,18 +177,25 @@ def test_pictures_that_cannot_be_read_say_so(page: Page, analysis: cs.Analysis) 
     assert good.evaluate("image => image.naturalWidth") == 40
 
 
-def test_tables_sort_and_are_copied(page: Page, opened: Opened) -> None:
+def test_tables_sort_and_are_copied(page: Page, analysis: cs.Analysis) -> None:
     # A page from a file may have no clipboard: what would be copied is what is selected.
     page.evaluate("""() => {
       Object.defineProperty(navigator, "clipboard", {value: undefined, configurable: true});
       document.execCommand = () => { window.copied = document.activeElement.value; return true; };
     }""")
-    section = page.locator("#key-figures-table-block")
+    section = page.locator("#all-figures")
     section.get_by_role("button", name="Copy as CSV").click()
     page.wait_for_function("window.copied !== undefined")
     lines = page.evaluate("window.copied").splitlines()
-    assert lines[0].startswith("figure,image,paper")
-    assert any(line.startswith("mean conformity") or "conformity: mean" in line for line in lines)
+    assert lines[0] == 'figure,image,"paper, image",text,"paper, text"'
+    copied = next(line for line in lines if line.startswith("conformity: mean,")).split(",")
+    assert float(copied[1]) == analysis.image.mean_conformity
+    section.get_by_role("button", name="text", exact=True).click()
+    texts = section.locator("tbody tr td:nth-child(4)").all_text_contents()
+    known = [float(text.replace("\N{MINUS SIGN}", "-")) for text in texts if text]
+    assert known == sorted(known, reverse=True) and texts[len(known) :] == [""] * (
+        len(texts) - len(known)
+    )
 
 
 def test_the_analysis_can_be_saved(page: Page, analysis: cs.Analysis, tmp_path: Path) -> None:
@@ -201,12 +216,27 @@ def test_widths_and_colours(browser: Browser, report: Path, scheme: str, width: 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 24, 29)"}[scheme]
-    background = page.locator(".chart svg > rect").first.get_attribute("fill")
-    assert (background or "").upper() == {"light": "#FFFFFF", "dark": "#15181D"}[scheme]
+    backgrounds = {"light": "#FFFFFF", "dark": "#15181D"}
+    chart = page.locator("#loss-sweep-loss svg.marks")
+    assert backgrounds[scheme] in chart.inner_html().upper()
     page.locator("#theme").click()
-    page.wait_for_selector("html[data-drawn]")
-    turned = page.locator(".chart svg > rect").first.get_attribute("fill")
-    assert (turned or "").upper() == {"dark": "#FFFFFF", "light": "#15181D"}[scheme]
+    page.wait_for_selector("html[data-drawn=true]")
+    (other,) = backgrounds.keys() - {scheme}
+    assert backgrounds[other] in chart.inner_html().upper()
+    assert backgrounds[scheme] not in chart.inner_html().upper()
+    opened.context.close()
+
+
+def test_paper_is_white(browser: Browser, report: Path) -> None:
+    opened = Opened(browser, report, color_scheme="dark")
+    chart = opened.page.locator("#loss-sweep-loss svg.marks")
+    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    # As printing does: nothing is waited for.
+    assert "#FFFFFF" in chart.inner_html().upper()
+    opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    opened.page.wait_for_selector("html[data-drawn=true]")
+    assert "#15181D" in chart.inner_html().upper()
+    assert opened.page.pdf().startswith(b"%PDF")
     opened.context.close()
 
 

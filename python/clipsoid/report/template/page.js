@@ -33,12 +33,12 @@
 
   // ---- charts
 
-  async function draw(key, { spec, renderer }) {
+  async function draw(key, { spec, renderer }, width) {
     const place = document.getElementById(key);
     const state = views[key] && remembered(views[key].view);
     views[key]?.finalize();
     try {
-      views[key] = await vegaEmbed(place, isDark() ? coloured(spec) : spec, {
+      views[key] = await vegaEmbed(place, { ...(isDark() ? coloured(spec) : spec), width }, {
         renderer,
         actions: { export: true, source: false, compiled: false, editor: false },
         downloadFileName: key,
@@ -64,12 +64,27 @@
     one("summary", place)?.setAttribute("aria-label", "Save this chart");
   }
 
+  // All at once, before anything is drawn: a chart that asked for its own would lay out the page anew.
+  const widths = () =>
+    Object.fromEntries(Object.keys(data.charts).map((key) => [key, document.getElementById(key).clientWidth]));
+
+  function resize() {
+    const width = widths();
+    for (const [key, { view }] of Object.entries(views)) view.width(width[key]).runAsync();
+  }
+
+  let turn = 0;
+
   async function drawAll() {
     delete root.dataset.drawn;
+    const mine = (turn += 1);
+    const width = widths();
     let failed = 0;
     for (const [key, chart] of Object.entries(data.charts)) {
+      // The theme has changed meanwhile: the later call draws them all.
+      if (mine !== turn) return;
       try {
-        await draw(key, chart);
+        await draw(key, chart, width[key]);
       } catch (error) {
         failed += 1;
         console.error(error);
@@ -313,8 +328,19 @@
     copy(csv(tableRows(document.getElementById(from.dataset.copy))), from)));
   all("[data-explorer]").forEach(explorer);
   document.getElementById("save")?.addEventListener("click", () => save(document.getElementById("clipsoid-payload")));
+  let waiting;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(resize, 150);
+  });
   button.addEventListener("click", () => setTheme(!isDark()));
   system.addEventListener("change", (event) => setTheme(event.matches));
-  window.addEventListener("beforeprint", () => root.dataset.theme === "dark" && (root.dataset.theme = "light"));
+  // Paper is white. No chart waits for anything but promises: they have drawn when printing goes on.
+  let printed = false;
+  window.addEventListener("beforeprint", () => {
+    printed = isDark();
+    if (printed) setTheme(false);
+  });
+  window.addEventListener("afterprint", () => printed && setTheme(true));
   setTheme(system.matches);
 })();
