@@ -186,6 +186,11 @@ def _says_itself(value: Any) -> bool:
 
 def text_of(value: Any) -> str:
     """Return a value in one short line."""
+    text = _text(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _text(value: Any) -> str:
     match value:
         case bool() | np.bool_() | None:
             return str(value)
@@ -194,21 +199,21 @@ def text_of(value: Any) -> str:
         case float() | np.floating():
             return f"{float(value):.6g}"
         case str():
-            return value if len(value) <= LONGEST else f"{value[:LONGEST]}…"
+            return value
         case np.ndarray():
             return _array(value)
         case tuple() if hasattr(value, "_asdict"):
             return _joined(value._asdict())
         case frozenset() | set():
-            return text_of(tuple(sorted(value)))
+            return _sequence(sorted(value))
         case list() | tuple():
             return _sequence(value)
         case Mapping() if any(map(is_dataclass, value.values())):
-            return text_of(", ".join(map(str, value)))
+            return ", ".join(map(str, value))
         case Mapping():
             return _joined(value)
     inner = _items(value) if is_dataclass(value) else None
-    return text_of(repr(value)) if inner is None else _joined(inner)
+    return repr(value) if inner is None else _joined(inner)
 
 
 def _joined(parts: Mapping[str, Any]) -> str:
@@ -218,7 +223,7 @@ def _joined(parts: Mapping[str, Any]) -> str:
 def _sequence(value: list[Any] | tuple[Any, ...]) -> str:
     if value and all(isinstance(one, (int, float)) for one in value) and len(value) > MOST_ITEMS:
         return f"{len(value):,} numbers from {text_of(min(value))} to {text_of(max(value))}"
-    if value and is_dataclass(value[0]):
+    if value and (is_dataclass(value[0]) or hasattr(value[0], "_asdict")):
         return f"{len(value):,} of {type(value[0]).__name__}"
     if len(value) > MOST_ITEMS:
         return f"{len(value):,} items"

@@ -17,17 +17,17 @@ from clipsoid.report.charts.calibration import calibration_figure
 from clipsoid.report.charts.difference import difference_figure
 from clipsoid.report.charts.interpolation import interpolation_figure
 from clipsoid.report.charts.retrieval import retrieval_figure
-from report.specs import checked, measured, rows, small, svg
+from report.specs import analysed, check, measured, rows, svg
 
 
 @pytest.fixture(scope="module")
 def found() -> cs.Analysis:
-    return small()
+    return analysed()
 
 
 @pytest.fixture(scope="module")
 def few() -> cs.Analysis:
-    return small(20, 32, alphas=[0.0])
+    return analysed(20, 32, alphas=[0.0])
 
 
 def flat(n: int = 40) -> cs.Analysis:
@@ -50,7 +50,7 @@ def text(number: float, decimals: int = 4) -> str:
 
 def test_calibration_draws_the_sample_and_both_lines(found: cs.Analysis) -> None:
     figure = calibration_figure(found)
-    made = checked(figure)
+    made = check(figure)
     for modality in (found.image, found.text):
         line = modality.calibration
         assert line is not None
@@ -94,7 +94,7 @@ def test_calibration_thins_evenly(found: cs.Analysis, monkeypatch: pytest.Monkey
 
 def test_calibration_without_lines() -> None:
     figure = calibration_figure(flat())
-    made = checked(figure)
+    made = check(figure)
     assert set(measured(figure).values()) == {"—"}
     for key, panel in made.items():
         assert not rows(panel, "mark")
@@ -106,7 +106,7 @@ def test_calibration_leaves_gaps_for_what_is_not_known(found: cs.Analysis) -> No
     sample = replace(found.image.sample, cosine_to_mean=np.full(300, np.nan))
     image = replace(found.image, sample=sample, calibration=None)
     figure = calibration_figure(replace(found, image=image))
-    drawn = rows(checked(figure)["image"], "row")
+    drawn = rows(check(figure)["image"], "row")
     assert {row["cosine_to_mean"] for row in drawn} == {None}
     svg(figure)
 
@@ -119,7 +119,7 @@ def test_differences_are_the_histograms(found: cs.Analysis) -> None:
     assert part is not None
     figure = difference_figure(found)
     assert figure is not None
-    checked(figure)
+    check(figure)
     for panel, histogram in zip(figure.panels, (part.percentiles, part.raw), strict=True):
         assert panel.data["count"].to_list() == histogram.counts.tolist()
         assert panel.data["low"].to_list() == histogram.edges[:-1].tolist()
@@ -155,7 +155,7 @@ def test_differences_at_the_edges(found: cs.Analysis, few: cs.Analysis) -> None:
     for one in (few, flat()):
         figure = difference_figure(one)
         assert figure is not None
-        checked(figure)
+        check(figure)
         svg(figure)
 
 
@@ -167,7 +167,7 @@ def test_the_grid_holds_the_nearest_rows(found: cs.Analysis) -> None:
     assert grid is not None and grid.nearest is not None
     figure = interpolation_figure(grid, ends=("the most common image", "the rarest"))
     assert figure is not None
-    (made,) = checked(figure).values()
+    (made,) = check(figure).values()
     cells = rows(made, "theta", "alpha", "nearest_row")
     assert len(cells) == 25
     for row in cells:
@@ -189,12 +189,12 @@ def test_grids_of_every_shape() -> None:
     single = cs.vslerp_grid(x[0], x[1], [0.5], [0.0], e, rows=x)
     figure = interpolation_figure(single)
     assert figure is not None
-    checked(figure)
+    check(figure)
     svg(figure)
     many = cs.vslerp_grid(x[:8], x[8:16], [0, 1], [0.0, 1.0], e, rows=x, k=3)
     figure = interpolation_figure(many)
     assert figure is not None and many.nearest is not None
-    checked(figure)
+    check(figure)
     assert len(figure.panels) == interpolation.MOST_PAIRS
     assert figure.drawn == "6 of 8 pairs are drawn."
     for i, panel in enumerate(figure.panels):
@@ -210,7 +210,7 @@ def test_numbers_that_do_not_fit_are_left_to_the_tooltip(found: cs.Analysis) -> 
     wide = replace(grid, nearest=replace(grid.nearest, index=grid.nearest.index + 10**12))
     figure = interpolation_figure(wide)
     assert figure is not None
-    (made,) = checked(figure).values()
+    (made,) = check(figure).values()
     assert "layer" not in made and made["mark"]["type"] == "rect"
 
 
@@ -221,7 +221,7 @@ def test_false_negatives_are_binned_by_conformity(found: cs.Analysis) -> None:
     part = found.retrieval
     assert part is not None
     figure = retrieval_figure(part)
-    made = checked(figure)
+    made = check(figure)
     for name, link in (("image", part.image_link), ("text", part.text_link)):
         data = next(panel for panel in figure.panels if panel.key == name).data
         assert data["rows"].to_list() == [15] * 20
@@ -249,7 +249,7 @@ def test_false_negatives_at_the_edges(few: cs.Analysis) -> None:
     for one in (few, flat()):
         assert one.retrieval is not None
         figure = retrieval_figure(one.retrieval)
-        checked(figure)
+        check(figure)
         svg(figure)
         rows_drawn = [panel.data["rows"].sum() for panel in figure.panels]
         assert rows_drawn == [one.image.count] * 2
@@ -272,7 +272,7 @@ def test_every_colour_has_its_dark_counterpart(found: cs.Analysis) -> None:
         figures += [interpolation_figure(found.vslerp), retrieval_figure(found.retrieval)]
     for figure in figures:
         assert figure is not None
-        for made in checked(figure).values():
+        for made in check(figure).values():
             assert colours(made) <= theme.DARK.keys()
 
 

@@ -12,12 +12,12 @@ from clipsoid.report.charts.ellipsoid import ellipsoid_figure
 from clipsoid.report.charts.normality import normality_figure
 from clipsoid.report.charts.shell import shell_figure
 from clipsoid.report.marks import PLENTY
-from report.chart_specs import (
+from report.specs import (
     alike,
+    beside_paper,
     channel,
     check,
     drawn,
-    measured,
     panel_of,
     small,
     tiny,
@@ -55,7 +55,7 @@ def test_radii_and_norms(rows, name: str) -> None:
         (at,) = [row["at"] for row in drawn(panel, "at") if row["label"] == f"mean, {name}"]
         assert at == pytest.approx(values.mean())
         assert {one["scale"]["domain"][0] for one in channel(panel, "x") if "scale" in one} == {0}
-    radii, got = lengths["radii"], measured(figure)
+    radii, got = lengths["radii"], beside_paper(figure)
     paper = {"image": ("7.5873", "0.1914", "7.6007"), "text": ("", "", "")}[name]
     rms = np.sqrt((radii**2).mean())
     assert got[f"mean radius, {name}"] == (f"{radii.mean():.4f}", paper[0])
@@ -108,7 +108,7 @@ def test_variances_axes_and_dominance(rows, name: str) -> None:
     for series, wanted in (("measured", sums), ("untilted, by chance", null)):
         line = dominance.filter(dominance["series"] == series)
         np.testing.assert_allclose(line["dominance"], np.sort(wanted)[::-1], rtol=1e-9)
-    got = measured(figure)
+    got = beside_paper(figure)
     assert got[f"median off-diagonal dominance, {name}"] == (
         f"{np.median(sums):.2f}",
         "well above 1",
@@ -135,7 +135,7 @@ def test_normality_shows_what_passes_and_the_p_values(rows) -> None:
             line = passing.filter((passing["test"] == test) & (passing["modality"] == name))
             assert line["share"].item() == pytest.approx(share)
             assert line["coordinates"].item() == 32
-            said = measured(figure)[f"share of coordinates that pass {test}, {name}"]
+            said = beside_paper(figure)[f"share of coordinates that pass {test}, {name}"]
             assert said == (f"{100 * share:.1f}%", "")
             bins = panel_of(figure, field.replace("_", "-")).data
             bins = bins.filter(bins["series"] == name)
@@ -146,7 +146,7 @@ def test_normality_shows_what_passes_and_the_p_values(rows) -> None:
         assert [row["level"] for row in drawn(panel_of(figure, key), "level")] == [0.05]
     assert figure.drawn == ""
     some = replace(part, image=replace(part.image, count=300, total=90_000))
-    assert normality_figure(some).drawn == "300 of 90,000 rows"
+    assert normality_figure(some).drawn == "300 of 90,000 rows are drawn."
 
 
 def test_features_that_never_vary_leave_gaps() -> None:
@@ -213,5 +213,5 @@ def test_a_sample_is_said_to_be_one(rows) -> None:
     found = rows[2]
     assert shell_figure(found).drawn == ""
     image = replace(found.image, count=70_000)
-    wanted = "300 of 70,000 rows in the deviations"
+    wanted = "300 of 70,000 rows in the deviations are drawn."
     assert shell_figure(replace(found, image=image)).drawn == wanted

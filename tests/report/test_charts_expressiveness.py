@@ -18,7 +18,7 @@ from clipsoid.report.blocks import Table
 from clipsoid.report.charts.expressiveness import MOST_RIDGES, expressiveness_figure
 from clipsoid.report.comparison import comparison_page
 from clipsoid.report.page import html
-from report.specs import checked, measured, rows, svg
+from report.specs import check, measured, rows, svg
 from unit.samples import cloud
 
 NAMES = ["bland", "plain </script> \"quoted\" 'one' {{ x }}", "wild"]
@@ -46,7 +46,7 @@ def found(real: np.ndarray) -> Comparison:
 
 def test_ridges_are_the_distributions(found: Comparison) -> None:
     figure = expressiveness_figure(found)
-    made = checked(figure)["distributions"]
+    made = check(figure)["distributions"]
     data = figure.panels[0].data
     own = {name: one.conformity for name, one in found.candidates.items()}
     assert found.reference.conformity is not None
@@ -77,7 +77,7 @@ def test_names_stand_at_their_ridges(found: Comparison) -> None:
 
 def test_shifts_are_those_of_the_comparison(found: Comparison) -> None:
     figure = expressiveness_figure(found)
-    made = checked(figure)["shifts"]
+    made = check(figure)["shifts"]
     dots = rows(made, "name", "shift")
     assert [row["name"] for row in dots] == list(found.candidates)
     for row, one in zip(dots, found.candidates.values(), strict=True):
@@ -95,7 +95,7 @@ def test_shifts_are_those_of_the_comparison(found: Comparison) -> None:
 def test_an_ellipsoid_is_its_mean(real: np.ndarray) -> None:
     found = compared(cs.Ellipsoid.fit(real), {"a": cloud(20, 16, seed=2)})
     figure = expressiveness_figure(found)
-    made = checked(figure)
+    made = check(figure)
     assert set(figure.panels[0].data["series"]) == {"a"}
     assert set(figure.panels[0].data["place"]) == {1}
     (mean,) = rows(made["distributions"], "low", "label")
@@ -110,7 +110,7 @@ def test_candidates_that_do_not_vary(real: np.ndarray) -> None:
     figure = expressiveness_figure(found)
     shift = next(iter(found.candidates.values())).shift
     assert measured(figure)["shift, same"] == f"{shift:.4f}".replace("-", "−")
-    assert {row["shift_low"] for row in rows(checked(figure)["shifts"], "name")} == {None}
+    assert {row["shift_low"] for row in rows(check(figure)["shifts"], "name")} == {None}
     svg(figure)
     html(comparison_page(found))
 
@@ -120,7 +120,7 @@ def test_many_candidates(real: np.ndarray) -> None:
     many = {f"m{i}": cloud(10, 16, seed=i) + 0.05 * i * mean for i in range(40)}
     found = compared(real, many)
     figure = expressiveness_figure(found)
-    checked(figure)
+    check(figure)
     drawn = figure.panels[0].data["series"].unique(maintain_order=True).to_list()[1:]
     order = list(found.candidates)
     assert len(drawn) == MOST_RIDGES and (drawn[0], drawn[-1]) == (order[0], order[-1])

@@ -11,13 +11,13 @@ import clipsoid as cs
 from clipsoid.report.charts.features import features_figure, plane_figure
 from clipsoid.report.charts.strongest import STRONGEST, strongest_figure
 from clipsoid.report.marks import PLENTY, evenly, ranks
-from report.chart_specs import (
+from report.specs import (
     alike,
+    beside_paper,
     channel,
     check,
     drawn,
     marks,
-    measured,
     panel_of,
     small,
     spec_of,
@@ -62,7 +62,7 @@ def test_each_feature_is_drawn_in_both_modalities(rows) -> None:
 
 def test_best_feature_is_measured(rows) -> None:
     x, y, found = rows
-    got = measured(features_figure(found))
+    got = beside_paper(features_figure(found))
     apart = separations(x, y)
     best = int(apart.argmax())
     assert got[f"separability of feature {best}"][0] == f"{apart[best]:.2f}"
@@ -133,11 +133,11 @@ def test_separability_of_all_features(rows) -> None:
     assert panel.data["higher"].to_list() == higher[panel.data["feature"].to_numpy()].tolist()
     tags = int((apart >= 3).sum())
     assert tags > 0
-    assert measured(figure)["features of separability 3 or more"] == (str(tags), "9")
+    assert beside_paper(figure)["features of separability 3 or more"] == (str(tags), "9")
     assert [row["text"] for row in drawn(panel, "text")] == [f"{tags} above"]
     assert [row["level"] for row in drawn(panel, "label")] == [3.0]
     svm = found.linear_separability
-    held_out = measured(figure)["accuracy of a linear SVM on all features, held-out rows"]
+    held_out = beside_paper(figure)["accuracy of a linear SVM on all features, held-out rows"]
     assert held_out == (f"{100 * svm.cross_validated_all:.2f}%", "")
 
 
@@ -151,7 +151,7 @@ def test_many_rows_are_thinned_evenly_and_said_to_be(found: cs.Analysis) -> None
     }
     figure = plane_figure(replace(found, plane=many, **modalities))
     panel = panel_of(figure, "plane")
-    assert figure.drawn == "1,000 of 50,000 rows of each modality"
+    assert figure.drawn == "1,000 of 50,000 rows of each modality are drawn."
     assert panel.data.height == PLENTY
     gaps = np.diff(panel.data["row"].unique().sort())
     assert set(gaps.tolist()) <= {50, 60}
@@ -183,10 +183,10 @@ def test_strongest_features_by_both_measures(rows) -> None:
             domains[name, column] = channel(panel, "x")[0]["scale"]["domain"]
             what = {"ratio": "|m| / σ", "mean": "|m|"}[column]  # noqa: RUF001
             said = f"{abs(by[order[0]]):.3f} (feature {order[0]})"
-            assert measured(figure)[f"greatest {what}, {name}"] == (said, "")
+            assert beside_paper(figure)[f"greatest {what}, {name}"] == (said, "")
         squares = np.sort(mean**2)[::-1]
         share = f"{100 * squares[:10].sum() / squares.sum():.2f}%"
-        assert measured(figure)[f"share of |m|² in the ten greatest, {name}"] == (share, "")
+        assert beside_paper(figure)[f"share of |m|² in the ten greatest, {name}"] == (share, "")
     # The two modalities compare.
     for column in ("ratio", "mean"):
         assert domains["image", column] == domains["text", column]
@@ -199,8 +199,8 @@ def test_features_that_never_vary() -> None:
         check(figure)
     features, plane, strongest = figures
     assert features.panels[0].key == "feature-4"
-    assert measured(features)["separability of feature 4"] == ("∞", "")
-    assert measured(features)["its KL of normal laws, image to text (nats)"][0] == "—"
+    assert beside_paper(features)["separability of feature 4"] == ("∞", "")
+    assert beside_paper(features)["its KL of normal laws, image to text (nats)"][0] == "—"
     assert "KL" not in spec_of(features.panels[0])["title"]["subtitle"]
     apart = panel_of(plane, "separability")
     # Feature 4 is infinite, feature 3 undefined.

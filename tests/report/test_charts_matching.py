@@ -18,7 +18,7 @@ from clipsoid.report.charts.distributions import STEP, chosen, slider_panel
 from clipsoid.report.charts.lines import Line, Lines, drawn
 from clipsoid.report.charts.matching import match_figure
 from clipsoid.report.marks import MOST_MARKS
-from report.specs import checked, measured, parts, rows, svg
+from report.specs import check, measured, nodes, rows, svg
 from unit.pair_samples import pairs
 
 KEYS = ["kl", "distributions", "kde_kl", "places", "js", "wasserstein"]
@@ -31,7 +31,7 @@ def sweep() -> cs.MatchSweep:
 
 @pytest.fixture(scope="module")
 def made(sweep: cs.MatchSweep) -> dict[str, dict[str, Any]]:
-    return checked(match_figure(sweep))
+    return check(match_figure(sweep))
 
 
 def line(spec: Any, label: str) -> dict[float, float]:
@@ -76,7 +76,7 @@ def test_the_least_is_marked(sweep: cs.MatchSweep, made: dict[str, Any]) -> None
     assert mark["kl"] == pytest.approx(least, rel=1e-5)
     words = f"{least:.4g} at α = {sweep.best_alpha + 0.0:.4g}".replace("-", "\N{MINUS SIGN}")
     assert words in {
-        part.get("text") for part in parts(made["kl"]) if isinstance(part.get("text"), str)
+        part.get("text") for part in nodes(made["kl"]) if isinstance(part.get("text"), str)
     }
 
 
@@ -115,7 +115,7 @@ def test_the_axis_of_conformity_stays(sweep: cs.MatchSweep, made: dict[str, Any]
 def test_any_place_of_the_slider_shows_one_alpha() -> None:
     """Alphas in any order, unevenly spaced, one of them twice."""
     sweep = cs.match_sweep(*pairs(60, 8), alphas=[0.7, -0.25, 0.3, 0.3, -2])
-    made = checked(match_figure(sweep))["distributions"]
+    made = check(match_figure(sweep))["distributions"]
     (param,) = [one for one in made["params"] if one["name"] == STEP]
     assert param["value"] == -0.25
     assert (param["bind"]["min"], param["bind"]["max"]) == (-2, 0.7)
@@ -149,7 +149,7 @@ def test_places_are_quantiles(sweep: cs.MatchSweep) -> None:
 @pytest.mark.parametrize("shift", ["text", "both"])
 def test_what_moves_is_said(shift: Any) -> None:
     figure = match_figure(cs.match_sweep(*pairs(60, 8), alphas=[-0.5, 0, 0.5], shift=shift))
-    checked(figure)
+    check(figure)
     words = {"text": "as the text centre moves", "both": "as the centres move"}
     assert words[shift] in figure.title
 
@@ -159,7 +159,7 @@ def test_intervals_are_bands() -> None:
         *pairs(60, 8), alphas=[-0.5, 0, 0.5], intervals=0.9, resamples=20, shift="both"
     )
     figure = match_figure(sweep)
-    made = checked(figure)
+    made = check(figure)
     assert "bands: 90 % intervals" in figure.subtitle
     for key, column in (("js", "js"), ("kde_kl", "kde_kl_text_image")):
         bands = rows(made[key], "lower", "upper")
@@ -174,7 +174,7 @@ def test_intervals_are_bands() -> None:
 def test_one_alpha_has_no_slider() -> None:
     sweep = cs.match_sweep(*pairs(20, 2), alphas=[0.3])
     figure = match_figure(sweep)
-    made = checked(figure)["distributions"]
+    made = check(figure)["distributions"]
     (param,) = [one for one in made["params"] if one["name"] == STEP]
     assert param == {"name": STEP, "value": 0.3}
     assert len(seen(made, 0.3)[1]) == 1
@@ -184,14 +184,14 @@ def test_one_alpha_has_no_slider() -> None:
 def test_equal_distributions_have_a_linear_axis() -> None:
     rows_, _ = pairs(40, 8)
     figure = match_figure(cs.match_sweep(rows_, rows_, shift="both", alphas=[-0.5, 0, 0.5]))
-    made = checked(figure)
+    made = check(figure)
     assert "log" not in json.dumps(made["kl"])
     svg(figure)
 
 
 def test_a_wide_range_has_a_logarithmic_axis(sweep: cs.MatchSweep) -> None:
     table = sweep.table.with_columns(kl_image_text=pl.col("kl_image_text") * 1e-3)
-    made = checked(match_figure(replace(sweep, table=table)))["kl"]
+    made = check(match_figure(replace(sweep, table=table)))["kl"]
     assert "divergence (nats, log scale)" in json.dumps(made)
     svg(match_figure(sweep))
 

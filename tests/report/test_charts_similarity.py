@@ -10,7 +10,7 @@ import pytest
 import clipsoid as cs
 from clipsoid.report.charts.blur import blur_figure
 from clipsoid.report.charts.similarity import similarity_figure
-from report.chart_specs import alike, channel, check, drawn, measured, panel_of, small, tiny
+from report.specs import alike, beside_paper, channel, check, drawn, panel_of, small, tiny
 
 QUICK = {"leave_out": [*(set(cs.analysis.PARTS) - {"similarities", "gap"})]}
 
@@ -49,7 +49,7 @@ def test_blur_compares_on_one_axis(blur: cs.BlurExperiment) -> None:
         row = "the mean" if what == "to-mean" else "the least similar row"
         for name, value in (("mean", cosines.mean()), ("least", cosines.min())):
             said = f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-            assert measured(figure)[f"{name} cosine to {row}, {sphere}"] == (said, "")
+            assert beside_paper(figure)[f"{name} cosine to {row}, {sphere}"] == (said, "")
 
 
 def test_blur_says_what_was_simulated(blur: cs.BlurExperiment) -> None:
@@ -79,7 +79,7 @@ def test_all_cosines(rows) -> None:
         assert rules[f"mean, {name}"] == pytest.approx(values.mean(), abs=1e-9)
     paired = (u * v).sum(axis=1).mean()
     assert rules["mean of true pairs"] == pytest.approx(paired, abs=1e-9)
-    got = measured(figure)
+    got = beside_paper(figure)
     assert got["mean cosine of true pairs"][0] == f"{paired:.4f}"
     assert got["mean cosine within the images"][0] == f"{cosines['image'].mean():.4f}"
     assert got["mean cosine between images and texts"][0] == f"{cosines['between'].mean():.4f}"
@@ -99,7 +99,7 @@ def test_cosines_without_the_gap_or_not_at_all(rows) -> None:
         assert "true pairs" not in figure.caption
         labels = [row["label"] for row in drawn(panel_of(figure, "between"), "at")]
         assert labels == ["mean, between"]
-        assert measured(figure).get("mean cosine of true pairs", (None,))[0] == known
+        assert beside_paper(figure).get("mean cosine of true pairs", (None,))[0] == known
 
 
 def test_a_sample_of_pairs_is_said_to_be_one(rows) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clipsoid.histogram import SimilarityHistogram
 
 #: What is compared, its colour and its dash.
-STYLE = {**theme.STYLE, "between": (theme.GREEN, theme.SOLID), "all": (theme.BLUE, theme.SOLID)}
+STYLE = {**theme.STYLE, "between": (theme.GREEN, theme.SOLID)}
 
 #: Bins of a histogram; of more, neighbours are drawn as one.
 MOST_BINS = 200
@@ -112,7 +112,7 @@ def _panel(
     totals = {name: max(1, h.total) for name, h in parts.items()}
     share = pl.col("count") / pl.col("series").replace_strict(totals)
     frame = frame.with_columns(share=share)
-    style = {name: STYLE[name] for name in parts}
+    style = {name: STYLE.get(name, (theme.BLUE, theme.SOLID)) for name in parts}
     rules = [
         rule(histogram.mean, f"mean, {name}", colour=style[name][0], dash=style[name][1])
         for name, histogram in parts.items()

@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 
 import clipsoid as cs
-from clipsoid.report import FIGURE_SUFFIXES, figure_bytes, is_figure, sweep_chart
+from clipsoid.report import FIGURE_SUFFIXES, figure_bytes, is_figure
+from clipsoid.report.charts.sweep import sweep_figure
+from report.specs import check, measured
 from unit.pair_samples import pairs
 
 
@@ -25,8 +27,9 @@ def titles(spec: Any) -> Iterator[str]:
             yield from titles(part)
     elif isinstance(spec, dict):
         for name, value in spec.items():
-            if name in ("text", "subtitle", "title") and isinstance(value, str):
-                yield value
+            if name in ("text", "subtitle", "title"):
+                words = value if isinstance(value, list) else [value]
+                yield from (word for word in words if isinstance(word, str))
             yield from titles(value)
 
 
@@ -55,12 +58,17 @@ def sweep() -> cs.LossSweep:
 
 def test_a_sweep_plots_itself() -> None:
     sweep = cs.loss_sweep(*pairs(60, 8))
-    assert sweep.plot().to_dict() == sweep_chart(sweep).to_dict()
+    figure = sweep_figure(sweep)
+    check(figure)
+    assert sweep.plot().to_dict() == figure.chart().to_dict()
+    assert measured(figure)["α of the least loss"] == f"{sweep.best_alpha + 0.0:.2f}".replace(
+        "-", "\N{MINUS SIGN}"
+    )
 
 
 def test_panels_hold_the_table(sweep: cs.LossSweep) -> None:
     table = sweep.table
-    chart = sweep_chart(sweep).to_dict()
+    chart = sweep.plot().to_dict()
     alphas = table["alpha"]
     correct = table["count_correct"][0]
     for line, column in (
@@ -77,7 +85,7 @@ def test_panels_hold_the_table(sweep: cs.LossSweep) -> None:
 
 
 def test_titles_say_what_is_seen(sweep: cs.LossSweep) -> None:
-    chart = sweep_chart(sweep).to_dict()
+    chart = sweep.plot().to_dict()
     assert len(chart["concat"]) == 4
     words = [*titles(chart)]
     best, least = sweep.best_alpha, sweep.table["loss"].min()
@@ -95,7 +103,7 @@ def test_titles_say_what_is_seen(sweep: cs.LossSweep) -> None:
 
 def test_parts_that_are_not_large_are_not_called_so() -> None:
     warm = cs.loss_sweep(*pairs(200, 16), temperature=1.0, shift="both", partition="each")
-    words = [*titles(sweep_chart(warm).to_dict())]
+    words = [*titles(warm.plot().to_dict())]
     assert any(text.startswith("they add up to the loss: ") for text in words)
     assert "Contrastive loss as the centres move" in words
     assert "α (means subtracted)" in words
@@ -106,7 +114,7 @@ def test_grids_of_any_kind_are_drawn() -> None:
     rows = pairs(60, 8)
     for alphas in ([0.3], [2.0, 0.5, 0.5], [-2.0, -1.0]):
         sweep = cs.loss_sweep(*rows, alphas=alphas)
-        chart = sweep_chart(sweep)
+        chart = sweep.plot()
         svg = figure_bytes(chart, ".svg", {}).decode()
         assert "NaN" not in svg and svg.startswith("<svg")
         near = min(alphas, key=abs)
@@ -119,7 +127,7 @@ def test_an_empty_class_leaves_a_gap(sweep: cs.LossSweep) -> None:
     column = pl.when(gaps).then(None).otherwise(pl.col("loss_misclassified"))
     table = sweep.table.with_columns(loss_misclassified=column)
     correct = table["count_correct"][0]
-    chart = sweep_chart(replace(sweep, table=table)).to_dict()
+    chart = replace(sweep, table=table).plot().to_dict()
     values = drawn(chart, f"not matched ({200 - correct})")
     assert [i for i, value in enumerate(values.values()) if value is None] == [5, 6, 8, 9]
 
@@ -127,7 +135,7 @@ def test_an_empty_class_leaves_a_gap(sweep: cs.LossSweep) -> None:
 @pytest.mark.parametrize("suffix", FIGURE_SUFFIXES)
 def test_files_are_known_again(sweep: cs.LossSweep, suffix: str) -> None:
     made = {"shift": '<image> & "text"', "alphas": [0.0, -0.1]}
-    contents = figure_bytes(sweep_chart(sweep), suffix, made)
+    contents = figure_bytes(sweep.plot(), suffix, made)
     assert is_figure(contents, suffix)
     for other in FIGURE_SUFFIXES:
         assert is_figure(contents, other) == (other == suffix)
@@ -135,8 +143,8 @@ def test_files_are_known_again(sweep: cs.LossSweep, suffix: str) -> None:
 
 
 def test_a_format_that_is_not_written(sweep: cs.LossSweep) -> None:
-    with pytest.raises(ValueError, match=r"suffix='\.pdf'; wanted one of \.html, \.png, \.svg"):
-        figure_bytes(sweep_chart(sweep), ".pdf", {})
+    with pytest.raises(ValueError, match=r"suffix=.\.gif.; wanted one of .*, \.pdf"):
+        figure_bytes(sweep.plot(), ".gif", {})
 
 
 def test_altair_is_not_imported_before_something_is_drawn() -> None:
@@ -150,4 +158,4 @@ def test_altair_is_not_imported_before_something_is_drawn() -> None:
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, sweep: cs.LossSweep) -> None:
     monkeypatch.setitem(sys.modules, "altair", None)
     with pytest.raises(cs.UnavailableError, match=r'pip install "clipsoid\[report\]"'):
-        sweep_chart(sweep)
+        sweep.plot()
