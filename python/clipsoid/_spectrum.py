@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex, TypeGuard, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
+from clipsoid._checks import checked_count, checked_number
 from clipsoid._scoring import measured
 from clipsoid._source import OnInvalid, as_source
 from clipsoid.ellipsoid import Ellipsoid
@@ -163,20 +164,18 @@ def check_method(
     given = [f"{name}={value!r}" for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)}; wanted one of floor, shrinkage and rank")
-    if floor is not None and not (_is_number(floor) and 0 < floor <= 1):
-        raise ValueError(f"floor={floor!r}; wanted a number above 0, up to 1")
-    if (shrinkage == "ledoit-wolf") != (rows is not None):
+    if floor is not None:
+        checked_number("floor", floor, "a number above 0, up to 1", lambda share: 0 < share <= 1)
+    estimated = isinstance(shrinkage, str) and shrinkage == "ledoit-wolf"
+    if shrinkage is not None and not estimated:
+        wanted = "a number from 0 to 1, or 'ledoit-wolf'"
+        checked_number("shrinkage", shrinkage, wanted, lambda weight: 0 <= weight <= 1)
+    if estimated != (rows is not None):
         raise ValueError(
             "rows= and shrinkage='ledoit-wolf' go together; found one without the other"
         )
-    if not (shrinkage in (None, "ledoit-wolf") or (_is_number(shrinkage) and 0 <= shrinkage <= 1)):
-        raise ValueError(f"shrinkage={shrinkage!r}; wanted a number from 0 to 1, or 'ledoit-wolf'")
-    if rank is not None and not (isinstance(rank, SupportsIndex) and 1 <= rank.__index__() <= dim):
-        raise ValueError(f"rank={rank!r}; wanted an integer from 1 to {dim}")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    if rank is not None:
+        checked_count("rank", rank, most=dim)
 
 
 def _advice(noise: float) -> str:
@@ -194,7 +193,7 @@ def _ledoit_wolf(e: Ellipsoid, covariance: Array, rows: Any, n_threads: int | No
     Their sum of squared deviations of ``(x_j - m)(x_j - m)^T`` from the covariance is made of
     fourth powers of the distances from the mean.
     """
-    source = as_source(rows, "rows")
+    source = as_source(rows, "rows").without_policies()
     source.expect_dim(e.dim, "the ellipsoid")
     mean, count = e.mean, 0
     seconds: list[float] = []

@@ -128,7 +128,7 @@ class Whitened:
             If the rows do not fit or cannot be read.
         """
         check_threads(n_threads)
-        source = as_source(z, "z")
+        source = as_source(z, "z").without_policies()
         source.expect_dim(len(self.matrix), "what the whitening gives")
         centre = np.zeros(len(self.matrix))
         return Affine(centre, self.inverse_matrix, self.mean).images(
@@ -254,7 +254,7 @@ class Whitened:
         z = Affine(self.mean, self.matrix).sampled_images(
             source, index(sample), index(seed), on_invalid=on_invalid, n_threads=n_threads
         )
-        return normality_of(z, total=source.count, seed=index(seed), level=level)
+        return normality_of(z, total=source.count, seed=index(seed), level=float(level))
 
 
 def _is_double(precision: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid.retrieval import checked_count
+from clipsoid._checks import checked_count
 from clipsoid.synthetic import shifted_sphere
 
 Array = NDArray[np.float64]

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from clipsoid._part import check_part
 from clipsoid._source import Progress
 from clipsoid._sweeping import Partition, Shift, compute, job
+from clipsoid.results import Made
 from clipsoid.sweep import LossSweep, LossSweepPart
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class ContrastiveLoss:
+class ContrastiveLoss(Made):
     """The symmetric contrastive loss of a set of pairs (Eq. 7 and 8).
 
     Attributes
@@ -38,6 +39,10 @@ class ContrastiveLoss:
     temperature : float
     per_pair_image_to_text, per_pair_text_to_image : ndarray of float64 of shape (n,), or None
         Each pair's own loss in either direction, where it was asked for.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     loss: float

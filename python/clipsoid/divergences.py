@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clipsoid._checks import check_finite, numbers
 from clipsoid._density import (
     POINTS,
     GridSample,
@@ -19,6 +20,7 @@ from clipsoid._density import (
     silverman,
 )
 from clipsoid._intervals import RESAMPLES, Estimator, Interval
+from clipsoid._native import __version__
 from clipsoid.errors import DTypeError, ShapeError
 
 Array = NDArray[np.float64]
@@ -47,6 +49,12 @@ class Divergence:
     counts_p, counts_q : ndarray of int64 of shape (bins,)
     intervals : dict of str to Interval
         By the name of the figure, of the last four above, where they were asked for.
+    interval : float or None
+        Their coverage.
+    seed, resamples : int
+        Of what was drawn for them.
+    version : str
+        Version of clipsoid.
     """
 
     kl_pq: float
@@ -59,6 +67,10 @@ class Divergence:
     counts_p: NDArray[np.int64]
     counts_q: NDArray[np.int64]
     intervals: dict[str, Interval] = field(default_factory=dict)
+    interval: float | None = None
+    seed: int = 0
+    resamples: int = RESAMPLES
+    version: str = __version__
 
     def __repr__(self) -> str:
         return (
@@ -82,19 +94,16 @@ class Sample:
     @classmethod
     def of(cls, values: ArrayLike, name: str) -> Self:
         """From numbers in any order; messages begin with `name`."""
-        try:
-            numbers = np.asarray(values, np.float64)
-        except (TypeError, ValueError):
-            raise DTypeError(f"{name}: found {type(values).__name__}; wanted numbers") from None
-        if numbers.ndim != 1 or not len(numbers):
+        found = numbers(values)
+        if found is None:
+            kind = getattr(values, "dtype", type(values).__name__)
+            raise DTypeError(f"{name}: found {kind}; wanted real numbers")
+        if found.ndim != 1 or not len(found):
             raise ShapeError(
-                f"{name}: found shape {numbers.shape}; wanted a vector of 1 number or more"
+                f"{name}: found shape {found.shape}; wanted a vector of 1 number or more"
             )
-        finite = np.isfinite(numbers)
-        if not finite.all():
-            bad = int(finite.argmin())
-            raise ValueError(f"{name}: number {bad} is {numbers[bad]}; wanted finite numbers")
-        ordered = np.sort(numbers)
+        check_finite(name, found)
+        ordered = np.sort(found)
         return cls(ordered, silverman(ordered))
 
 
@@ -207,6 +216,9 @@ def compared(p: Sample, q: Sample, how: Estimator) -> Divergence:
         counts_p=counts_p,
         counts_q=counts_q,
         intervals=intervals,
+        interval=how.interval,
+        seed=how.seed,
+        resamples=how.resamples,
     )
 
 

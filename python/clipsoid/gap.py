@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid._source import Source
+from clipsoid._source import Source, joined_dtypes
 from clipsoid._wide import paired_rows
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.pair import two_sets
+from clipsoid.results import Made
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class ModalityGap:
+class ModalityGap(Made):
     """How far two modalities lie apart.
 
     Attributes
@@ -34,8 +35,16 @@ class ModalityGap:
         Mean cosine of image `j` and text `j`; None where the modalities differ in count.
     count_image, count_text : int
         Rows.
+    dim : int
+        Features.
+    dtype : str
+        Element type of the rows; joined by a plus where there are several.
     is_normalized : bool
         Whether every norm of both lies within 1 +- 0.01.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     raw_distance: float
@@ -44,6 +53,8 @@ class ModalityGap:
     paired_cosine_mean: float | None
     count_image: int
     count_text: int
+    dim: int
+    dtype: str
     is_normalized: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,6 +118,8 @@ def gap_of(images: Source, texts: Source, i: Ellipsoid, t: Ellipsoid) -> Modalit
         paired_cosine_mean=paired,
         count_image=i.count,
         count_text=t.count,
+        dim=i.dim,
+        dtype=joined_dtypes(images, texts),
         is_normalized=i.is_normalized and t.is_normalized,
     )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clipsoid._gather import modalities
 from clipsoid._intervals import RESAMPLES, Estimator
 from clipsoid._native import __version__, simd_level
-from clipsoid._source import Source, check_threads
+from clipsoid._source import Source, check_threads, joined_dtypes
 from clipsoid._sweeping import Shift, check_shift, checked_alphas
 from clipsoid.divergences import WITH_INTERVAL, Divergence, Sample, compared
 from clipsoid.ellipsoid import Ellipsoid
@@ -49,7 +49,7 @@ class MatchOptions:
     alphas : tuple of float
     shift : str
     bins : int
-    intervals : float or None
+    interval : float or None
         Coverage of the intervals.
     seed, resamples : int
         As for `match_sweep`.
@@ -68,7 +68,7 @@ class MatchOptions:
     alphas: tuple[float, ...]
     shift: str
     bins: int
-    intervals: float | None
+    interval: float | None
     seed: int
     resamples: int
     image_count: int
@@ -161,7 +161,7 @@ def match_sweep(
     alphas: Iterable[float] | None = None,
     shift: Shift = "image",
     bins: int = 50,
-    intervals: float | None = None,
+    interval: float | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
     n_threads: int | None = None,
@@ -180,7 +180,7 @@ def match_sweep(
         The modality that moves.
     bins : int, default=50
         Of the histograms, which share one range at each alpha.
-    intervals : float, optional
+    interval : float, optional
         Coverage of confidence intervals, such as 0.95; none by default.
     seed : int, default=0
         Of the resamples behind the intervals, at every alpha the same.
@@ -237,7 +237,7 @@ def match_sweep(
     check_threads(n_threads)
     check_shift(shift)
     grid = checked_alphas(alphas)
-    how = Estimator.checked(bins, intervals, seed, resamples, "intervals")
+    how = Estimator.checked(bins, interval, seed, resamples)
     images, texts = modalities(image, text, paired=False)
     of_images = Conformities.of(images, shift in ("image", "both"), n_threads)
     of_texts = Conformities.of(texts, shift in ("text", "both"), n_threads)
@@ -268,7 +268,7 @@ def matched(
         alphas=grid,
         shift=shift,
         bins=how.bins,
-        intervals=how.interval,
+        interval=how.interval,
         seed=how.seed,
         resamples=how.resamples,
         image_count=images.count,
@@ -326,7 +326,7 @@ class Conformities:
     @property
     def dtype(self) -> str:
         """Element types."""
-        return "+".join(sorted(self.source.dtypes))
+        return joined_dtypes(self.source)
 
     @property
     def norms(self) -> tuple[float, float]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
-from clipsoid._source import Progress, as_source, check_threads
+from clipsoid._checks import checked_count
+from clipsoid._source import Progress, as_source, check_threads, joined_dtypes
 from clipsoid._vectors import vectors
 from clipsoid.errors import InvalidRowError, MismatchError
-from clipsoid.retrieval import checked_count
+from clipsoid.results import Made
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class NearestRows:
+class NearestRows(Made):
     """Rows of the greatest cosine to each query, the nearest first.
 
     Attributes
@@ -25,18 +26,29 @@ class NearestRows:
         Row numbers; ties by the lower number.
     similarity : ndarray of float64 of shape (..., k)
         Their cosines, in [-1, 1].
+    count, dim : int
+        Rows that were searched, and features.
+    dtype : str
+        Their element type; joined by a plus where there are several.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     index: NDArray[np.int64]
     similarity: NDArray[np.float64]
+    count: int
+    dim: int
+    dtype: str
 
     def __repr__(self) -> str:
         *queries, k = self.index.shape
         return f"NearestRows(the nearest {k} to each of {np.prod(queries, dtype=int)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the arrays by name."""
-        return {"index": self.index, "similarity": self.similarity}
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in (field.name for field in fields(self))}
 
 
 def nearest_rows(
@@ -130,4 +142,10 @@ def nearest_rows(
         del batch, located
     shape = (*asked.rows.shape[:-1], k)
     # Rounding may carry the cosine of a row with itself beyond 1.
-    return NearestRows(index.reshape(shape), similarity.clip(-1, 1).reshape(shape))
+    return NearestRows(
+        index.reshape(shape),
+        similarity.clip(-1, 1).reshape(shape),
+        count=source.count,
+        dim=source.dim,
+        dtype=joined_dtypes(source),
+    )

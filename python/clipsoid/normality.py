@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from operator import index
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import checked_count, checked_seed, checked_share
 from clipsoid.errors import ShapeError, UnavailableError
-from clipsoid.retrieval import checked_seed
 
 Array = NDArray[np.float64]
 
@@ -83,11 +82,9 @@ class Normality:
 
 def check_options(sample: object, seed: object, level: object) -> None:
     """Raise unless the options of `Whitening.normality` are in range."""
-    if not isinstance(sample, SupportsIndex) or index(sample) < LEAST_ROWS:
-        raise ValueError(f"sample={sample!r}; wanted an integer of {LEAST_ROWS} or more")
+    checked_count("sample", sample, LEAST_ROWS)
     checked_seed(seed)
-    if not (isinstance(level, (int, float)) and 0 < level < 1):
-        raise ValueError(f"level={level!r}; wanted a number between 0 and 1")
+    checked_share("level", level)
 
 
 def normality_of(z: NDArray[Any], *, total: int, seed: int, level: float) -> Normality:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clipsoid._part import PairsOptions, Part
 from clipsoid._ranks import average_ranks
+from clipsoid.results import Made
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -68,7 +69,7 @@ class Spearman(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class FalseNegatives:
+class FalseNegatives(Made):
     """Candidates that score above the partner, in both directions.
 
     Attributes
@@ -79,6 +80,10 @@ class FalseNegatives:
         Images above the text's own.
     image_spearman, text_spearman : Spearman
         How the counts of the images, and of the texts, go with their place in their modality.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     image_to_text: Rivals
@@ -100,6 +105,8 @@ class FalseNegatives:
             "text_to_image": self.text_to_image.to_dict(),
             "image_spearman": self.image_spearman._asdict(),
             "text_spearman": self.text_spearman._asdict(),
+            "simd_level": self.simd_level,
+            "version": self.version,
         }
 
 
@@ -225,6 +232,7 @@ class FalseNegativesPart(Part):
             texts.rivals(self._partner, self.options.k),
             correlations(images.count, self._centrality[0]),
             correlations(texts.count, self._centrality[1]),
+            simd_level=self.options.simd_level,
         )
 
 

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import checked_count, checked_seed
 from clipsoid._extras import check_stats
 from clipsoid._features import sample_features, separability_of
 from clipsoid._gather import taken
-from clipsoid._source import Source
+from clipsoid._source import Source, joined_dtypes
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import ShapeError
 from clipsoid.pair import two_sets
-from clipsoid.retrieval import checked_count
+from clipsoid.results import Made
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,7 +28,7 @@ MAX_ROWS = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class LinearSeparability:
+class LinearSeparability(Made):
     """How well a plane tells images from texts, on two features and on all.
 
     Attributes
@@ -50,8 +51,16 @@ class LinearSeparability:
         Rows given.
     paired : bool
         Whether image and text of one number were kept in one fold: where they are as many.
-    folds, seed : int
+    folds, max_rows, seed : int
         As asked for.
+    dim : int
+        Features.
+    dtype : str
+        Element type of the rows; joined by a plus where there are several.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     features: tuple[int, int]
@@ -69,7 +78,10 @@ class LinearSeparability:
     count_text: int
     paired: bool
     folds: int
+    max_rows: int
     seed: int
+    dim: int
+    dtype: str
 
     def __repr__(self) -> str:
         return (
@@ -163,9 +175,8 @@ def linear_separability(
     (1.0, 1.0)
     """
     check_stats("linear_separability", "sklearn")
-    folds, max_rows = checked_count("folds", folds), checked_count("max_rows", max_rows)
-    if folds < 2:
-        raise ValueError(f"folds={folds}; wanted 2 or more")
+    folds, max_rows = checked_count("folds", folds, 2), checked_count("max_rows", max_rows)
+    seed = checked_seed(seed)
     if max_rows < folds:
         raise ValueError(f"max_rows={max_rows}; wanted as many as folds ({folds}) or more")
     images, texts = two_sets(image, text, n_threads)
@@ -223,7 +234,10 @@ def plane_between(
         count_text=texts.count,
         paired=paired,
         folds=folds,
+        max_rows=max_rows,
         seed=seed,
+        dim=images.dim,
+        dtype=joined_dtypes(images, texts),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from operator import index
 from typing import TYPE_CHECKING, Any, Self
 
+from clipsoid._checks import checked_count, checked_seed
 from clipsoid._gather import modalities
 from clipsoid._json import decode, encode
 from clipsoid._native import __version__
@@ -34,7 +35,6 @@ from clipsoid.errors import MismatchError, ShapeError
 from clipsoid.gap import ModalityGap
 from clipsoid.interpolate import VslerpGrid
 from clipsoid.matching import MatchSweep
-from clipsoid.retrieval import checked_count, checked_seed
 from clipsoid.separation import LinearSeparability
 from clipsoid.sweep import LossSweep
 
@@ -280,9 +280,11 @@ def analyze(
     )
     compute.check_parts(options, images.count, images.dim)
     for name, values in (("captions", captions), ("image_paths", image_paths)):
-        if isinstance(values, str) or (values is not None and not hasattr(values, "__len__")):
+        if values is None:
+            continue
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
             raise ValueError(f"{name}={values!r}; wanted one text for each row")
-        if values is not None and len(values) != images.count:
+        if len(values) != images.count:
             raise ShapeError(
                 f"{name}: found {len(values)}, wanted one for each of {images.count} rows"
             )

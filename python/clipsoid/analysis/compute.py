@@ -236,7 +236,7 @@ def parts(
     found: dict[str, Any] = {"image": image.modality(), "text": text.modality()}
     sources = (image_source, text_source)
     shift: Any = options.shift
-    how = Estimator.checked(options.bins, None, options.seed, RESAMPLES, "intervals")
+    how = Estimator.checked(options.bins, None, options.seed, RESAMPLES)
     sweep: dict[str, Any] = {
         "alphas": options.alphas,
         "shift": options.shift,
