@@ -39,15 +39,17 @@ def checked_share(name: str, value: object) -> float:
     return checked_number(name, value, "a number between 0 and 1", lambda share: 0 < share < 1)
 
 
-def checked_count(name: str, value: object, least: int = 1, most: int | None = None) -> int:
-    """Return `value` as a whole number from `least` to `most`."""
+def checked_count(
+    name: str, value: object, least: int = 1, most: int | None = None, *, also: str = ""
+) -> int:
+    """Return `value` as a whole number from `least` to `most`; `also` names what else is taken."""
     try:
         count = None if isinstance(value, (bool, np.bool_)) else index(value)  # type: ignore[arg-type]
     except TypeError:
         count = None
     if count is None or count < least or (most is not None and count > most):
         limits = f"of {least} or more" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name}={value!r}; wanted an integer {limits}")
+        raise ValueError(f"{name}={value!r}; wanted {also}an integer {limits}")
     return count
 
 
@@ -76,7 +78,9 @@ def numbers(value: Any) -> Array | None:
         return None
 
 
-def checked_numbers(name: str, value: Any, wanted: str = "a number, or several") -> Array:
+def checked_numbers(
+    name: str, value: Any, wanted: str = "a number, or an array of numbers"
+) -> Array:
     """Return finite numbers of any shape, or say what was `wanted`."""
     found = numbers(value)
     if found is None:

@@ -185,4 +185,4 @@ def check_policy(on_invalid: str) -> None:
 def check_threads(n_threads: object) -> None:
     """Raise unless `n_threads` is None or a positive integer."""
     if n_threads is not None:
-        checked_count("n_threads", n_threads, most=MAX_THREADS)
+        checked_count("n_threads", n_threads, most=MAX_THREADS, also="None (all) or ")

@@ -154,28 +154,30 @@ def pca(axes: Array, variances: Array) -> tuple[Array, Array]:
     return np.ascontiguousarray((axes / radii).T), np.ascontiguousarray(axes * radii)
 
 
-def check_method(
+def checked_method(
     kind: object, floor: object, shrinkage: object, rank: object, rows: object, dim: int
-) -> None:
-    """Raise unless the options of `Whitening.from_ellipsoid` are in range and go together."""
+) -> tuple[float | None, float | Literal["ledoit-wolf"] | None, int | None]:
+    """Return the options of `Whitening.from_ellipsoid`, if they are in range and go together."""
     if kind not in get_args(Kind):
         raise ValueError(f"kind={kind!r}; wanted 'zca', 'pca' or 'cholesky'")
     options = {"floor": floor, "shrinkage": shrinkage, "rank": rank}
     given = [f"{name}={value!r}" for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)}; wanted one of floor, shrinkage and rank")
-    if floor is not None:
-        checked_number("floor", floor, "a number above 0, up to 1", lambda share: 0 < share <= 1)
-    estimated = isinstance(shrinkage, str) and shrinkage == "ledoit-wolf"
-    if shrinkage is not None and not estimated:
-        wanted = "a number from 0 to 1, or 'ledoit-wolf'"
-        checked_number("shrinkage", shrinkage, wanted, lambda weight: 0 <= weight <= 1)
-    if estimated != (rows is not None):
+    if (isinstance(shrinkage, str) and shrinkage == "ledoit-wolf") != (rows is not None):
         raise ValueError(
             "rows= and shrinkage='ledoit-wolf' go together; found one without the other"
         )
-    if rank is not None:
-        checked_count("rank", rank, most=dim)
+    if floor is not None:
+        wanted = "a number above 0, up to 1"
+        return checked_number("floor", floor, wanted, lambda share: 0 < share <= 1), None, None
+    if rows is not None:
+        return None, "ledoit-wolf", None
+    if shrinkage is not None:
+        wanted = "a number from 0 to 1, or 'ledoit-wolf'"
+        weight = checked_number("shrinkage", shrinkage, wanted, lambda weight: 0 <= weight <= 1)
+        return None, weight, None
+    return None, None, None if rank is None else checked_count("rank", rank, most=dim)
 
 
 def _advice(noise: float) -> str:

@@ -187,10 +187,7 @@ def divergence(
 
 def compared(p: Sample, q: Sample, how: Estimator) -> Divergence:
     """As `divergence`, of samples that are ready."""
-    edges, alike = _edges(p.values, q.values, how.bins)
-    # Numbers that agree to rounding are not told apart by an edge that happens to lie between them.
-    placed = [np.full_like(x, p.values[0]) if alike else x for x in (p.values, q.values)]
-    counts_p, counts_q = (_counts(values, edges) for values in placed)
+    edges, (counts_p, counts_q), alike = counted(how.bins, p.values, q.values)
     shares_p, shares_q = counts_p / len(p.values), counts_q / len(q.values)
     js = _js_of_shares(shares_p, shares_q)
     distance, deviation = _wasserstein(p.values, q.values)
@@ -222,25 +219,23 @@ def compared(p: Sample, q: Sample, how: Estimator) -> Divergence:
     )
 
 
-def _edges(p: Array, q: Array, bins: int) -> tuple[Array, bool]:
-    """Edges over both samples, and whether all their numbers agree to rounding."""
-    low, high = float(min(p[0], q[0])), float(max(p[-1], q[-1]))
-    if not math.isfinite(high - low):
-        raise ValueError(f"p and q reach from {low:g} to {high:g}; wanted a range within float64")
-    return edges_between(low, high, bins)
+def counted(bins: int, *samples: Array) -> tuple[Array, list[NDArray[np.int64]], bool]:
+    """Edges over samples in ascending order, counts of each, and whether all agree to rounding.
 
-
-def edges_between(low: float, high: float, bins: int) -> tuple[Array, bool]:
-    """Edges from the least to the greatest of some numbers, and whether they agree to rounding.
-
-    The edges are then far apart: rounding is not to be drawn as if it were a distribution.
+    The edges are then far apart, and all numbers in one bin: rounding is not to be drawn as if it
+    were a distribution.
     """
+    low, high = float(min(x[0] for x in samples)), float(max(x[-1] for x in samples))
+    if not math.isfinite(high - low):
+        raise ValueError(f"numbers reach from {low:g} to {high:g}; wanted a range within float64")
     greatest = max(abs(low), abs(high))
     alike = high - low <= 4 * max(bins, POINTS) * float(np.spacing(greatest))
     if alike:
         reach = max(0.5, greatest / 2)
+        samples = tuple(np.full_like(x, low) for x in samples)
         low, high = low - reach, high + reach
-    return np.linspace(low, high, bins + 1), alike
+    edges = np.linspace(low, high, bins + 1)
+    return edges, [_counts(x, edges) for x in samples], alike
 
 
 def _counts(ordered: Array, edges: Array) -> NDArray[np.int64]:

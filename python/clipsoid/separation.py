@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clipsoid._checks import checked_count, checked_seed
 from clipsoid._extras import check_stats
 from clipsoid._features import sample_features, separability_of
-from clipsoid._gather import taken
+from clipsoid._gather import sampled, taken
 from clipsoid._source import Source, joined_dtypes
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import ShapeError
@@ -252,9 +252,8 @@ def _drawn(
     source: Source, most: int, folds: int, rng: np.random.Generator
 ) -> tuple[Array, Integers]:
     """Rows drawn from a source, and the fold of each."""
-    count = min(source.count, most)
-    chosen = np.sort(rng.choice(source.count, count, replace=False))
-    return taken(source, chosen).wide(), rng.permutation(count) % folds
+    chosen = sampled(source.count, most, rng)
+    return taken(source, chosen).wide(), rng.permutation(len(chosen)) % folds
 
 
 def _fitted(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._source import check_threads
-from clipsoid._spectrum import Kind, check_method, matrices, spectrum_of
+from clipsoid._spectrum import Kind, checked_method, matrices, spectrum_of
 from clipsoid._whitened import Whitened
 from clipsoid.ellipsoid import Ellipsoid
 
@@ -164,7 +164,7 @@ class Whitening(Whitened):
         if not isinstance(e, Ellipsoid):
             raise TypeError(f"e: found {type(e).__qualname__}; wanted an Ellipsoid")
         check_threads(n_threads)
-        check_method(kind, floor, shrinkage, rank, rows, e.dim)
+        floor, shrinkage, rank = checked_method(kind, floor, shrinkage, rank, rows, e.dim)
         spectrum = spectrum_of(
             e, floor=floor, shrinkage=shrinkage, rank=rank, rows=rows, n_threads=n_threads
         )
@@ -178,7 +178,7 @@ class Whitening(Whitened):
             variances=spectrum.variances,
             axes=spectrum.axes,
             count=e.count,
-            floor=None if floor is None else float(floor),
+            floor=floor,
             floored=spectrum.floored,
             shrinkage=None if spectrum.shrinkage is None else float(spectrum.shrinkage),
             ledoit_wolf=shrinkage == "ledoit-wolf",

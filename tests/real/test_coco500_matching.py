@@ -58,7 +58,7 @@ def test_the_conformities(rows: Rows, at: int, dtype: str) -> None:
 
 
 def test_intervals_hold_their_figures(rows: Rows) -> None:
-    found = cs.match_sweep(*rows, alphas=[-0.1, 0.0, 0.1], intervals=0.95)
+    found = cs.match_sweep(*rows, alphas=[-0.1, 0.0, 0.1], interval=0.95)
     for row in found.table.rows(named=True):
         # The least distance of two normal samples of 500 is far below this.
         assert 0 < row["wasserstein_lower"] < row["wasserstein"] < row["wasserstein_upper"]

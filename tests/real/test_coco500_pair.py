@@ -88,11 +88,11 @@ def test_halves_of_real_images_do_not_differ_and_captions_do(rows: Rows) -> None
     image, text = rows
     order = np.random.default_rng(0).permutation(500)
     real, half = image[order[:250]], image[order[250:]]
-    found = cs.compare(real, {"half": half, "captions": text}, level=0.001)
+    found = cs.compare(real, {"half": half, "captions": text}, interval=0.999)
     assert list(found.candidates) == ["half", "captions"] and found.notes == ()
     half_of, captions = found.candidates.values()
     assert half_of.p_corrected > 0.001 > captions.p_corrected
-    assert half_of.shift_low < 0 < half_of.shift_high
+    assert half_of.shift_lower < 0 < half_of.shift_upper
     for test, made in zip(found.tests, (half, text), strict=True):
         own, other = expressiveness.conformities(real, made)
         want = expressiveness.welch(other, own, 0.001)

@@ -36,7 +36,9 @@ def test_a_planted_plane_is_found(dtype: str) -> None:
     counts = found.rows_image, found.rows_text, found.count_image, found.count_text
     assert counts == (90, 90, 90, 90) and found.paired
     assert (found.folds, found.seed) == (5, 0) and len(found.folds_two) == 5
-    assert found.to_dict()["features"] == (5, 2)
+    said = found.to_dict()
+    assert said["features"] == (5, 2)
+    assert (said["version"], said["dim"], said["max_rows"]) == (cs.__version__, found.dim, 5000)
 
 
 def test_rows_of_any_unit() -> None:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from clipsoid._extras import check_stats
 from clipsoid._false_negatives import between
-from clipsoid._gather import taken
+from clipsoid._gather import sampled, taken
 from clipsoid._intervals import RESAMPLES, Estimator
 from clipsoid._source import Source
 from clipsoid.analysis.figures import Gallery, Histogram
-from clipsoid.analysis.measured import GALLERY, Measured, sample
+from clipsoid.analysis.measured import GALLERY, Measured
 from clipsoid.analysis.parts import (
     AnalysisOptions,
     Differences,
@@ -147,7 +147,7 @@ def retrieval(pairs: Compared, image: Measured, text: Measured, n_threads: int |
         return DirectionFigures(*(one[pick] for one in chosen))
 
     def link(of: Rivals, spearman: Spearman, measured: Measured) -> Link:
-        at = sample(len(rows), measured.options.sample_rows, measured.options.seed)
+        at = sampled(len(rows), measured.options.sample_rows, measured.options.seed)
         return Link(spearman, rows[at], of.count[at], measured.scores.conformity[rows[at]])
 
     return Retrieval(

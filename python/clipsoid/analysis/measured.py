@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clipsoid import _native
 from clipsoid._batch import Batch
 from clipsoid._features import fitted
-from clipsoid._gather import Taking, gathered, widened
+from clipsoid._gather import Taking, gathered, sampled, widened
 from clipsoid._scoring import gather
 from clipsoid._source import Located, Source
 from clipsoid._summary import calibration_of, shell_of
@@ -32,13 +32,6 @@ CENTRED = 10
 
 #: Features that are in float64 at one time.
 TOGETHER = 64
-
-
-def sample(count: int, most: int, seed: int) -> NDArray[np.int64]:
-    """Return row numbers, ascending: all of them, or a sample without replacement."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))
 
 
 def kurtosis(rows: Array) -> Array:
@@ -78,8 +71,8 @@ class Measured:
         self, name: str, source: Source, options: AnalysisOptions, n_threads: int | None
     ) -> None:
         self.name, self.source, self.options, self.n_threads = name, source, options, n_threads
-        self.sampled_rows = sample(source.count, options.sample_rows, options.seed)
-        self.compared_rows = sample(source.count, options.most_pairs, options.seed)
+        self.sampled_rows = sampled(source.count, options.sample_rows, options.seed)
+        self.compared_rows = sampled(source.count, options.most_pairs, options.seed)
         self.ellipsoid, self.features = fitted(source, n_threads, covariance=True)
         mean, radii = self.ellipsoid.mean, []
         drawn, compared = Taking(self.sampled_rows), Taking(self.compared_rows)

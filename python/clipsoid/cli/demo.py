@@ -7,26 +7,28 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsoid._paper import NEITHER, PAPER
 from clipsoid.cli import options as shared
+from clipsoid.cli.analyze import LABELS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Printed in Levi & Gilboa, ICML 2025, for ViT-B/32 on MS-COCO val: (image, text).
-PAPER: dict[str, tuple[float | None, float | None]] = {
-    "centre ratio |m| / |sigma|": (0.94, 1.03),
-    "shell: mean |x - m|": (7.5873, None),
-    "shell: variance": (0.1914, None),
-    "shell: rms": (7.6007, None),
-    "shell: error of the mean, %": (0.18, None),
-    "tilt: ODD over untilted, median": (None, None),
-    "conformity: mean": (None, None),
-    "conformity: standard deviation": (None, None),
-    "Pearson, conformity and cosine": (0.9998, 0.9998),
-    "slope, conformity on cosine": (None, None),
-    "slope, cosine on conformity": (1.461, 1.411),
-}
+#: Figures that are shown, as `analyze` calls them.
+SHOWN = (
+    "center_ratio",
+    "shell_mean",
+    "shell_variance",
+    "shell_rms",
+    "shell_relative_error",
+    "dominance_ratio",
+    "mean_conformity",
+    "std_conformity",
+    "pearson",
+    "slope",
+    "inverse_slope",
+)
 
 SHARDS = 2
 
@@ -63,7 +65,8 @@ def run(options: argparse.Namespace) -> None:
         results[modality] = _one(out, modality, rows, options)
     result = {"rows": options.rows, "dim": data.image.shape[1], "seed": options.seed}
     text = _table(result, results, out, made)
-    show(options, {**result, **results, "paper": PAPER}, text)
+    paper = {name: PAPER.get(name, NEITHER) for name in SHOWN}
+    show(options, {**result, **results, "paper": paper}, text)
 
 
 def _names(modality: str) -> list[str]:
@@ -137,7 +140,7 @@ def _one(
         shell.mean,
         shell.variance,
         shell.rms,
-        100 * shell.relative_error,
+        shell.relative_error,
         float(np.nanmedian(odd)),
         e.mean_conformity,
         float(conformity.std()),
@@ -146,7 +149,7 @@ def _one(
         calibration.inverse_slope,
     )
     return {
-        "figures": dict(zip(PAPER, figures, strict=True)),
+        "figures": dict(zip(SHOWN, figures, strict=True)),
         "histogram": np.histogram(conformity, bins=24, range=(0.2, 0.8))[0].tolist(),
         "least": int(conformity.argmin()),
         "most": int(conformity.argmax()),
@@ -159,11 +162,13 @@ def _one(
 def _table(result: dict[str, Any], results: dict[str, Any], out: Path, made_seconds: float) -> str:
     image, text = results["image"], results["text"]
     head = f"{'':<33}{'image':>10}{'paper':>9}{'text':>12}{'paper':>9}"
-    body = [
-        f"{name:<33}{_figure(image['figures'][name]):>10}{_figure(paper[0]):>9}"
-        f"{_figure(text['figures'][name]):>12}{_figure(paper[1]):>9}"
-        for name, paper in PAPER.items()
-    ]
+    body = []
+    for name in SHOWN:
+        paper = PAPER.get(name, NEITHER)
+        body.append(
+            f"{LABELS[name][0]:<33}{_figure(image['figures'][name]):>10}{_figure(paper[0]):>9}"
+            f"{_figure(text['figures'][name]):>12}{_figure(paper[1]):>9}"
+        )
     rule = "-" * len(head)
     return "\n".join(
         [
