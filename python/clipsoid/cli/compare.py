@@ -272,7 +272,7 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], widths: tupl
     lines = []
     for cells in (heads, *rows):
         named = [cell for cell, name in zip(cells, names, strict=False) if name]
-        if any(len(cell) > width - 2 for cell, width in zip(named, widths, strict=False)):
+        if any(len(cell) >= width for cell, width in zip(named, widths, strict=False)):
             lines.append(BETWEEN.join(named))
             cells = ("",) * len(named) + cells[len(named) :]
         padded = (
