@@ -60,7 +60,8 @@ def compare(
         reference where it has as many rows. A vector of shape (m,): the prompt of each row, the
         same for every candidate. A mapping of names, of which "reference" may be one, to such
         vectors: sets that it does not name take no part in paired tests. Prompts are integers or
-        strings; where a set has several rows for a prompt, their mean counts.
+        strings; where a set has several rows for a prompt, their mean counts. Prompts without a
+        partner take no part in a test, and are counted in `notes`.
     interval : float, default=0.95
         Coverage of the intervals, in (0, 1).
     bins : int, default=50

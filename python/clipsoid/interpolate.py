@@ -25,7 +25,8 @@ def slerp(a: Any, b: Any, theta: ArrayLike, *, extrapolate: bool = False) -> Arr
     Parameters
     ----------
     a, b : array_like of shape (d,) or (n, d)
-        One vector or rows, of any float type; one vector goes with every row of the other.
+        One vector or rows, of any float type or of whole numbers; one vector goes with every row of
+        the other.
     theta : float or array_like
         Where to: 0 is `a`, 1 is `b`.
     extrapolate : bool, default=False

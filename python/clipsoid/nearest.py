@@ -64,7 +64,8 @@ def nearest_rows(
     Parameters
     ----------
     queries : array_like of shape (d,) or (..., d)
-        Vectors of any length but zero: an array or a tensor of any shape, or whatever `x` may be.
+        Vectors of any length but zero, of whole numbers if need be: a list, an array or a tensor of
+        any shape, or whatever `x` may be.
     x : array, tensor, column, path or store of shape (n, d)
         The rows that are searched: float16, bfloat16, float32 or float64; they need not be
         normalised. They are read once, batch by batch.
