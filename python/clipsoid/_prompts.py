@@ -113,8 +113,8 @@ def unpaired(prompts: Mapping[str, Prompts], pairs: Sequence[Pair]) -> list[str]
             note = f"{name}: {most:,} of {len(own.names):,} prompts have no partner in {other}"
             notes.append(note + "".join(f", {count:,} none in {other}" for count, other in more))
     return notes + [
-        f"{pair.first} and {pair.second}: {len(pair.shared)} of their prompts are the same; no "
-        f"test, which wants {LEAST} or more"
+        f"{pair.first} and {pair.second} share {len(pair.shared) or 'no'} prompt: too few for a "
+        "test of the two"
         for pair in pairs
         if not pair.is_tested
     ]

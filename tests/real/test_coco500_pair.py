@@ -95,7 +95,19 @@ def test_halves_of_real_images_do_not_differ_and_captions_do(rows: Rows) -> None
     assert half_of.shift_lower < 0 < half_of.shift_upper
     for test, made in zip(found.tests, (half, text), strict=True):
         own, other = expressiveness.conformities(real, made)
-        want = expressiveness.welch(other, own, 0.001)
+        want = expressiveness.welch(other, own, 0.999)
         for name, figure in want.items():
             allowed = 1e-8 * max(1, abs(figure))
             assert_within(getattr(test, name), figure, allowed, name)
+
+
+def test_captions_against_the_images_that_they_describe(rows: Rows) -> None:
+    image, text = rows
+    found = cs.compare(image, {"captions": text}, paired=True)
+    own, other = expressiveness.conformities(image, text)
+    want = expressiveness.paired(other, own, 0.95)
+    (test,) = (test for test in found.tests if test.kind == "paired")
+    for name, figure in want.items():
+        assert_within(getattr(test, name), figure, 1e-8 * max(1, abs(figure)), name)
+    effect = expressiveness.cohens_dz(other, own)
+    assert_within(test.cohens_dz, effect, 1e-8 * abs(effect), "d_z")

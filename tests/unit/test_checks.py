@@ -114,6 +114,11 @@ def test_numbers_that_are_not_finite_are_named() -> None:
         cs.slerp(X[0], X[1], [0.5, np.inf])
 
 
+def test_the_level_of_a_test_may_be_a_numpy_scalar(e: cs.Ellipsoid) -> None:
+    found = cs.Whitening.from_ellipsoid(e).normality(X, level=np.float32(0.25))
+    assert type(found.level) is float and found.level == 0.25
+
+
 def test_vectors_of_whole_numbers() -> None:
     want = cs.slerp([1.0, 0.0], [0.0, 2.0], 0.5)
     for kind in (np.int64, np.uint8, None):

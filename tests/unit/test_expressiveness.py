@@ -359,7 +359,7 @@ def test_a_test_that_is_not_made_is_noted() -> None:
     assert pairs == [("a", "c"), ("b", "c")]
     assert found.notes == (
         "c: 49 of 99 prompts have no partner in a, 49 none in b",
-        "a and b: 1 of their prompts are the same; no test, which wants 2 or more",
+        "a and b share 1 prompt: too few for a test of the two",
     )
 
 
