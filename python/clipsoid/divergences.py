@@ -17,6 +17,8 @@ from clipsoid._density import (
     on_one_grid,
     resampled_kl,
     silverman,
+    smoothing_of_kl,
+    unsupported_kl,
 )
 from clipsoid._intervals import RESAMPLES, Estimator, Interval
 from clipsoid.errors import DTypeError, ShapeError
@@ -25,6 +27,15 @@ Array = NDArray[np.float64]
 
 #: The figures that an honest interval is known for.
 WITH_INTERVAL = ("kde_kl_pq", "kde_kl_qp", "js", "wasserstein")
+
+#: Standard deviations up to which a kernel divergence may come from places without a number, and
+#: up to which it may change by one more smoothing, if its interval is to hold. By simulation: both
+#: bring errors that resamples do not show. A stricter limit would choose among samples by chance.
+MOST_UNSUPPORTED, MOST_SMOOTHING = 2.5, 0.8
+
+#: Numbers that two histograms must share for an interval of their Jensen-Shannon divergence, which
+#: is near its greatest value with fewer, and far from a normal law.
+LEAST_SHARED = 30
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -45,8 +56,9 @@ class Divergence:
     edges : ndarray of float64 of shape (bins + 1,)
         Of the histograms.
     counts_p, counts_q : ndarray of int64 of shape (bins,)
-    intervals : dict of str to Interval
-        By the name of the figure, of the last four above, where they were asked for.
+    intervals : dict of str to (Interval or None)
+        By the name of the figure, of the last four above, where they were asked for; None where
+        the samples do not tell enough for one: see `divergence`.
     """
 
     kl_pq: float
@@ -58,7 +70,7 @@ class Divergence:
     edges: Array
     counts_p: NDArray[np.int64]
     counts_q: NDArray[np.int64]
-    intervals: dict[str, Interval] = field(default_factory=dict)
+    intervals: dict[str, Interval | None] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
@@ -67,8 +79,11 @@ class Divergence:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name; intervals as dictionaries."""
-        named = {name: interval._asdict() for name, interval in self.intervals.items()}
+        """Return the fields by name; intervals as dictionaries, or None."""
+        named = {
+            name: None if interval is None else interval._asdict()
+            for name, interval in self.intervals.items()
+        }
         return asdict(self) | {"intervals": named}
 
 
@@ -189,10 +204,9 @@ def compared(p: Sample, q: Sample, how: Estimator) -> Divergence:
     kernel = [0.0, 0.0] if grids is None else kl_both_ways(*grids).tolist()
     intervals = {}
     if how.interval is not None:
-        drawn = _resampled_js(counts_p, counts_q, how)
         found = [
             *_kernel_intervals(grids, kernel, how),
-            how.corrected(float(js), drawn),
+            _js_interval(counts_p, counts_q, float(js), how),
             how.about(distance, deviation),
         ]
         intervals = dict(zip(WITH_INTERVAL, found, strict=True))
@@ -249,16 +263,18 @@ def _entropy(shares: Array) -> Array:
     return np.asarray(-(shares * logarithms).sum(axis=-1))
 
 
-def _resampled_js(
-    counts_p: NDArray[np.int64], counts_q: NDArray[np.int64], how: Estimator
-) -> Array:
-    """Jensen-Shannon divergence of samples drawn anew from each of the two."""
+def _js_interval(
+    counts_p: NDArray[np.int64], counts_q: NDArray[np.int64], found: float, how: Estimator
+) -> Interval | None:
+    """Return that of the Jensen-Shannon divergence, by samples drawn anew from each of the two."""
+    if np.minimum(counts_p, counts_q).sum() < LEAST_SHARED:
+        return None
     rng = np.random.default_rng(how.seed)
     shares = []
     for counts in (counts_p, counts_q):
         n = int(counts.sum())
         shares.append(rng.multinomial(n, counts / n, how.resamples) / n)
-    return np.asarray(_js_of_shares(*shares))
+    return how.corrected(found, np.asarray(_js_of_shares(*shares)))
 
 
 def _wasserstein(p: Array, q: Array) -> tuple[float, float]:
@@ -286,8 +302,15 @@ def _wasserstein(p: Array, q: Array) -> tuple[float, float]:
 
 def _kernel_intervals(
     grids: tuple[GridSample, GridSample] | None, found: list[float], how: Estimator
-) -> list[Interval]:
+) -> list[Interval | None]:
+    """Return those of both directions, where what resamples cannot show is small beside them."""
     if grids is None:
         return [Interval(0.0, 0.0)] * 2
     drawn = resampled_kl(*grids, how.resamples, how.seed)
-    return [how.corrected(one, of_one) for one, of_one in zip(found, drawn, strict=True)]
+    deviation = drawn.std(axis=1, ddof=1)
+    known = unsupported_kl(*grids) <= MOST_UNSUPPORTED * deviation
+    known &= np.abs(smoothing_of_kl(*grids)) <= MOST_SMOOTHING * deviation
+    return [
+        how.corrected(one, of_one) if is_known else None
+        for one, of_one, is_known in zip(found, drawn, known, strict=True)
+    ]

@@ -17,13 +17,17 @@ from clipsoid._source import Source
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import ShapeError
 from clipsoid.pair import two_sets
-from clipsoid.retrieval import checked_count
+from clipsoid.retrieval import checked_count, checked_seed
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 #: Rows of each modality that are fitted, if not told otherwise.
 MAX_ROWS = 5000
+
+#: Memory of one fit for each element of the rows: a copy in float64, and the solver's own of pairs
+#: of an index and a number.
+FIT_BYTES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ def linear_separability(
     InvalidRowError
         If a row is missing, not finite or of zero norm; every row is looked at, drawn or not.
     ValueError
-        If `folds` is below 2, or `max_rows` below `folds`.
+        If `folds` is below 2, `max_rows` below `folds`, or `seed` no whole number of 0 or more.
 
     See Also
     --------
@@ -168,6 +172,7 @@ def linear_separability(
         raise ValueError(f"folds={folds}; wanted 2 or more")
     if max_rows < folds:
         raise ValueError(f"max_rows={max_rows}; wanted as many as folds ({folds}) or more")
+    seed = checked_seed(seed)
     images, texts = two_sets(image, text, n_threads)
     for source in (images, texts):
         source.expect_rows(folds)
@@ -225,6 +230,11 @@ def plane_between(
         folds=folds,
         seed=seed,
     )
+
+
+def fits_at_once(elements: int, memory: int, n_threads: int | None) -> int:
+    """Return how many fits to this many elements run together within some bytes: one or more."""
+    return max(1, min(n_threads or _processors(), memory // (FIT_BYTES * elements)))
 
 
 def _processors() -> int:

@@ -148,7 +148,9 @@ class Whitening(Whitened):
 
         Notes
         -----
-        Eigenvalues in float64, by LAPACK; ``O(d^3)`` time. Without ``floor`` and ``shrinkage``, the
+        Eigenvalues in float64, by numpy's LAPACK; ``O(d^3)`` time. In their last bits, axes depend on
+        the threads that LAPACK takes, which are the environment's affair
+        (``OPENBLAS_NUM_THREADS``): `n_threads` is not about them. Without ``floor`` and ``shrinkage``, the
         eigenvalues that are rounding are dropped: see ``tolerance`` and ``noise``; also those up to
         ten times the most negative one, and those beyond ``count - 1``, of which a covariance
         has no more. No noise is ever added. float32 products cannot tell the least directions of
