@@ -13,8 +13,9 @@ Words = NDArray[np.uint64]
 TOGETHER = 1 << 14
 
 # The mixing of SplitMix64: every bit of a word changes half of the bits of the result.
-_STEP = 0x9E3779B97F4A7C15
-_MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 def row_hashes(rows: NDArray[Any]) -> Words:
@@ -26,19 +27,26 @@ def row_hashes(rows: NDArray[Any]) -> Words:
     count, dim = rows.shape
     size = dim * rows.itemsize
     width = -(-size // 8)
-    places = np.arange(1, width + 1, dtype=np.uint64) * np.uint64(_STEP)
-    found = np.empty(count, np.uint64)
+    places = np.arange(1, width + 1, dtype=np.uint64) * _STEP
     step = max(1, TOGETHER // width)
+    found = np.empty(count, np.uint64)
+    mixed, shifted = np.empty((2, step, width), np.uint64)
     for start in range(0, count, step):
-        some = np.ascontiguousarray(rows[start : start + step])
-        padded = np.zeros((len(some), 8 * width), np.uint8)
-        padded[:, :size] = some.view(np.uint8).reshape(len(some), size)
-        found[start : start + step] = _mixed(padded.view(np.uint64) + places).sum(axis=1)
+        # An array that is contiguous and whole words wide is read where it lies.
+        some = np.ascontiguousarray(rows[start : start + step]).view(np.uint8)
+        if size < 8 * width:
+            some = np.pad(some, ((0, 0), (0, 8 * width - size)))
+        n = len(some)
+        np.add(some.view(np.uint64), places, out=mixed[:n])
+        _mix(mixed[:n], shifted[:n])
+        found[start : start + n] = mixed[:n].sum(axis=1)
     return found
 
 
-def _mixed(words: Words) -> Words:
-    for shift, factor in _MIXING:
-        words ^= words >> np.uint64(shift)
-        words *= np.uint64(factor)
-    return words
+def _mix(words: Words, shifted: Words) -> None:
+    """Mix words in place, with room for as many."""
+    for shift, factor in zip(_SHIFTS, (*_FACTORS, None), strict=True):
+        np.right_shift(words, shift, out=shifted)
+        np.bitwise_xor(words, shifted, out=words)
+        if factor is not None:
+            np.multiply(words, factor, out=words)

@@ -243,10 +243,10 @@ class Whitened:
         of `level` of the coordinates fails.
 
         The axes of a covariance of few rows are mixtures of the true ones, and a mixture of many
-        independent coordinates is nearly normal, whatever they are. What passes then shows little:
-        compare whitenings at an equal number of rows for each feature only,
-        ``fit_count / dim`` of the result, and take none below some hundreds for evidence of a
-        normal law.
+        independent coordinates is nearly normal, whatever they are. With fewer than ten rows for
+        each feature, ``fit_count / dim`` of the result, passing tells nothing, and with more less
+        than it seems: compare whitenings at an equal number only, and of kind "pca", since "zca"
+        mixes the axes itself.
 
         References
         ----------

@@ -166,10 +166,16 @@ def divergence(
     the deviation of the distance's linear part, the others lie about the estimate less its bias,
     with bias and deviation of `resamples` samples drawn with replacement. The histograms'
     Kullback-Leibler divergences have none: what a bin without a number of `q` adds depends on
-    ``1e-10`` alone, and no resample ever fills it. Of two normal laws intervals of 0.95 held their
-    figure in 0.90 to 0.98 of samples, those of `js` from 200 numbers in 0.87 or more; the kernel
-    ones in more where the laws hardly differ, in fewer where one is much wider (0.81 for a
-    deviation of 1.5 times and 5,000 numbers).
+    ``1e-10`` alone, and no resample ever fills it.
+
+    An interval is None where it would not be to be trusted. That of a kernel divergence: where a
+    part of more than 2.5 of its standard deviations lies where the law that is divided by has less
+    than one number within a kernel's reach, or where smoothing both samples once more changes it by
+    more than 0.8 of them. Then the kernel decides and not the sample: normal laws of 2 deviations
+    apart have one in about half of the samples, those of 3 or more hardly ever. That of `js`: where
+    the histograms share fewer than 30 numbers. Of the intervals of 0.95 that are given, SHARES
+    No sample shows how fast a law ends where it has no number: beside one that
+    ends earlier than a normal law, kernel intervals hold in 0.5 to 0.8.
 
     References
     ----------

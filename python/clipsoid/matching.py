@@ -262,7 +262,7 @@ def matched(
         samples = zip(part, of_images.at(part), of_texts.at(part), strict=True)
         for alpha, p, q in samples:
             found = compared(p, q, how)
-            rows.append({"alpha": alpha} | _figures(found))
+            rows.append({"alpha": alpha, **_figures(found)})
             histograms.append(MatchHistogram(alpha, found.edges, found.counts_p, found.counts_q))
     options = MatchOptions(
         alphas=grid,
@@ -288,7 +288,9 @@ def matched(
 
 def _figures(found: Divergence) -> dict[str, float | None]:
     """Columns of one alpha; those of the intervals come last."""
-    row: dict[str, float | None] = {column: getattr(found, name) for name, column in COLUMNS.items()}
+    row: dict[str, float | None] = {}
+    for name, column in COLUMNS.items():
+        row[column] = getattr(found, name)
     for name in WITH_INTERVAL if found.intervals else ():
         lower, upper = found.intervals[name] or (None, None)
         row |= {f"{COLUMNS[name]}_lower": lower, f"{COLUMNS[name]}_upper": upper}

@@ -189,8 +189,8 @@ def test_intervals_of_laws_far_apart_cover_or_are_not_given(shift: float, most: 
 
 
 def test_a_bandwidth_too_wide_gives_no_interval() -> None:
-    # Two modes, each as wide as the law in their midst: by Silverman's rule they are smoothed as one
-    # wide law, and the divergence, 0.943 nats, is found some tenths too low at any number.
+    # Two modes, each as wide as the law in their midst: by Silverman's rule they are smoothed as
+    # one wide law, and the divergence, 0.943 nats, is found some tenths too low at any number.
     rng = np.random.default_rng(0)
     for n in (1000, 5000):
         p, q = rng.normal(size=n), rng.normal(rng.choice([-2, 2], n), 1)

@@ -155,9 +155,9 @@ class Modality:
     def variance_score(self) -> float:
         """How far feature variances spread beyond those of a sphere, in standard deviations.
 
-        With equal true variances, the relative error of a variance ``v`` has the variance
-        ``q = (kurtosis - 3) / N + 2 / (N - 1)`` of `distinct` rows, and ``sum (v / mean v - 1)^2 / q``
-        follows nearly a chi-square law of ``d - 1`` degrees. NaN of three rows or fewer.
+        With equal true variances, the relative error of a variance ``v`` of ``N`` distinct rows has
+        the variance ``q = (kurtosis - 3) / N + 2 / (N - 1)``, and ``sum (v / mean v - 1)^2 / q``
+        nearly a chi-square law of ``d - 1`` degrees. NaN of three rows or fewer.
         """
         variances, degrees = self.std**2, self.dim - 1
         if degrees < 1 or not self.varies:

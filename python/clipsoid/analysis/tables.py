@@ -73,8 +73,10 @@ def _of_modalities(found: Analysis) -> Iterator[Line]:
     if found.normality is not None:
         tested = found.normality.image, found.normality.text
         for test in ("anderson_darling", "dagostino_pearson"):
-            shares = [None if one is None else getattr(one, f"{test}_fraction") for one in tested]
-            yield (f"{test}_pass", *shares, None, None)
+            image_share, text_share = (
+                None if one is None else getattr(one, f"{test}_fraction") for one in tested
+            )
+            yield (f"{test}_pass", image_share, text_share, None, None)
 
 
 def _of_both(found: Analysis) -> Iterator[Line]:
@@ -105,7 +107,7 @@ def _of_both(found: Analysis) -> Iterator[Line]:
 def _where_given(table: pl.DataFrame, column: str) -> list[float]:
     """Return a column at alpha 0, if the grid has it: no other stands beside the paper's."""
     at = np.flatnonzero(np.abs(table["alpha"].to_numpy()) <= SAME_ALPHA)[:1]
-    return table[column].to_numpy()[at].tolist()
+    return [float(figure) for figure in table[column].to_numpy()[at]]
 
 
 def items(

@@ -175,7 +175,9 @@ def _near_zero(
     rule = f"within {GREATEST_ALPHA} of 0"
     moved = [m for m in (found.image, found.text) if found.options.shift in (m.name, "both")]
     if sweep is None:
-        reason = "left out" if all(m.varies for m in moved) else "the rows that move are all the same"
+        reason = (
+            "left out" if all(m.varies for m in moved) else "the rows that move are all the same"
+        )
         return Verdict(number, name, None, "no figure", rule, reason)
     # A grid has 0.2 no more exactly than its steps.
     greatest = GREATEST_ALPHA + SAME_ALPHA
