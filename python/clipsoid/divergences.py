@@ -171,11 +171,12 @@ def divergence(
     An interval is None where it would not be to be trusted. That of a kernel divergence: where a
     part of more than 2.5 of its standard deviations lies where the law that is divided by has less
     than one number within a kernel's reach, or where smoothing both samples once more changes it by
-    more than 0.8 of them. Then the kernel decides and not the sample: normal laws of 2 deviations
-    apart have one in about half of the samples, those of 3 or more hardly ever. That of `js`: where
-    the histograms share fewer than 30 numbers. Of the intervals of 0.95 that are given, SHARES
-    No sample shows how fast a law ends where it has no number: beside one that
-    ends earlier than a normal law, kernel intervals hold in 0.5 to 0.8.
+    more than 0.8 of them. Then the kernel decides and not the sample: of two normal laws, half of
+    the samples have one at a distance of 2 deviations, hardly any at 3 and none at 4 or more. That
+    of `js`: where the histograms share fewer than 30 numbers. Those of 0.95 that are given held
+    their figure in 0.88 or more of samples of normal laws, mixtures and a t law from 200 numbers
+    on, `js` in 0.82 or more. No sample shows how fast a law ends where it has no number: the
+    divergence from a gamma law, which ends earlier than a normal one, held in 0.7 to 0.85.
 
     References
     ----------

@@ -51,13 +51,13 @@ def test_spheres_are_hardly_ever_ellipsoids(dim: int, n: int, trials: int) -> No
 
 
 def test_the_spread_of_variances_has_no_bias_of_few_rows() -> None:
-    # The mean over 120 spheres of a score of mean 0 and deviation near 1: four deviations of it.
+    # The mean over 300 spheres of a score of mean 0 and deviation near 1: four deviations of it.
     # With moments of the sample as they are it would be 4 / N sqrt((d - 1) / 2) = 0.45 too high.
     scores = []
-    for seed in range(60):
+    for seed in range(150):
         found = cs.analyze(*spheres(seed, 100, 256), leave_out=PARTS)
         scores += [found.image.variance_score, found.text.variance_score]
-    assert abs(np.mean(scores)) < 4 * 1.1 / np.sqrt(len(scores)) < 0.45
+    assert abs(np.mean(scores)) < 4 * 1.1 / np.sqrt(len(scores)) < 0.3
 
 
 @pytest.mark.parametrize("dim", [16, 64])

@@ -144,7 +144,7 @@ class Modality:
 
     @property
     def tilt_score(self) -> float:
-        """`dominance_ratio` over the square root of `cokurtosis`; NaN where fewer than two vary.
+        """`dominance_ratio` over the square root of ``cokurtosis``; NaN where fewer than two vary.
 
         The null of dominance is that of independent features. Where they share the length of their
         row, and this has long tails, untilted features show the square root as much again.
