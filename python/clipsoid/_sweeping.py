@@ -23,6 +23,9 @@ LEAST_TEMPERATURE = 0.003
 #: Alphas of the paper's Figure 6.
 DEFAULT_ALPHAS = tuple(round(-1 + step / 20, 2) for step in range(41))
 
+#: Alphas that differ by no more are one: far below the step of any grid, far above its rounding.
+SAME_ALPHA = 1e-9
+
 #: Multiply-adds of one call into the core: about a second of work between reports of progress.
 CALL_COST = 4e10
 

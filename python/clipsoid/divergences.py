@@ -18,6 +18,8 @@ from clipsoid._density import (
     on_one_grid,
     resampled_kl,
     silverman,
+    smoothing_of_kl,
+    unsupported_kl,
 )
 from clipsoid._intervals import RESAMPLES, Estimator, Interval
 from clipsoid._native import __version__
@@ -27,6 +29,15 @@ Array = NDArray[np.float64]
 
 #: The figures that an honest interval is known for.
 WITH_INTERVAL = ("kde_kl_pq", "kde_kl_qp", "js", "wasserstein")
+
+#: Standard deviations up to which a kernel divergence may come from places without a number, and
+#: up to which it may change by one more smoothing, if its interval is to hold. By simulation: both
+#: bring errors that resamples do not show. A stricter limit would choose among samples by chance.
+MOST_UNSUPPORTED, MOST_SMOOTHING = 2.5, 0.8
+
+#: Numbers that two histograms must share for an interval of their Jensen-Shannon divergence, which
+#: is near its greatest value with fewer, and far from a normal law.
+LEAST_SHARED = 30
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -47,8 +58,9 @@ class Divergence:
     edges : ndarray of float64 of shape (bins + 1,)
         Of the histograms.
     counts_p, counts_q : ndarray of int64 of shape (bins,)
-    intervals : dict of str to Interval
-        By the name of the figure, of the last four above, where they were asked for.
+    intervals : dict of str to (Interval or None)
+        By the name of the figure, of the last four above, where they were asked for; None where
+        the samples do not tell enough for one: see `divergence`.
     interval : float or None
         Their coverage.
     seed, resamples : int
@@ -66,7 +78,7 @@ class Divergence:
     edges: Array
     counts_p: NDArray[np.int64]
     counts_q: NDArray[np.int64]
-    intervals: dict[str, Interval] = field(default_factory=dict)
+    intervals: dict[str, Interval | None] = field(default_factory=dict)
     interval: float | None = None
     seed: int = 0
     resamples: int = RESAMPLES
@@ -79,8 +91,11 @@ class Divergence:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name; intervals as dictionaries."""
-        named = {name: interval._asdict() for name, interval in self.intervals.items()}
+        """Return the fields by name; intervals as dictionaries, or None."""
+        named = {
+            name: None if interval is None else interval._asdict()
+            for name, interval in self.intervals.items()
+        }
         return asdict(self) | {"intervals": named}
 
 
@@ -160,10 +175,17 @@ def divergence(
     the deviation of the distance's linear part, the others lie about the estimate less its bias,
     with bias and deviation of `resamples` samples drawn with replacement. The histograms'
     Kullback-Leibler divergences have none: what a bin without a number of `q` adds depends on
-    ``1e-10`` alone, and no resample ever fills it. Of two normal laws intervals of 0.95 held their
-    figure in 0.90 to 0.98 of samples, those of `js` from 200 numbers in 0.87 or more; the kernel
-    ones in more where the laws hardly differ, in fewer where one is much wider (0.81 for a
-    deviation of 1.5 times and 5,000 numbers).
+    ``1e-10`` alone, and no resample ever fills it.
+
+    An interval is None where it would not be to be trusted. That of a kernel divergence: where a
+    part of more than 2.5 of its standard deviations lies where the law that is divided by has less
+    than one number within a kernel's reach, or where smoothing both samples once more changes it by
+    more than 0.8 of them. Then the kernel decides and not the sample: of two normal laws, half of
+    the samples have one at a distance of 2 deviations, hardly any at 3 and none at 4 or more. That
+    of `js`: where the histograms share fewer than 30 numbers. Those of 0.95 that are given held
+    their figure in 0.88 or more of samples of normal laws, mixtures and a t law from 200 numbers
+    on, `js` in 0.82 or more. No sample shows how fast a law ends where it has no number: the
+    divergence from a gamma law, which ends earlier than a normal one, held in 0.7 to 0.85.
 
     References
     ----------
@@ -195,10 +217,9 @@ def compared(p: Sample, q: Sample, how: Estimator) -> Divergence:
     kernel = [0.0, 0.0] if grids is None else kl_both_ways(*grids).tolist()
     intervals = {}
     if how.interval is not None:
-        drawn = _resampled_js(counts_p, counts_q, how)
         found = [
             *_kernel_intervals(grids, kernel, how),
-            how.corrected(float(js), drawn),
+            _js_interval(counts_p, counts_q, float(js), how),
             how.about(distance, deviation),
         ]
         intervals = dict(zip(WITH_INTERVAL, found, strict=True))
@@ -256,16 +277,18 @@ def _entropy(shares: Array) -> Array:
     return np.asarray(-(shares * logarithms).sum(axis=-1))
 
 
-def _resampled_js(
-    counts_p: NDArray[np.int64], counts_q: NDArray[np.int64], how: Estimator
-) -> Array:
-    """Jensen-Shannon divergence of samples drawn anew from each of the two."""
+def _js_interval(
+    counts_p: NDArray[np.int64], counts_q: NDArray[np.int64], found: float, how: Estimator
+) -> Interval | None:
+    """Return that of the Jensen-Shannon divergence, by samples drawn anew from each of the two."""
+    if np.minimum(counts_p, counts_q).sum() < LEAST_SHARED:
+        return None
     rng = np.random.default_rng(how.seed)
     shares = []
     for counts in (counts_p, counts_q):
         n = int(counts.sum())
         shares.append(rng.multinomial(n, counts / n, how.resamples) / n)
-    return np.asarray(_js_of_shares(*shares))
+    return how.corrected(found, np.asarray(_js_of_shares(*shares)))
 
 
 def _wasserstein(p: Array, q: Array) -> tuple[float, float]:
@@ -293,8 +316,15 @@ def _wasserstein(p: Array, q: Array) -> tuple[float, float]:
 
 def _kernel_intervals(
     grids: tuple[GridSample, GridSample] | None, found: list[float], how: Estimator
-) -> list[Interval]:
+) -> list[Interval | None]:
+    """Return those of both directions, where what resamples cannot show is small beside them."""
     if grids is None:
         return [Interval(0.0, 0.0)] * 2
     drawn = resampled_kl(*grids, how.resamples, how.seed)
-    return [how.corrected(one, of_one) for one, of_one in zip(found, drawn, strict=True)]
+    deviation = drawn.std(axis=1, ddof=1)
+    known = unsupported_kl(*grids) <= MOST_UNSUPPORTED * deviation
+    known &= np.abs(smoothing_of_kl(*grids)) <= MOST_SMOOTHING * deviation
+    return [
+        how.corrected(one, of_one) if is_known else None
+        for one, of_one, is_known in zip(found, drawn, known, strict=True)
+    ]

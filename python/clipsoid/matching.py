@@ -111,7 +111,7 @@ class MatchSweep:
         `kde_kl_image_text`, `kde_kl_text_image`, `js`, `wasserstein`, each as in `Divergence` with
         the images as `p`; where intervals were asked for also the columns
         `kde_kl_image_text_lower`, `kde_kl_image_text_upper` and so on for those figures that have
-        one.
+        one; null at an alpha where the samples do not tell enough for it.
     histograms : tuple of MatchHistogram
         In the order of the table.
     options : MatchOptions
@@ -262,7 +262,7 @@ def matched(
         samples = zip(part, of_images.at(part), of_texts.at(part), strict=True)
         for alpha, p, q in samples:
             found = compared(p, q, how)
-            rows.append({"alpha": alpha} | _figures(found))
+            rows.append({"alpha": alpha, **_figures(found)})
             histograms.append(MatchHistogram(alpha, found.edges, found.counts_p, found.counts_q))
     options = MatchOptions(
         alphas=grid,
@@ -286,11 +286,13 @@ def matched(
     )
 
 
-def _figures(found: Divergence) -> dict[str, float]:
+def _figures(found: Divergence) -> dict[str, float | None]:
     """Columns of one alpha; those of the intervals come last."""
-    row = {column: getattr(found, name) for name, column in COLUMNS.items()}
+    row: dict[str, float | None] = {}
+    for name, column in COLUMNS.items():
+        row[column] = getattr(found, name)
     for name in WITH_INTERVAL if found.intervals else ():
-        lower, upper = found.intervals[name]
+        lower, upper = found.intervals[name] or (None, None)
         row |= {f"{COLUMNS[name]}_lower": lower, f"{COLUMNS[name]}_upper": upper}
     return row
 

@@ -35,6 +35,10 @@ class Normality:
         Rows tested.
     total : int
         Rows that they were drawn from.
+    fit_count : int
+        Rows that the whitening was fitted on.
+    dim, rank : int
+        Features of a row, and directions that the whitening kept.
     seed : int
         Of the draw; without effect where all rows were tested.
     level : float
@@ -47,6 +51,9 @@ class Normality:
     dagostino_pearson_p: Array
     count: int
     total: int
+    fit_count: int
+    dim: int
+    rank: int
     seed: int
     level: float
 
@@ -66,7 +73,8 @@ class Normality:
     def __repr__(self) -> str:
         return (
             f"Normality({len(self.anderson_darling)} coordinates, {self.count} of {self.total} "
-            f"rows; pass at {self.level:g}: Anderson-Darling {self.anderson_darling_fraction:.1%}, "
+            f"rows, whitened by {self.fit_count} of {self.dim} features; "
+            f"pass at {self.level:g}: Anderson-Darling {self.anderson_darling_fraction:.1%}, "
             f"D'Agostino-Pearson {self.dagostino_pearson_fraction:.1%})"
         )
 
@@ -87,7 +95,16 @@ def check_options(sample: object, seed: object, level: object) -> None:
     checked_share("level", level)
 
 
-def normality_of(z: NDArray[Any], *, total: int, seed: int, level: float) -> Normality:
+def normality_of(
+    z: NDArray[Any],
+    *,
+    total: int,
+    fit_count: int,
+    dim: int,
+    rank: int,
+    seed: int,
+    level: float,
+) -> Normality:
     """Test each column of `z`."""
     count, columns = z.shape
     if count < LEAST_ROWS:
@@ -102,7 +119,19 @@ def normality_of(z: NDArray[Any], *, total: int, seed: int, level: float) -> Nor
     if np.isnan(found).all():
         raise UnavailableError("normality: no coordinate of the rows varies")
     a2, a2_p, k2, k2_p = found
-    return Normality(a2, a2_p, k2, k2_p, count, total, seed, level)
+    return Normality(
+        anderson_darling=a2,
+        anderson_darling_p=a2_p,
+        dagostino_pearson=k2,
+        dagostino_pearson_p=k2_p,
+        count=count,
+        total=total,
+        fit_count=fit_count,
+        dim=dim,
+        rank=rank,
+        seed=seed,
+        level=level,
+    )
 
 
 def _tested(z: Array) -> tuple[Array, Array, Array, Array]:

@@ -26,6 +26,10 @@ Integers = NDArray[np.int64]
 #: Rows of each modality that are fitted, if not told otherwise.
 MAX_ROWS = 5000
 
+#: Memory of one fit for each element of the rows: a copy in float64, and the solver's own of pairs
+#: of an index and a number.
+FIT_BYTES = 30
+
 
 @dataclass(frozen=True, slots=True)
 class LinearSeparability(Made):
@@ -147,7 +151,7 @@ def linear_separability(
     InvalidRowError
         If a row is missing, not finite or of zero norm; every row is looked at, drawn or not.
     ValueError
-        If `folds` is below 2, or `max_rows` below `folds`.
+        If `folds` is below 2, `max_rows` below `folds`, or `seed` no whole number of 0 or more.
 
     See Also
     --------
@@ -239,6 +243,11 @@ def plane_between(
         dim=images.dim,
         dtype=joined_dtypes(images, texts),
     )
+
+
+def fits_at_once(elements: int, memory: int, n_threads: int | None) -> int:
+    """Return how many fits to this many elements run together within some bytes: one or more."""
+    return max(1, min(n_threads or _processors(), memory // (FIT_BYTES * elements)))
 
 
 def _processors() -> int:

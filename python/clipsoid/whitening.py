@@ -148,11 +148,14 @@ class Whitening(Whitened):
 
         Notes
         -----
-        Eigenvalues in float64, by LAPACK; ``O(d^3)`` time. Without ``floor`` and ``shrinkage``, the
-        eigenvalues that are rounding are dropped: see ``tolerance`` and ``noise``; also those up to
-        ten times the most negative one, and those beyond ``count - 1``, of which a covariance
-        has no more. No noise is ever added. float32 products cannot tell the least directions of
-        embeddings from their rounding: an ellipsoid fitted with ``precision="float64"`` can.
+        Eigenvalues in float64, by numpy's LAPACK; ``O(d^3)`` time. In their last bits, axes may
+        depend on how many threads LAPACK takes, which the environment says
+        (``OPENBLAS_NUM_THREADS`` and the like) and `n_threads` does not. Without ``floor`` and
+        ``shrinkage``, the eigenvalues that are rounding are dropped: see ``tolerance`` and
+        ``noise``; also those up to ten times the most negative one, and those beyond
+        ``count - 1``, of which a covariance has no more. No noise is ever added. float32 products
+        cannot tell the least directions of embeddings from their rounding: an ellipsoid fitted
+        with ``precision="float64"`` can.
         Shrinkage is that of [1]_, computed from fourth powers of the distances from the mean;
         with ddof 1 here, the covariance is ``n / (n - 1)`` times theirs.
 

@@ -127,6 +127,9 @@ def test_bad_input() -> None:
             cs.linear_separability(X, X, folds=folds)
     with pytest.raises(ValueError, match=r"^max_rows=4; wanted as many as folds \(5\) or more"):
         cs.linear_separability(X, X, max_rows=4)
+    for seed in (-1, 1.5, None):
+        with pytest.raises(ValueError, match=f"^seed={seed}; wanted an integer of 0 or more"):
+            cs.linear_separability(X, X, seed=seed)
     with pytest.raises(cs.ShapeError, match=r"^text: found 4 rows, wanted 5 or more"):
         cs.linear_separability(X, X[:4])
     with pytest.raises(cs.ShapeError, match=r"^image: found 1 feature, wanted 2 or more"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipsoid._paper import NEITHER, PAPER
+from clipsoid._sweeping import SAME_ALPHA
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,8 +60,10 @@ def _of_modalities(found: Analysis) -> Iterator[Line]:
     if found.normality is not None:
         tested = found.normality.image, found.normality.text
         for test in ("anderson_darling", "dagostino_pearson"):
-            image_share, text_share = (getattr(one, f"{test}_fraction") for one in tested)
-            yield line(f"{test}_pass", (image_share, text_share))
+            image_share, text_share = (
+                None if one is None else getattr(one, f"{test}_fraction") for one in tested
+            )
+            yield (f"{test}_pass", image_share, text_share, None, None)
 
 
 def _of_both(found: Analysis) -> Iterator[Line]:
@@ -79,14 +82,19 @@ def _of_both(found: Analysis) -> Iterator[Line]:
         yield line("gap_of_unit_means", found.gap.unit_distance)
     if found.loss_sweep is not None:
         sweep = found.loss_sweep
-        at = int(np.abs(sweep.table["alpha"].to_numpy()).argmin())
-        yield line("loss", float(sweep.table["loss"][at]))
+        for loss in _where_given(sweep.table, "loss"):
+            yield line("loss", loss)
         yield line("best_alpha_of_loss", sweep.best_alpha)
     if found.match_sweep is not None:
-        table = found.match_sweep.table
-        at = int(np.abs(table["alpha"].to_numpy()).argmin())
-        yield line("kl_image_text", float(table["kl_image_text"][at]))
+        for kl in _where_given(found.match_sweep.table, "kl_image_text"):
+            yield line("kl_image_text", kl)
         yield line("best_alpha_of_match", found.match_sweep.best_alpha)
+
+
+def _where_given(table: pl.DataFrame, column: str) -> list[float]:
+    """Return a column at alpha 0, if the grid has it: no other stands beside the paper's."""
+    at = np.flatnonzero(np.abs(table["alpha"].to_numpy()) <= SAME_ALPHA)[:1]
+    return [float(figure) for figure in table[column].to_numpy()[at]]
 
 
 def items(
