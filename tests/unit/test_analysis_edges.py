@@ -100,9 +100,12 @@ def test_fourth_moments_equal_their_definitions(dtype: str) -> None:
 
 @pytest.mark.parametrize("dim", [1, 2, 7])
 def test_of_few_features_no_tilt_is_judged(dim: int) -> None:
-    answers = judged(*spheres(1, 400, dim), 3, 4)
-    assert answers[4].holds is None
-    assert f"image: {dim} features are fewer than 8" in answers[4].reason
+    rows = spheres(1, 400, dim)
+    answers = judged(*rows, 3, 4)
+    for more in (rows, np.concatenate([rows, np.ones((2, 400, 8))], axis=2)):
+        verdict = judged(*more, 4)[4]
+        assert verdict.holds is None
+        assert f"image: {dim} features that vary are fewer than 8" in verdict.reason
     if dim == 1:
         assert answers[3].holds is None
         assert "image: no such figure of 1 features that vary" in answers[3].reason

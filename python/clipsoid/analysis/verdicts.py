@@ -140,10 +140,11 @@ def _tilted(found: Analysis) -> Verdict:
     def ratio(m: Modality) -> float:
         return m.tilt_score
 
+    varying = {m.name: int((m.std > 0).sum()) for m in (found.image, found.text) if m.varies}
     few = [
-        f"{m.name}: {m.dim} features are fewer than {LEAST_FEATURES}"
-        for m in (found.image, found.text)
-        if m.dim < LEAST_FEATURES
+        f"{name}: {count} features that vary are fewer than {LEAST_FEATURES}"
+        for name, count in varying.items()
+        if count < LEAST_FEATURES
     ]
     figure = "off-diagonal dominance over untilted, median: " + _of_both(found, ratio, ".2f")
     return _against_chance(4, "tilted ellipsoids", ratio, LEAST_DOMINANCE, figure, found, few)
