@@ -30,6 +30,9 @@ SHOWN = (
     "inverse_slope",
 )
 
+#: Those of them that are shown in percent: four decimals of the fraction say little.
+PERCENT = ("shell_relative_error",)
+
 SHARDS = 2
 
 
@@ -165,10 +168,9 @@ def _table(result: dict[str, Any], results: dict[str, Any], out: Path, made_seco
     body = []
     for name in SHOWN:
         paper = PAPER.get(name, NEITHER)
-        body.append(
-            f"{LABELS[name][0]:<33}{_figure(image['figures'][name]):>10}{_figure(paper[0]):>9}"
-            f"{_figure(text['figures'][name]):>12}{_figure(paper[1]):>9}"
-        )
+        cells = (image["figures"][name], paper[0], text["figures"][name], paper[1])
+        shown = [_shown(name, cell) for cell in cells]
+        body.append(f"{label_of(name):<33}{shown[0]:>10}{shown[1]:>9}{shown[2]:>12}{shown[3]:>9}")
     rule = "-" * len(head)
     return "\n".join(
         [
@@ -189,8 +191,15 @@ def _table(result: dict[str, Any], results: dict[str, Any], out: Path, made_seco
     )
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def label_of(name: str) -> str:
+    """Return what the table calls a figure."""
+    return LABELS[name][0] + (", %" if name in PERCENT else "")
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value if name in PERCENT else value:.4f}"
 
 
 def _sparkline(counts: list[int]) -> str:
