@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
+from clipsoid._checks import checked_number
 from clipsoid._source import (
     Located,
     OnInvalid,
@@ -42,10 +43,10 @@ class Accumulator:
             raise ShapeError(f"dim={dim!r}; wanted an integer of 1 or more")
         if precision not in ("auto", "float64"):
             raise ValueError(f"precision={precision!r}; wanted 'auto' or 'float64'")
-        if temperature is not None and not (
-            isinstance(temperature, (int, float)) and temperature > 0
-        ):
-            raise ValueError(f"temperature={temperature!r}; wanted a number above 0")
+        if temperature is not None:
+            temperature = checked_number(
+                "temperature", temperature, "a number above 0", lambda t: t > 0
+            )
         if dim > MAX_DIM or (covariance and dim > MAX_COVARIANCE_DIM):
             raise ShapeError(
                 f"rows have {dim} features, a covariance takes {8e-9 * dim**2:,.0f} GB; wanted at "

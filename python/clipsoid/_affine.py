@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._batch import Batch
+from clipsoid._gather import sampled
 from clipsoid._scoring import gather, measured
 from clipsoid._source import OnInvalid, Source
 from clipsoid.errors import DTypeError, ShapeError
@@ -101,10 +102,8 @@ class Affine:
 
         Invalid rows are left out, or refused if that is the policy.
         """
-        chosen = None
-        if source.count > most:
-            rng = np.random.default_rng(seed)
-            chosen = np.sort(rng.choice(source.count, most, replace=False, shuffle=False))
+        # Of all rows nothing is picked: a batch is then not copied.
+        chosen = sampled(source.count, most, seed) if source.count > most else None
         parts, end = [np.empty((0, len(self.matrix)))], 0
         for located in source.read():
             rows, dtype = located.batch.rows, located.batch.dtype

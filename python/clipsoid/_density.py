@@ -100,6 +100,15 @@ class GridSample:
         smooth = np.maximum(smooth, 0.0)
         return np.asarray(smooth / smooth.sum(axis=-1, keepdims=True))
 
+    @property
+    def support(self) -> Array:
+        """How many numbers the density at each point is made of: one bandwidth away counts 0.6."""
+        return np.asarray(self.count * math.sqrt(2 * math.pi) * self.width * self.density)
+
+    def smoothed_again(self) -> GridSample:
+        """Return the sample with twice the smoothing: that of a normal law is its variance."""
+        return GridSample(self.shares, self.width * math.sqrt(2), self.count)
+
 
 def on_one_grid(
     p: Array, p_width: float, q: Array, q_width: float
@@ -119,6 +128,29 @@ def kl_both_ways(p: GridSample, q: GridSample) -> Array:
     """Kullback-Leibler divergence of the density of `p` from that of `q`, and the reverse."""
     p_density, q_density = p.density, q.density
     return np.stack([kl_of_shares(p_density, q_density), kl_of_shares(q_density, p_density)])
+
+
+def unsupported_kl(p: GridSample, q: GridSample) -> Array:
+    """Return the part of `kl_both_ways` where the law that is divided by has next to no number.
+
+    It lies where the other sample has less than one within the reach of a kernel. What the density
+    is there is a matter of the kernel and not of the sample, which no resample shows.
+    """
+    return np.stack([_where(p, q), _where(q, p)])
+
+
+def _where(p: GridSample, q: GridSample) -> Any:
+    thin = q.support < 1
+    return kl_of_shares(p.density[thin], q.density[thin])
+
+
+def smoothing_of_kl(p: GridSample, q: GridSample) -> Array:
+    """Return by how much `kl_both_ways` changes if both are smoothed once more.
+
+    Smoothing changes a density in proportion to the variance of the kernel: the second time does
+    what the first has done.
+    """
+    return kl_both_ways(p, q) - kl_both_ways(p.smoothed_again(), q.smoothed_again())
 
 
 def resampled_kl(p: GridSample, q: GridSample, times: int, seed: int) -> Array:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-
 from clipsoid import _native
+from clipsoid._checks import checked_count, checked_number
 from clipsoid._gather import gathered, gathered_pair, modalities, named
 from clipsoid._part import check_part, share
 from clipsoid._source import Source, as_source, check_threads
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.retrieval import checked_count
 from clipsoid.rivals import (
     Centrality,
     FalseNegatives,
@@ -232,7 +229,7 @@ def between(
     Where rows lie in their modalities may be `known`; otherwise these rows are all there are.
     """
     check_threads(n_threads)
-    k, margin = checked_count("k", k), _checked_finite("margin", margin)
+    k, margin = checked_count("k", k), checked_number("margin", margin)
     images, texts = modalities(image, text)
     x, y = gathered_pair(images, texts)
     k = min(k, images.count)
@@ -256,7 +253,7 @@ def _within(
 ) -> RivalsPart:
     """Search all pairs within one set, or those of one part of several."""
     check_threads(n_threads)
-    k, threshold = checked_count("k", k), _checked_finite("threshold", threshold)
+    k, threshold = checked_count("k", k), checked_number("threshold", threshold)
     source = as_source(x)
     source.expect_rows(2)
     rows = gathered(source)
@@ -276,9 +273,3 @@ def _centrality(source: Source, n_threads: int | None) -> Centrality:
         e.conformity(source, member=True, n_threads=n_threads),
         e.cosine_to_mean(source, n_threads=n_threads),
     )
-
-
-def _checked_finite(name: str, value: float) -> float:
-    if not isinstance(value, (int, float, np.floating, np.integer)) or not math.isfinite(value):
-        raise ValueError(f"{name}={value!r}; wanted a finite number")
-    return float(value)

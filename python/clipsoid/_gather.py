@@ -58,6 +58,13 @@ class Gathered:
         part.refuse_native(row, status, policies=policies)
 
 
+def sampled(count: int, most: int, seed: int | np.random.Generator) -> NDArray[np.int64]:
+    """Return row numbers, ascending: all of them, or `most`, drawn without replacement."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))
+
+
 class Taking:
     """Copies of some rows, by ascending numbers, out of the batches of a source as they pass."""
 

@@ -19,6 +19,11 @@ Array = NDArray[np.float64]
 NORMALIZED_WITHIN = 0.01
 
 
+def are_normalized(least: float, greatest: float) -> bool:
+    """Whether norms from the least to the greatest are those of normalised rows."""
+    return bool(least >= 1 - NORMALIZED_WITHIN and greatest <= 1 + NORMALIZED_WITHIN)
+
+
 class Geometry(Accumulator):
     """What `Ellipsoid` is without rows: see there."""
 
@@ -101,7 +106,7 @@ class Geometry(Accumulator):
         Conformity stands for such rows; shell, centre ratio and tilt then describe the sphere.
         """
         norms = self.norms
-        return norms.min >= 1 - NORMALIZED_WITHIN and norms.max <= 1 + NORMALIZED_WITHIN
+        return are_normalized(norms.min, norms.max)
 
     @property
     def off_diagonal_dominance(self) -> Array:

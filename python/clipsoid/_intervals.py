@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid.retrieval import checked_count, checked_seed
+from clipsoid._checks import checked_count, checked_seed, checked_share
 
 Array = NDArray[np.float64]
 
@@ -48,22 +48,13 @@ class Estimator:
     resamples: int
 
     @classmethod
-    def checked(
-        cls, bins: object, interval: object, seed: object, resamples: object, name: str = "interval"
-    ) -> Self:
-        """From what a caller gave, who calls the coverage `name`."""
-        if interval is not None and not (
-            isinstance(interval, (float, np.floating)) and 0 < interval < 1
-        ):
-            raise ValueError(f"{name}={interval!r}; wanted None or a share such as 0.95")
-        seed = checked_seed(seed)
-        if checked_count("resamples", resamples) < 2:
-            raise ValueError(f"resamples={resamples!r}; wanted 2 or more")
+    def checked(cls, bins: object, interval: object, seed: object, resamples: object) -> Self:
+        """From what a caller gave."""
         return cls(
             checked_count("bins", bins),
-            None if interval is None else float(interval),
-            seed,
-            checked_count("resamples", resamples),
+            None if interval is None else checked_share("interval", interval),
+            checked_seed(seed),
+            checked_count("resamples", resamples, 2),
         )
 
     def about(self, centre: float, deviation: float) -> Interval:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ Array = NDArray[np.float64]
 
 #: What the reference is called where candidates have names.
 REFERENCE = "reference"
+
+#: Prompts that two sets must share for a test.
+LEAST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +68,59 @@ def prompts_of(paired: Any, counts: Mapping[str, int]) -> dict[str, Prompts]:
         raise MismatchError("paired: prompts are integers in one set and strings in another")
     for name, prompts in found.items():
         most = max(
-            (len(shared(prompts, other)) for other in found.values() if other is not prompts),
+            (len(_shared(prompts, other)) for other in found.values() if other is not prompts),
             default=0,
         )
-        if most < 2:
+        if most < LEAST:
             raise MismatchError(
                 f"paired: {name!r} shares {most} of its {len(prompts.names)} prompts with any "
-                "other set; wanted 2 or more"
+                f"other set; wanted {LEAST} or more"
             )
     return found
 
 
-def shared(x: Prompts, y: Prompts) -> NDArray[Any]:
-    """Return the prompts that two sets share."""
+class Pair(NamedTuple):
+    """Two sets, and the prompts that they share."""
+
+    first: str
+    second: str
+    shared: NDArray[Any]
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether a test can be made of what they share."""
+        return len(self.shared) >= LEAST
+
+
+def pairs_of(prompts: Mapping[str, Prompts]) -> list[Pair]:
+    """Return every two sets; those with the reference first, which is the second."""
+    names = sorted(prompts, key=lambda name: name == REFERENCE)
+    pairs = sorted(combinations(names, 2), key=lambda pair: pair[1] != REFERENCE)
+    return [Pair(x, y, _shared(prompts[x], prompts[y])) for x, y in pairs]
+
+
+def unpaired(prompts: Mapping[str, Prompts], pairs: Sequence[Pair]) -> list[str]:
+    """Say which prompts take no part in a test, set by set, and which pairs have none."""
+    notes = []
+    for name, own in prompts.items():
+        lost = [
+            (len(own.names) - len(pair.shared), pair.second if pair.first == name else pair.first)
+            for pair in pairs
+            if name in pair[:2] and pair.is_tested and len(pair.shared) < len(own.names)
+        ]
+        if lost:
+            (most, other), *more = lost
+            note = f"{name}: {most:,} of {len(own.names):,} prompts have no partner in {other}"
+            notes.append(note + "".join(f", {count:,} none in {other}" for count, other in more))
+    return notes + [
+        f"{pair.first} and {pair.second} share {len(pair.shared) or 'no'} prompt: too few for a "
+        "test of the two"
+        for pair in pairs
+        if not pair.is_tested
+    ]
+
+
+def _shared(x: Prompts, y: Prompts) -> NDArray[Any]:
     return np.intersect1d(x.names, y.names, assume_unique=True)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsoid import _native
+from clipsoid._checks import checked_numbers
 from clipsoid._vectors import LEAST_NORM, SPACING, Vectors, directions, scaled_to_unit, vectors
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import InvalidRowError, MismatchError, ShapeError
@@ -75,7 +76,7 @@ def pair(a: Any, b: Any) -> tuple[Vectors, Vectors]:
 
 def thetas(theta: ArrayLike, extrapolate: bool) -> Array:
     """Return theta as an array, within [0, 1] unless it may lie outside."""
-    found = numbers(theta, "theta")
+    found = checked_numbers("theta", theta)
     outside = (found < 0) | (found > 1)
     if outside.any() and not extrapolate:
         raise ValueError(
@@ -85,21 +86,9 @@ def thetas(theta: ArrayLike, extrapolate: bool) -> Array:
     return found
 
 
-def numbers(value: ArrayLike, name: str) -> Array:
-    """Return finite numbers as an array."""
-    try:
-        found = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}={value!r}; wanted a number, or an array of numbers") from None
-    if not np.isfinite(found).all():
-        bad = found[~np.isfinite(found)][0]
-        raise ValueError(f"{name}: found {bad}; wanted finite numbers")
-    return found
-
-
 def centre(alpha: ArrayLike, mean: Any, x: Vectors) -> Centre:
     """Return ``alpha m`` in the shape in which it is taken from `x`."""
-    alphas = numbers(alpha, "alpha")
+    alphas = checked_numbers("alpha", alpha)
     m = vectors(mean.mean if isinstance(mean, Ellipsoid) else mean, "mean")
     if m.rows.ndim != 1:
         raise ShapeError(f"mean: found shape {m.rows.shape}; wanted ({x.dim},)")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from operator import index
-from typing import Any, Literal, NoReturn, SupportsIndex
+from typing import Any, Literal, NoReturn
 
 from clipsoid._arrays import array_batches
 from clipsoid._batch import Batch
+from clipsoid._checks import checked_count
 from clipsoid.errors import InvalidRowError, MismatchError, ShapeError
 
 OnInvalid = Literal["error", "skip", "null"]
@@ -116,6 +116,13 @@ class Source:
         return replace(self, read=read)
 
 
+def is_path(x: object) -> bool:
+    """Whether `x` names files: a path, or a list of nothing else."""
+    if isinstance(x, (list, tuple)):
+        return bool(x) and all(isinstance(one, (str, os.PathLike)) for one in x)
+    return isinstance(x, (str, os.PathLike))
+
+
 def as_source(x: Any, name: str = "x") -> Source:
     """Rows of an array, a tensor, a column, a path or a store.
 
@@ -126,9 +133,7 @@ def as_source(x: Any, name: str = "x") -> Source:
     """
     if isinstance(x, Source):
         return x
-    if isinstance(x, (str, os.PathLike)) or (
-        isinstance(x, (list, tuple)) and x and all(isinstance(p, (str, os.PathLike)) for p in x)
-    ):
+    if is_path(x):
         from clipsoid.store import open_store
 
         x = open_store(x)
@@ -166,6 +171,11 @@ def as_source(x: Any, name: str = "x") -> Source:
     )
 
 
+def joined_dtypes(*sources: Source) -> str:
+    """Return the element types of all, in one word."""
+    return "+".join(sorted(frozenset[str]().union(*(source.dtypes for source in sources))))
+
+
 def check_policy(on_invalid: str) -> None:
     """Raise unless `on_invalid` names a policy."""
     if on_invalid not in ("error", "skip", "null"):
@@ -174,9 +184,5 @@ def check_policy(on_invalid: str) -> None:
 
 def check_threads(n_threads: object) -> None:
     """Raise unless `n_threads` is None or a positive integer."""
-    if n_threads is not None and (
-        not isinstance(n_threads, SupportsIndex) or not 1 <= index(n_threads) <= MAX_THREADS
-    ):
-        raise ValueError(
-            f"n_threads={n_threads!r}; wanted None (all) or an integer from 1 to {MAX_THREADS}"
-        )
+    if n_threads is not None:
+        checked_count("n_threads", n_threads, most=MAX_THREADS, also="None (all) or ")

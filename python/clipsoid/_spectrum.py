@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex, TypeGuard, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
+from clipsoid._checks import checked_count, checked_number
 from clipsoid._scoring import measured
 from clipsoid._source import OnInvalid, as_source
 from clipsoid.ellipsoid import Ellipsoid
@@ -153,30 +154,30 @@ def pca(axes: Array, variances: Array) -> tuple[Array, Array]:
     return np.ascontiguousarray((axes / radii).T), np.ascontiguousarray(axes * radii)
 
 
-def check_method(
+def checked_method(
     kind: object, floor: object, shrinkage: object, rank: object, rows: object, dim: int
-) -> None:
-    """Raise unless the options of `Whitening.from_ellipsoid` are in range and go together."""
+) -> tuple[float | None, float | Literal["ledoit-wolf"] | None, int | None]:
+    """Return the options of `Whitening.from_ellipsoid`, if they are in range and go together."""
     if kind not in get_args(Kind):
         raise ValueError(f"kind={kind!r}; wanted 'zca', 'pca' or 'cholesky'")
     options = {"floor": floor, "shrinkage": shrinkage, "rank": rank}
     given = [f"{name}={value!r}" for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)}; wanted one of floor, shrinkage and rank")
-    if floor is not None and not (_is_number(floor) and 0 < floor <= 1):
-        raise ValueError(f"floor={floor!r}; wanted a number above 0, up to 1")
-    if (shrinkage == "ledoit-wolf") != (rows is not None):
+    if (isinstance(shrinkage, str) and shrinkage == "ledoit-wolf") != (rows is not None):
         raise ValueError(
             "rows= and shrinkage='ledoit-wolf' go together; found one without the other"
         )
-    if not (shrinkage in (None, "ledoit-wolf") or (_is_number(shrinkage) and 0 <= shrinkage <= 1)):
-        raise ValueError(f"shrinkage={shrinkage!r}; wanted a number from 0 to 1, or 'ledoit-wolf'")
-    if rank is not None and not (isinstance(rank, SupportsIndex) and 1 <= rank.__index__() <= dim):
-        raise ValueError(f"rank={rank!r}; wanted an integer from 1 to {dim}")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    if floor is not None:
+        wanted = "a number above 0, up to 1"
+        return checked_number("floor", floor, wanted, lambda share: 0 < share <= 1), None, None
+    if rows is not None:
+        return None, "ledoit-wolf", None
+    if shrinkage is not None:
+        wanted = "a number from 0 to 1, or 'ledoit-wolf'"
+        weight = checked_number("shrinkage", shrinkage, wanted, lambda weight: 0 <= weight <= 1)
+        return None, weight, None
+    return None, None, None if rank is None else checked_count("rank", rank, most=dim)
 
 
 def _advice(noise: float) -> str:
@@ -194,7 +195,7 @@ def _ledoit_wolf(e: Ellipsoid, covariance: Array, rows: Any, n_threads: int | No
     Their sum of squared deviations of ``(x_j - m)(x_j - m)^T`` from the covariance is made of
     fourth powers of the distances from the mean.
     """
-    source = as_source(rows, "rows")
+    source = as_source(rows, "rows").without_policies()
     source.expect_dim(e.dim, "the ellipsoid")
     mean, count = e.mean, 0
     seconds: list[float] = []

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from clipsoid import _native
+from clipsoid._checks import checked_number, checked_numbers
 from clipsoid._gather import Gathered, gathered_pair, modalities
 from clipsoid._part import BLOCK, share
 from clipsoid._source import Progress, check_threads
@@ -23,6 +22,9 @@ LEAST_TEMPERATURE = 0.003
 
 #: Alphas of the paper's Figure 6.
 DEFAULT_ALPHAS = tuple(round(-1 + step / 20, 2) for step in range(41))
+
+#: Alphas that differ by no more are one: far below the step of any grid, far above its rounding.
+SAME_ALPHA = 1e-9
 
 #: Multiply-adds of one call into the core: about a second of work between reports of progress.
 CALL_COST = 4e10
@@ -39,16 +41,17 @@ def check_shift(shift: str) -> None:
 
 def checked_alphas(alphas: Iterable[float] | None) -> tuple[float, ...]:
     """Finite numbers, one or more; those of Figure 6 where there are none."""
-    try:
-        grid = tuple(map(float, DEFAULT_ALPHAS if alphas is None else alphas))
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"alphas={alphas!r}; wanted numbers, such as [-0.5, 0, 0.5]") from None
-    if not grid:
+    if alphas is None:
+        return DEFAULT_ALPHAS
+    # What is no array may be an iterator; text and bytes would be one of characters.
+    is_listed = isinstance(alphas, Iterable) and not isinstance(alphas, (str, bytes, bytearray))
+    listed = list(alphas) if is_listed and not hasattr(alphas, "__array__") else alphas
+    grid = checked_numbers("alphas", listed, "numbers, such as [-0.5, 0, 0.5]")
+    if grid.ndim != 1:
+        raise ValueError(f"alphas={alphas!r}; wanted numbers, such as [-0.5, 0, 0.5]")
+    if not len(grid):
         raise ValueError("alphas is empty; wanted one number or more")
-    if not np.isfinite(grid).all():
-        bad = int(np.argmin(np.isfinite(grid)))
-        raise ValueError(f"alphas: number {bad} is {grid[bad]}; wanted finite numbers")
-    return grid
+    return tuple(grid.tolist())
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,10 @@ def job(
     check_shift(shift)
     if partition not in ("fixed", "each"):
         raise ValueError(f"partition={partition!r}; wanted 'fixed' or 'each'")
-    if not isinstance(temperature, (int, float, np.floating, np.integer)):
-        raise ValueError(f"temperature={temperature!r}; wanted a number")
-    temperature = float(temperature)
-    if not LEAST_TEMPERATURE <= temperature < np.inf:
-        raise ValueError(
-            f"temperature={temperature}; wanted a finite number, {LEAST_TEMPERATURE} or more"
-        )
+    wanted = f"a finite number, {LEAST_TEMPERATURE} or more"
+    temperature = checked_number(
+        "temperature", temperature, wanted, lambda t: t >= LEAST_TEMPERATURE
+    )
     grid = checked_alphas(alphas)
     return Job(image, text, grid, shift, temperature, partition)
 

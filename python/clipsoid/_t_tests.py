@@ -36,14 +36,14 @@ class TTest(NamedTuple):
     """A difference, its interval, and how it lies to 0; None where nothing varies."""
 
     difference: float
-    low: float | None
-    high: float | None
+    lower: float | None
+    upper: float | None
     statistic: float | None
     degrees_of_freedom: float | None
     p_value: float | None
 
 
-def welch(x: Sample, y: Sample, level: float) -> TTest:
+def welch(x: Sample, y: Sample, interval: float) -> TTest:
     """Test the difference of two means whose variances may differ (Welch-Satterthwaite)."""
     parts = x.variance / x.size, y.variance / y.size
     squares = sum(parts)
@@ -53,22 +53,22 @@ def welch(x: Sample, y: Sample, level: float) -> TTest:
         degrees = 1 / sum(
             share**2 / (sample.size - 1) for share, sample in zip(shares, (x, y), strict=True)
         )
-    return _student(x.mean - y.mean, math.sqrt(squares), degrees, level)
+    return _student(x.mean - y.mean, math.sqrt(squares), degrees, interval)
 
 
-def one_sample(x: Sample, mean: float, level: float) -> TTest:
+def one_sample(x: Sample, mean: float, interval: float) -> TTest:
     """Test the difference of a mean from a number that is known."""
     error = math.sqrt(x.variance / x.size)
-    return _student(x.mean - mean, error, x.size - 1, level)
+    return _student(x.mean - mean, error, x.size - 1, interval)
 
 
-def _student(difference: float, error: float, degrees: float, level: float) -> TTest:
+def _student(difference: float, error: float, degrees: float, interval: float) -> TTest:
     from scipy.special import stdtr, stdtrit
 
     if error == 0:
         return TTest(difference, None, None, None, None, None)
     statistic = difference / error
-    reach = float(stdtrit(degrees, 1 - level / 2)) * error
+    reach = float(stdtrit(degrees, (1 + interval) / 2)) * error
     p = 2 * float(stdtr(degrees, -abs(statistic)))
     return TTest(difference, difference - reach, difference + reach, statistic, degrees, p)
 
@@ -91,3 +91,10 @@ def hedges_g(x: Sample, y: Sample) -> float | None:
     if pooled == 0:
         return None
     return (x.mean - y.mean) / math.sqrt(pooled) * (1 - 3 / (4 * degrees - 1))
+
+
+def cohens_dz(differences: Sample) -> float | None:
+    """Mean of differences in their own standard deviation."""
+    if differences.variance == 0:
+        return None
+    return differences.mean / math.sqrt(differences.variance)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import numbers
 from clipsoid._gather import Gathered, gathered, widened
-from clipsoid._source import as_source
-from clipsoid.errors import ShapeError
+from clipsoid._source import as_source, is_path
+from clipsoid.errors import DTypeError, ShapeError
 
 Array = NDArray[np.float64]
 
@@ -45,10 +46,17 @@ def vectors(x: Any, name: str) -> Vectors:
     Raises
     ------
     DTypeError, ShapeError, StoreError
-        As `as_source`; also for a number in place of a vector.
+        As `as_source`, but that whole numbers will do; also for a number in place of a vector.
     """
-    if isinstance(x, (list, tuple)):
-        x = np.asarray(x, np.float64)
+    if isinstance(x, (list, tuple)) and not is_path(x):
+        found = numbers(x)
+        if found is None:
+            raise DTypeError(
+                f"{name}: found a {type(x).__name__}; wanted numbers, in rows of one length"
+            )
+        x = found
+    elif isinstance(x, np.ndarray) and x.dtype.kind in "iu":
+        x = x.astype(np.float64)
     # A column, which has a shape but no number of dimensions, holds whole rows.
     shape = tuple(x.shape) if hasattr(x, "ndim") else ()
     if hasattr(x, "ndim") and x.ndim != 2:

@@ -24,6 +24,7 @@ class Whitened:
 
     __slots__ = ()
 
+    count: int
     mean: Array
     matrix: Array
     inverse_matrix: Array
@@ -128,7 +129,7 @@ class Whitened:
             If the rows do not fit or cannot be read.
         """
         check_threads(n_threads)
-        source = as_source(z, "z")
+        source = as_source(z, "z").without_policies()
         source.expect_dim(len(self.matrix), "what the whitening gives")
         centre = np.zeros(len(self.matrix))
         return Affine(centre, self.inverse_matrix, self.mean).images(
@@ -241,6 +242,12 @@ class Whitened:
         rows tell small deviations from none: compare at equal `sample`. Of normal rows, a share
         of `level` of the coordinates fails.
 
+        The axes of a covariance of few rows are mixtures of the true ones, and a mixture of many
+        independent coordinates is nearly normal, whatever they are. With fewer than ten rows for
+        each feature, ``fit_count / dim`` of the result, passing tells nothing, and with more less
+        than it seems: compare whitenings at an equal number only, and of kind "pca", since "zca"
+        mixes the axes itself.
+
         References
         ----------
         .. [1] D'Agostino & Stephens, "Goodness-of-Fit Techniques", 1986, Table 4.9.
@@ -254,7 +261,15 @@ class Whitened:
         z = Affine(self.mean, self.matrix).sampled_images(
             source, index(sample), index(seed), on_invalid=on_invalid, n_threads=n_threads
         )
-        return normality_of(z, total=source.count, seed=index(seed), level=level)
+        return normality_of(
+            z,
+            total=source.count,
+            fit_count=self.count,
+            dim=self.dim,
+            rank=self.rank,
+            seed=index(seed),
+            level=float(level),
+        )
 
 
 def _is_double(precision: str) -> bool:

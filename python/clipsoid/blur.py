@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import checked_count, checked_seed
 from clipsoid._shown import Drawn, Shown
-from clipsoid.retrieval import checked_count
 from clipsoid.synthetic import shifted_sphere
 
 Array = NDArray[np.float64]
@@ -109,7 +109,7 @@ def blur_experiment(*, seed: int = 0, bins: int = 50) -> BlurExperiment:
     Raises
     ------
     ValueError
-        If `bins` is below 1.
+        If `bins` is below 1, or `seed` no whole number of 0 or more.
 
     Notes
     -----
@@ -130,7 +130,7 @@ def blur_experiment(*, seed: int = 0, bins: int = 50) -> BlurExperiment:
     >>> bool(found.centered.to_mean.max() < found.shifted.to_mean.min())
     True
     """
-    bins = checked_count("bins", bins)
+    bins, seed = checked_count("bins", bins), checked_seed(seed)
     centers = np.zeros((2, DIM))
     centers[1, : len(SHIFT)] = SHIFT
     cosines = [_cosines(shifted_sphere(COUNT, center, seed=seed)) for center in centers]

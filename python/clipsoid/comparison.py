@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clipsoid._shown import Drawn, Shown
 from clipsoid.divergences import Divergence
+from clipsoid.results import Made
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,6 +46,8 @@ class ReferenceConformity(Shown):
     conformity : ndarray of float64 of shape (n,), or None
     is_normalized : bool
         Whether every norm lies within 1 +- 0.01.
+    dtype : str
+        Element type of the rows; joined by a plus where there are several.
     """
 
     count: int
@@ -52,6 +55,7 @@ class ReferenceConformity(Shown):
     std: float | None
     quantiles: dict[str, float] | None
     is_normalized: bool
+    dtype: str
     conformity: Array | None = field(default=None, repr=False)
 
 
@@ -73,7 +77,7 @@ class CandidateConformity(Shown):
         As for `ReferenceConformity`.
     shift : float
         Mean minus that of the reference.
-    shift_low, shift_high : float or None
+    shift_lower, shift_upper : float or None
         Interval of the shift: of Welch's t where the reference's rows were given, of a
         one-sample t where they were not. None where nothing varies.
     hedges_g : float or None
@@ -85,6 +89,8 @@ class CandidateConformity(Shown):
         Two-sided, of the test that the interval belongs to; as it is, and by Holm over all tests
         of the comparison.
     is_normalized : bool
+    dtype : str
+        Element type of the rows, as for `ReferenceConformity`.
     conformity : ndarray of float64 of shape (n,)
         Of each row, in [-1, 1].
     """
@@ -96,13 +102,14 @@ class CandidateConformity(Shown):
     std: float
     quantiles: dict[str, float]
     shift: float
-    shift_low: float | None
-    shift_high: float | None
+    shift_lower: float | None
+    shift_upper: float | None
     hedges_g: float | None
     divergence: Divergence | None
     p_value: float | None
     p_corrected: float | None
     is_normalized: bool
+    dtype: str
     conformity: Array = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -119,13 +126,14 @@ class CandidateConformity(Shown):
             "std": self.std,
             **self.quantiles,
             "shift": self.shift,
-            "shift_low": self.shift_low,
-            "shift_high": self.shift_high,
+            "shift_lower": self.shift_lower,
+            "shift_upper": self.shift_upper,
             "hedges_g": self.hedges_g,
             **apart,
             "p_value": self.p_value,
             "p_corrected": self.p_corrected,
             "is_normalized": self.is_normalized,
+            "dtype": self.dtype,
         }
 
 
@@ -144,11 +152,15 @@ class ComparisonTest(Shown):
         Rows of the first, or prompts shared.
     difference : float
         First minus second.
-    low, high : float or None
+    lower, upper : float or None
         Its interval, not corrected for the number of tests; None where nothing varies.
     statistic, degrees_of_freedom, p_value : float or None
     p_corrected : float or None
         By Holm over all tests of the comparison.
+    cohens_dz : float or None
+        Effect size of a paired test, Cohen's d_z: the mean of the differences over their standard
+        deviation, of ddof 1. None for other kinds, whose effect size is `hedges_g` of
+        `CandidateConformity`, and where nothing varies.
     """
 
     kind: Literal["welch", "one-sample", "paired"]
@@ -156,12 +168,13 @@ class ComparisonTest(Shown):
     second: str
     count: int
     difference: float
-    low: float | None
-    high: float | None
+    lower: float | None
+    upper: float | None
     statistic: float | None
     degrees_of_freedom: float | None
     p_value: float | None
     p_corrected: float | None = None
+    cohens_dz: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -169,7 +182,7 @@ class ComparisonTest(Shown):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Comparison(Drawn):
+class Comparison(Made, Drawn):
     """Candidates against a reference, the most generic first.
 
     Attributes
@@ -179,20 +192,27 @@ class Comparison(Drawn):
         By name, in their order.
     tests : tuple of ComparisonTest
         All that were made: each candidate against the reference; then the paired ones.
-    level : float
-        Of the tests; intervals cover with a probability of 1 minus it.
+    interval : float
+        Coverage of the intervals.
     bins : int
         Of the histograms of the divergences.
+    dim : int
+        Features.
     notes : tuple of str
-        What to know before reading the figures: small samples, rows that are not independent,
-        normalised rows beside raw ones.
+        What to know before reading the figures: small samples, prompts that are of one set only,
+        rows that are not independent, normalised rows beside raw ones.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     reference: ReferenceConformity
     candidates: dict[str, CandidateConformity]
     tests: tuple[ComparisonTest, ...]
-    level: float
+    interval: float
     bins: int
+    dim: int
     notes: tuple[str, ...]
 
     @property
@@ -200,8 +220,9 @@ class Comparison(Drawn):
         """One row per candidate, in order: the figures of `CandidateConformity`.
 
         Columns: `order`, `name`, `count`, `mean`, `std`, `q05`, `q25`, `median`, `q75`, `q95`,
-        `shift`, `shift_low`, `shift_high`, `hedges_g`, `kl_candidate_reference`,
-        `kl_reference_candidate`, `js`, `wasserstein`, `p_value`, `p_corrected`, `is_normalized`.
+        `shift`, `shift_lower`, `shift_upper`, `hedges_g`, `kl_candidate_reference`,
+        `kl_reference_candidate`, `js`, `wasserstein`, `p_value`, `p_corrected`, `is_normalized`,
+        `dtype`.
         """
         return _frame([candidate.to_dict() for candidate in self.candidates.values()])
 
@@ -237,27 +258,30 @@ class Comparison(Drawn):
         order = ", ".join(f"{c.name} {c.mean:.4f}" for c in self.candidates.values())
         notes = f", {len(self.notes)} notes" if self.notes else ""
         return (
-            f"Comparison(reference {self.reference.mean:.4f}, {order}, {len(self.tests)} tests at "
-            f"level {self.level:g}{notes})"
+            f"Comparison(reference {self.reference.mean:.4f}, {order}, {len(self.tests)} tests, "
+            f"intervals of {100 * self.interval:.4g} %{notes})"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the conformities of the rows."""
-        names = ("count", "mean", "std", "quantiles", "is_normalized")
+        names = ("count", "mean", "std", "quantiles", "is_normalized", "dtype")
         return {
             "reference": {name: getattr(self.reference, name) for name in names},
             "candidates": [candidate.to_dict() for candidate in self.candidates.values()],
             "tests": [test.to_dict() for test in self.tests],
-            "level": self.level,
+            "interval": self.interval,
             "bins": self.bins,
+            "dim": self.dim,
             "notes": list(self.notes),
+            "simd_level": self.simd_level,
+            "version": self.version,
         }
 
 
 #: Of the columns of both tables; the others are float64, and may be null throughout.
 _TYPES = {
     **dict.fromkeys(("order", "count"), "Int64"),
-    **dict.fromkeys(("name", "kind", "first", "second"), "String"),
+    **dict.fromkeys(("name", "kind", "first", "second", "dtype"), "String"),
     "is_normalized": "Boolean",
 }
 

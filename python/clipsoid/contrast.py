@@ -13,13 +13,14 @@ from clipsoid._part import check_part
 from clipsoid._shown import Drawn
 from clipsoid._source import Progress
 from clipsoid._sweeping import Partition, Shift, compute, job
+from clipsoid.results import Made
 from clipsoid.sweep import LossSweep, LossSweepPart
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class ContrastiveLoss(Drawn):
+class ContrastiveLoss(Made, Drawn):
     """The symmetric contrastive loss of a set of pairs (Eq. 7 and 8).
 
     Attributes
@@ -39,6 +40,10 @@ class ContrastiveLoss(Drawn):
     temperature : float
     per_pair_image_to_text, per_pair_text_to_image : ndarray of float64 of shape (n,), or None
         Each pair's own loss in either direction, where it was asked for.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     loss: float

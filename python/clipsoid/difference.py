@@ -8,12 +8,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import checked_count
 from clipsoid._gather import modalities
 from clipsoid._ranks import average_ranks
 from clipsoid._shown import Drawn
 from clipsoid._source import check_threads
 from clipsoid.conformity import conformity
-from clipsoid.retrieval import checked_count
+from clipsoid.results import Made
 
 Array = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class LargestDifferences(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ConformityDifference(Drawn):
+class ConformityDifference(Made, Drawn):
     """Conformity of the two rows of each pair within their modalities.
 
     Attributes
@@ -44,6 +45,10 @@ class ConformityDifference(Drawn):
     image_percentile, text_percentile : ndarray of float64 of shape (n,)
         Share of the modality's rows that conform less, half of those that conform the same
         included, the row itself among them: in (0, 1).
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     image_conformity: Array
@@ -102,7 +107,7 @@ class ConformityDifference(Drawn):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the arrays and the differences by name."""
+        """Return the fields and the differences by name."""
         names = (
             "image_conformity",
             "text_conformity",
@@ -110,6 +115,8 @@ class ConformityDifference(Drawn):
             "text_percentile",
             "difference",
             "percentile_difference",
+            "simd_level",
+            "version",
         )
         return {name: getattr(self, name) for name in names}
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import checked_count, checked_share
 from clipsoid._extras import check_stats
-from clipsoid._geometry import NORMALIZED_WITHIN
-from clipsoid._prompts import REFERENCE, Prompts, prompts_of, shared
+from clipsoid._geometry import are_normalized
+from clipsoid._prompts import REFERENCE, Pair, Prompts, pairs_of, prompts_of, unpaired
 from clipsoid._scoring import joined, score_batches
-from clipsoid._source import Progress, Source, as_source, check_threads
-from clipsoid._t_tests import Sample, TTest, hedges_g, holm, one_sample, welch
+from clipsoid._source import Progress, Source, as_source, check_threads, joined_dtypes
+from clipsoid._t_tests import Sample, cohens_dz, hedges_g, holm, one_sample, welch
 from clipsoid.comparison import (
     QUANTILES,
     CandidateConformity,
@@ -27,8 +27,6 @@ from clipsoid.comparison import (
 from clipsoid.divergences import divergence
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import SmallSampleWarning
-from clipsoid.results import Scores
-from clipsoid.retrieval import checked_count
 
 Array = NDArray[np.float64]
 
@@ -41,7 +39,7 @@ def compare(
     candidates: Mapping[str, Any],
     *,
     paired: Any = None,
-    level: float = 0.05,
+    interval: float = 0.95,
     bins: int = 50,
     n_threads: int | None = None,
     progress: Progress | None = None,
@@ -62,9 +60,10 @@ def compare(
         reference where it has as many rows. A vector of shape (m,): the prompt of each row, the
         same for every candidate. A mapping of names, of which "reference" may be one, to such
         vectors: sets that it does not name take no part in paired tests. Prompts are integers or
-        strings; where a set has several rows for a prompt, their mean counts.
-    level : float, default=0.05
-        Of the tests, in (0, 1); intervals cover with a probability of 1 minus it.
+        strings; where a set has several rows for a prompt, their mean counts. Prompts without a
+        partner take no part in a test, and are counted in `notes`.
+    interval : float, default=0.95
+        Coverage of the intervals, in (0, 1).
     bins : int, default=50
         Of the histograms of the divergences.
     n_threads : int, optional
@@ -91,7 +90,8 @@ def compare(
     DTypeError
         If elements, or prompts, are of another type.
     ValueError
-        If there is no candidate, one is called "reference", or `level` or `bins` is out of range.
+        If there is no candidate, one is called "reference" or nothing, or `interval` or `bins` is
+        out of range.
 
     Warns
     -----
@@ -109,8 +109,9 @@ def compare(
     it* of further rows of either kind. Against the reference the interval and the test are those
     of Welch's t, with the reference's rows as the second sample, or of a one-sample t for an
     ellipsoid, whose mean then counts as known. Paired tests are t tests of the differences of
-    prompt means. All p-values are two-sided, and corrected by Holm over all tests of the call.
-    Two passes over the reference, one over each candidate, ``O(n d)``; one float64 per row is kept.
+    prompt means, whose effect size is Cohen's d_z. All p-values are two-sided, and corrected by
+    Holm over all tests of the call. Two passes over the reference, one over each candidate,
+    ``O(n d)``; one float64 per row is kept.
 
     References
     ----------
@@ -131,8 +132,7 @@ def compare(
     check_stats("compare", "scipy")
     check_threads(n_threads)
     bins = checked_count("bins", bins)
-    if not isinstance(level, (int, float, np.number)) or not 0 < level < 1:
-        raise ValueError(f"level={level!r}; wanted a number between 0 and 1")
+    interval = checked_share("interval", interval)
     sources = _opened(candidates)
     own = (
         None
@@ -147,6 +147,7 @@ def compare(
         source.expect_rows(2)
     counts = {name: source.count for name, source in sources.items()}
     prompts = prompts_of(paired, counts if own is None else counts | {REFERENCE: own.count})
+    pairs = pairs_of(prompts)
 
     e = reference
     if own is not None:
@@ -162,17 +163,26 @@ def compare(
             ]
         )
     conformity = {name: found.conformity for name, found in scores.items()}
-    normalized = {name: _is_normalized(found) for name, found in scores.items()}
+    normalized = {
+        name: are_normalized(found.norm.min(), found.norm.max()) for name, found in scores.items()
+    }
     samples = {name: Sample.of(values) for name, values in conformity.items()}
     if real.conformity is not None:
         conformity[REFERENCE] = real.conformity
-    tests = [*_against(samples, real, level), *_paired(conformity, prompts, level)]
+    tests = [*_against(samples, real, interval), *_paired(conformity, prompts, pairs, interval)]
     corrected = holm([test.p_value for test in tests])
     tests = [replace(test, p_corrected=p) for test, p in zip(tests, corrected, strict=True)]
     by_mean = sorted(samples, key=lambda name: -samples[name].mean)
     made = {
         name: _candidate(
-            name, order, conformity[name], real, test, bins, is_normalized=normalized[name]
+            name,
+            order,
+            conformity[name],
+            real,
+            test,
+            bins,
+            is_normalized=normalized[name],
+            dtype=joined_dtypes(sources[name]),
         )
         for order, name in enumerate(by_mean, 1)
         for test in tests
@@ -181,8 +191,8 @@ def compare(
     few = _few(made, real, tests)
     for note in few:
         warnings.warn(note, SmallSampleWarning, stacklevel=2)
-    notes = (*few, *_repeated(prompts), *_mixed(made, real))
-    return Comparison(real, made, tuple(tests), float(level), bins, notes)
+    notes = (*few, *unpaired(prompts, pairs), *_repeated(prompts), *_mixed(made, real))
+    return Comparison(real, made, tuple(tests), interval, bins, dim, notes)
 
 
 def _opened(candidates: Mapping[str, Any]) -> dict[str, Source]:
@@ -193,17 +203,12 @@ def _opened(candidates: Mapping[str, Any]) -> dict[str, Source]:
     if not candidates:
         raise ValueError("candidates: found none; wanted one or more")
     for name in candidates:
-        if not isinstance(name, str) or name == REFERENCE:
+        if not isinstance(name, str) or name in ("", REFERENCE):
             raise ValueError(f"candidates: found the name {name!r}; wanted another, in words")
     return {
         name: as_source(rows, f"candidates[{name!r}]").without_policies()
         for name, rows in candidates.items()
     }
-
-
-def _is_normalized(scores: Scores) -> bool:
-    norm = scores.norm
-    return bool(norm.min() >= 1 - NORMALIZED_WITHIN and norm.max() <= 1 + NORMALIZED_WITHIN)
 
 
 def _quantiles(values: Array) -> dict[str, float]:
@@ -215,7 +220,8 @@ def _reference(
     e: Ellipsoid, own: Source | None, n_threads: int | None, progress: Progress | None
 ) -> ReferenceConformity:
     if own is None:
-        return ReferenceConformity(e.count, e.mean_conformity, None, None, e.is_normalized)
+        dtype = "+".join(sorted(e.dtypes))
+        return ReferenceConformity(e.count, e.mean_conformity, None, None, e.is_normalized, dtype)
     parts = score_batches(own, e.reference(member=True), n_threads=n_threads, progress=progress)
     values = joined([*parts]).conformity
     sample = Sample.of(values)
@@ -225,43 +231,44 @@ def _reference(
         float(np.sqrt(sample.variance)),
         _quantiles(values),
         e.is_normalized,
+        joined_dtypes(own),
         values,
     )
 
 
 def _against(
-    samples: Mapping[str, Sample], real: ReferenceConformity, level: float
+    samples: Mapping[str, Sample], real: ReferenceConformity, interval: float
 ) -> list[ComparisonTest]:
     """Test every candidate against the reference."""
     tests = []
     for name, sample in samples.items():
         if real.conformity is None:
-            found = one_sample(sample, real.mean, level)
+            found = one_sample(sample, real.mean, interval)
             tests.append(ComparisonTest("one-sample", name, REFERENCE, sample.size, *found))
         else:
-            found = welch(sample, Sample.of(real.conformity), level)
+            found = welch(sample, Sample.of(real.conformity), interval)
             tests.append(ComparisonTest("welch", name, REFERENCE, sample.size, *found))
     return tests
 
 
 def _paired(
-    conformity: Mapping[str, Array], prompts: Mapping[str, Prompts], level: float
+    conformity: Mapping[str, Array],
+    prompts: Mapping[str, Prompts],
+    pairs: Sequence[Pair],
+    interval: float,
 ) -> list[ComparisonTest]:
-    """Test every two sets that share two prompts or more; the reference is the second."""
-    names = sorted(prompts, key=lambda name: name == REFERENCE)
-    pairs = sorted(combinations(names, 2), key=lambda pair: pair[1] != REFERENCE)
+    """Test every two sets that share enough prompts."""
     tests = []
-    for first, second in pairs:
-        both = shared(prompts[first], prompts[second])
-        if len(both) < 2:
-            continue
+    for first, second, both in (pair for pair in pairs if pair.is_tested):
         means = []
         for name in (first, second):
             own = prompts[name]
             means.append(own.means(conformity[name])[np.searchsorted(own.names, both)])
         scale = float(np.abs(means).max())
-        found: TTest = one_sample(Sample.of(means[0] - means[1], scale), 0.0, level)
-        tests.append(ComparisonTest("paired", first, second, len(both), *found))
+        differences = Sample.of(means[0] - means[1], scale)
+        found = one_sample(differences, 0.0, interval)
+        effect = cohens_dz(differences)
+        tests.append(ComparisonTest("paired", first, second, len(both), *found, cohens_dz=effect))
     return tests
 
 
@@ -274,6 +281,7 @@ def _candidate(
     bins: int,
     *,
     is_normalized: bool,
+    dtype: str,
 ) -> CandidateConformity:
     sample, effect, apart = Sample.of(values), None, None
     if real.conformity is not None:
@@ -287,13 +295,14 @@ def _candidate(
         std=float(np.sqrt(sample.variance)),
         quantiles=_quantiles(values),
         shift=test.difference,
-        shift_low=test.low,
-        shift_high=test.high,
+        shift_lower=test.lower,
+        shift_upper=test.upper,
         hedges_g=effect,
         divergence=apart,
         p_value=test.p_value,
         p_corrected=test.p_corrected,
         is_normalized=is_normalized,
+        dtype=dtype,
         conformity=values,
     )
 

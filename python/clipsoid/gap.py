@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._shown import Shown
-from clipsoid._source import Source
+from clipsoid._source import Source, joined_dtypes
 from clipsoid._wide import paired_rows
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.pair import two_sets
+from clipsoid.results import Made
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class ModalityGap(Shown):
+class ModalityGap(Made, Shown):
     """How far two modalities lie apart.
 
     Attributes
@@ -35,8 +36,16 @@ class ModalityGap(Shown):
         Mean cosine of image `j` and text `j`; None where the modalities differ in count.
     count_image, count_text : int
         Rows.
+    dim : int
+        Features.
+    dtype : str
+        Element type of the rows; joined by a plus where there are several.
     is_normalized : bool
         Whether every norm of both lies within 1 +- 0.01.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     raw_distance: float
@@ -45,6 +54,8 @@ class ModalityGap(Shown):
     paired_cosine_mean: float | None
     count_image: int
     count_text: int
+    dim: int
+    dtype: str
     is_normalized: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,6 +119,8 @@ def gap_of(images: Source, texts: Source, i: Ellipsoid, t: Ellipsoid) -> Modalit
         paired_cosine_mean=paired,
         count_image=i.count,
         count_text=t.count,
+        dim=i.dim,
+        dtype=joined_dtypes(images, texts),
         is_normalized=i.is_normalized and t.is_normalized,
     )
 

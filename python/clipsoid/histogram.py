@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
+from clipsoid._checks import checked_count
 from clipsoid._gather import gathered, gathered_pair, named
 from clipsoid._part import PairsOptions, Part, check_part, share
 from clipsoid._shown import Drawn
 from clipsoid._source import as_source, check_threads
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.retrieval import checked_count
+from clipsoid.results import Made
 
 #: Counters of this many bins still fit a core's cache.
 MAX_BINS = 65_536
@@ -26,7 +27,7 @@ LEAST_WIDTH = 1e-9
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class SimilarityHistogram(Drawn):
+class SimilarityHistogram(Made, Drawn):
     """Counts of cosines in equal bins.
 
     Attributes
@@ -39,6 +40,10 @@ class SimilarityHistogram(Drawn):
         Cosines below the first edge, and above the last.
     mean : float
         Mean of all cosines, those outside the edges included.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     edges: NDArray[np.float64]
@@ -61,7 +66,7 @@ class SimilarityHistogram(Drawn):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the total by name."""
-        names = ("edges", "counts", "below", "above", "total", "mean")
+        names = (*(field.name for field in fields(self)), "total")
         return {name: getattr(self, name) for name in names}
 
 
@@ -141,7 +146,12 @@ class SimilarityHistogramPart(Part):
         """
         self._complete()
         return SimilarityHistogram(
-            self.options.edges, self._counts, self._below, self._above, self._mean
+            self.options.edges,
+            self._counts,
+            self._below,
+            self._above,
+            self._mean,
+            simd_level=self.options.simd_level,
         )
 
 

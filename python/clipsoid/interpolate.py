@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsoid import _slerp
+from clipsoid._checks import checked_numbers
 from clipsoid._shown import Drawn
 from clipsoid._source import Progress
 from clipsoid._vectors import directions
 from clipsoid.errors import ShapeError
 from clipsoid.nearest import NearestRows, nearest_rows
+from clipsoid.results import Made
 
 Array = NDArray[np.float64]
 
@@ -24,7 +26,8 @@ def slerp(a: Any, b: Any, theta: ArrayLike, *, extrapolate: bool = False) -> Arr
     Parameters
     ----------
     a, b : array_like of shape (d,) or (n, d)
-        One vector or rows, of any float type; one vector goes with every row of the other.
+        One vector or rows, of any float type or of whole numbers; one vector goes with every row of
+        the other.
     theta : float or array_like
         Where to: 0 is `a`, 1 is `b`.
     extrapolate : bool, default=False
@@ -184,7 +187,7 @@ def vslerp_elementwise(
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class VslerpGrid(Drawn):
+class VslerpGrid(Made, Drawn):
     """Vectors between two rows, over places between them and centres (Figure 12, no decoder).
 
     Attributes
@@ -195,6 +198,10 @@ class VslerpGrid(Drawn):
     nearest : NearestRows or None
         The rows of a set that are nearest to each vector, where a set was given: arrays of shape
         (t, c, k) or (t, c, n, k).
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     theta: Array
@@ -216,6 +223,8 @@ class VslerpGrid(Drawn):
             "alpha": self.alpha,
             "vectors": self.vectors,
             "nearest": None if self.nearest is None else self.nearest.to_dict(),
+            "simd_level": self.simd_level,
+            "version": self.version,
         }
 
 
@@ -278,7 +287,7 @@ def vslerp_grid(
 
 
 def _side(value: ArrayLike, name: str) -> Array:
-    side = np.atleast_1d(_slerp.numbers(value, name))
+    side = np.atleast_1d(checked_numbers(name, value))
     if side.ndim != 1 or len(side) == 0:
         raise ShapeError(f"{name}: found shape {side.shape}; wanted a number or a vector")
     return side

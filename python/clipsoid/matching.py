@@ -13,7 +13,7 @@ from clipsoid._gather import modalities
 from clipsoid._intervals import RESAMPLES, Estimator
 from clipsoid._native import __version__, simd_level
 from clipsoid._shown import Drawn
-from clipsoid._source import Source, check_threads
+from clipsoid._source import Source, check_threads, joined_dtypes
 from clipsoid._sweeping import Shift, check_shift, checked_alphas
 from clipsoid.divergences import WITH_INTERVAL, Divergence, Sample, compared
 from clipsoid.ellipsoid import Ellipsoid
@@ -50,7 +50,7 @@ class MatchOptions:
     alphas : tuple of float
     shift : str
     bins : int
-    intervals : float or None
+    interval : float or None
         Coverage of the intervals.
     seed, resamples : int
         As for `match_sweep`.
@@ -69,7 +69,7 @@ class MatchOptions:
     alphas: tuple[float, ...]
     shift: str
     bins: int
-    intervals: float | None
+    interval: float | None
     seed: int
     resamples: int
     image_count: int
@@ -112,7 +112,7 @@ class MatchSweep(Drawn):
         `kde_kl_image_text`, `kde_kl_text_image`, `js`, `wasserstein`, each as in `Divergence` with
         the images as `p`; where intervals were asked for also the columns
         `kde_kl_image_text_lower`, `kde_kl_image_text_upper` and so on for those figures that have
-        one.
+        one; null at an alpha where the samples do not tell enough for it.
     histograms : tuple of MatchHistogram
         In the order of the table.
     options : MatchOptions
@@ -162,7 +162,7 @@ def match_sweep(
     alphas: Iterable[float] | None = None,
     shift: Shift = "image",
     bins: int = 50,
-    intervals: float | None = None,
+    interval: float | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
     n_threads: int | None = None,
@@ -181,7 +181,7 @@ def match_sweep(
         The modality that moves.
     bins : int, default=50
         Of the histograms, which share one range at each alpha.
-    intervals : float, optional
+    interval : float, optional
         Coverage of confidence intervals, such as 0.95; none by default.
     seed : int, default=0
         Of the resamples behind the intervals, at every alpha the same.
@@ -238,7 +238,7 @@ def match_sweep(
     check_threads(n_threads)
     check_shift(shift)
     grid = checked_alphas(alphas)
-    how = Estimator.checked(bins, intervals, seed, resamples, "intervals")
+    how = Estimator.checked(bins, interval, seed, resamples)
     images, texts = modalities(image, text, paired=False)
     of_images = Conformities.of(images, shift in ("image", "both"), n_threads)
     of_texts = Conformities.of(texts, shift in ("text", "both"), n_threads)
@@ -263,13 +263,13 @@ def matched(
         samples = zip(part, of_images.at(part), of_texts.at(part), strict=True)
         for alpha, p, q in samples:
             found = compared(p, q, how)
-            rows.append({"alpha": alpha} | _figures(found))
+            rows.append({"alpha": alpha, **_figures(found)})
             histograms.append(MatchHistogram(alpha, found.edges, found.counts_p, found.counts_q))
     options = MatchOptions(
         alphas=grid,
         shift=shift,
         bins=how.bins,
-        intervals=how.interval,
+        interval=how.interval,
         seed=how.seed,
         resamples=how.resamples,
         image_count=images.count,
@@ -287,11 +287,13 @@ def matched(
     )
 
 
-def _figures(found: Divergence) -> dict[str, float]:
+def _figures(found: Divergence) -> dict[str, float | None]:
     """Columns of one alpha; those of the intervals come last."""
-    row = {column: getattr(found, name) for name, column in COLUMNS.items()}
+    row: dict[str, float | None] = {}
+    for name, column in COLUMNS.items():
+        row[column] = getattr(found, name)
     for name in WITH_INTERVAL if found.intervals else ():
-        lower, upper = found.intervals[name]
+        lower, upper = found.intervals[name] or (None, None)
         row |= {f"{COLUMNS[name]}_lower": lower, f"{COLUMNS[name]}_upper": upper}
     return row
 
@@ -327,7 +329,7 @@ class Conformities:
     @property
     def dtype(self) -> str:
         """Element types."""
-        return "+".join(sorted(self.source.dtypes))
+        return joined_dtypes(self.source)
 
     @property
     def norms(self) -> tuple[float, float]:

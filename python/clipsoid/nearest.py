@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
+from clipsoid._checks import checked_count
 from clipsoid._shown import Drawn
-from clipsoid._source import Progress, as_source, check_threads
+from clipsoid._source import Progress, as_source, check_threads, joined_dtypes
 from clipsoid._vectors import vectors
 from clipsoid.errors import InvalidRowError, MismatchError
-from clipsoid.retrieval import checked_count
+from clipsoid.results import Made
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class NearestRows(Drawn):
+class NearestRows(Made, Drawn):
     """Rows of the greatest cosine to each query, the nearest first.
 
     Attributes
@@ -26,18 +27,29 @@ class NearestRows(Drawn):
         Row numbers; ties by the lower number.
     similarity : ndarray of float64 of shape (..., k)
         Their cosines, in [-1, 1].
+    count, dim : int
+        Rows that were searched, and features.
+    dtype : str
+        Their element type; joined by a plus where there are several.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     index: NDArray[np.int64]
     similarity: NDArray[np.float64]
+    count: int
+    dim: int
+    dtype: str
 
     def __repr__(self) -> str:
         *queries, k = self.index.shape
         return f"NearestRows(the nearest {k} to each of {np.prod(queries, dtype=int)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the arrays by name."""
-        return {"index": self.index, "similarity": self.similarity}
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in (field.name for field in fields(self))}
 
 
 def nearest_rows(
@@ -53,7 +65,8 @@ def nearest_rows(
     Parameters
     ----------
     queries : array_like of shape (d,) or (..., d)
-        Vectors of any length but zero: an array or a tensor of any shape, or whatever `x` may be.
+        Vectors of any length but zero, of whole numbers if need be: a list, an array or a tensor of
+        any shape, or whatever `x` may be.
     x : array, tensor, column, path or store of shape (n, d)
         The rows that are searched: float16, bfloat16, float32 or float64; they need not be
         normalised. They are read once, batch by batch.
@@ -131,4 +144,10 @@ def nearest_rows(
         del batch, located
     shape = (*asked.rows.shape[:-1], k)
     # Rounding may carry the cosine of a row with itself beyond 1.
-    return NearestRows(index.reshape(shape), similarity.clip(-1, 1).reshape(shape))
+    return NearestRows(
+        index.reshape(shape),
+        similarity.clip(-1, 1).reshape(shape),
+        count=source.count,
+        dim=source.dim,
+        dtype=joined_dtypes(source),
+    )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from operator import index
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import checked_count, checked_seed, checked_share
 from clipsoid._shown import Drawn
 from clipsoid.errors import ShapeError, UnavailableError
-from clipsoid.retrieval import checked_seed
 
 Array = NDArray[np.float64]
 
@@ -37,6 +36,10 @@ class Normality(Drawn):
         Rows tested.
     total : int
         Rows that they were drawn from.
+    fit_count : int
+        Rows that the whitening was fitted on.
+    dim, rank : int
+        Features of a row, and directions that the whitening kept.
     seed : int
         Of the draw; without effect where all rows were tested.
     level : float
@@ -49,6 +52,9 @@ class Normality(Drawn):
     dagostino_pearson_p: Array
     count: int
     total: int
+    fit_count: int
+    dim: int
+    rank: int
     seed: int
     level: float
 
@@ -68,7 +74,8 @@ class Normality(Drawn):
     def __repr__(self) -> str:
         return (
             f"Normality({len(self.anderson_darling)} coordinates, {self.count} of {self.total} "
-            f"rows; pass at {self.level:g}: Anderson-Darling {self.anderson_darling_fraction:.1%}, "
+            f"rows, whitened by {self.fit_count} of {self.dim} features; "
+            f"pass at {self.level:g}: Anderson-Darling {self.anderson_darling_fraction:.1%}, "
             f"D'Agostino-Pearson {self.dagostino_pearson_fraction:.1%})"
         )
 
@@ -84,14 +91,21 @@ class Normality(Drawn):
 
 def check_options(sample: object, seed: object, level: object) -> None:
     """Raise unless the options of `Whitening.normality` are in range."""
-    if not isinstance(sample, SupportsIndex) or index(sample) < LEAST_ROWS:
-        raise ValueError(f"sample={sample!r}; wanted an integer of {LEAST_ROWS} or more")
+    checked_count("sample", sample, LEAST_ROWS)
     checked_seed(seed)
-    if not (isinstance(level, (int, float)) and 0 < level < 1):
-        raise ValueError(f"level={level!r}; wanted a number between 0 and 1")
+    checked_share("level", level)
 
 
-def normality_of(z: NDArray[Any], *, total: int, seed: int, level: float) -> Normality:
+def normality_of(
+    z: NDArray[Any],
+    *,
+    total: int,
+    fit_count: int,
+    dim: int,
+    rank: int,
+    seed: int,
+    level: float,
+) -> Normality:
     """Test each column of `z`."""
     count, columns = z.shape
     if count < LEAST_ROWS:
@@ -106,7 +120,19 @@ def normality_of(z: NDArray[Any], *, total: int, seed: int, level: float) -> Nor
     if np.isnan(found).all():
         raise UnavailableError("normality: no coordinate of the rows varies")
     a2, a2_p, k2, k2_p = found
-    return Normality(a2, a2_p, k2, k2_p, count, total, seed, level)
+    return Normality(
+        anderson_darling=a2,
+        anderson_darling_p=a2_p,
+        dagostino_pearson=k2,
+        dagostino_pearson_p=k2_p,
+        count=count,
+        total=total,
+        fit_count=fit_count,
+        dim=dim,
+        rank=rank,
+        seed=seed,
+        level=level,
+    )
 
 
 def _tested(z: Array) -> tuple[Array, Array, Array, Array]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import checked_count, checked_number
 from clipsoid._density import kl_of_shares
 from clipsoid._features import Features, fitted, histograms, separability_of
 from clipsoid._gather import modalities
 from clipsoid._shown import Drawn
 from clipsoid._source import Source, as_source, check_threads
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.retrieval import checked_count
+from clipsoid.results import Made
 
 if TYPE_CHECKING:
     import polars as pl
@@ -131,7 +132,7 @@ def tags(
     image, text
         As for `separability`.
     threshold : float, default=3.0
-        Least separability of a tag.
+        Separability that a tag exceeds.
     n_threads : int, optional
         Most threads to use; all that the process may use by default.
 
@@ -165,8 +166,9 @@ def tags(
     """
     import polars as pl
 
-    if not isinstance(threshold, (int, float, np.number)) or not threshold >= 0:
-        raise ValueError(f"threshold={threshold!r}; wanted a number of 0 or more")
+    threshold = checked_number(
+        "threshold", threshold, "a number of 0 or more", lambda least: least >= 0
+    )
     images, texts = two_sets(image, text, n_threads)
     i, t = (
         Ellipsoid.fit(source, covariance=False, n_threads=n_threads) for source in (images, texts)
@@ -180,11 +182,11 @@ def tags(
             "mean_text": t.mean,
         }
     )
-    return table.filter(pl.col("separability") >= threshold)
+    return table.filter(pl.col("separability") > threshold)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class StrongestFeatures(Drawn):
+class StrongestFeatures(Made, Drawn):
     """The features whose mean is far from zero, the strongest first.
 
     Attributes
@@ -193,6 +195,10 @@ class StrongestFeatures(Drawn):
         By ``|m_l| / sigma_l`` and by ``|m_l|``. Columns: `feature` (counted from 0), `mean` and
         `ratio` (both with the sign of the mean), `std` (ddof 0). The ratio is infinite where a
         feature is one number other than 0, and null where it is 0 in every row.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     by_ratio: pl.DataFrame
@@ -203,10 +209,12 @@ class StrongestFeatures(Drawn):
         return f"StrongestFeatures(by_ratio={ratio}, by_mean={mean})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rows of both tables, as dictionaries."""
+        """Return the rows of both tables as dictionaries, and the other fields."""
         return {
             "by_ratio": self.by_ratio.rows(named=True),
             "by_mean": self.by_mean.rows(named=True),
+            "simd_level": self.simd_level,
+            "version": self.version,
         }
 
 
@@ -253,7 +261,7 @@ def strongest_features(x: Any, *, k: int = 10, n_threads: int | None = None) -> 
     check_threads(n_threads)
     e = x
     if not isinstance(e, Ellipsoid):
-        e = Ellipsoid.fit(as_source(x), covariance=False, n_threads=n_threads)
+        e = Ellipsoid.fit(as_source(x).without_policies(), covariance=False, n_threads=n_threads)
     mean, std = e.mean, e.std
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = mean / std

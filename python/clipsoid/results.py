@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._native import __version__, simd_level
 from clipsoid._shown import Drawn, Shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """How a result was made, beside what it was asked for.
+
+    Attributes
+    ----------
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
+    """
+
+    simd_level: str = field(default_factory=simd_level, repr=False)
+    version: str = field(default=__version__, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from operator import index
-from typing import Any, NamedTuple, SupportsIndex
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipsoid import _native
+from clipsoid._checks import checked_count
 from clipsoid._gather import gathered_pair, modalities, named
 from clipsoid._part import PairsOptions, Part, check_part, digest, share
 from clipsoid._shown import Drawn
 from clipsoid._source import check_threads
 from clipsoid.errors import DTypeError, MismatchError, ShapeError
+from clipsoid.results import Made
 
 Integers = NDArray[np.int64]
 
@@ -30,7 +31,7 @@ class Directions(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class RetrievalRanks(Drawn):
+class RetrievalRanks(Made, Drawn):
     """Where partners rank; 1 is the best, and tied candidates share the mean of their ranks.
 
     Attributes
@@ -39,6 +40,10 @@ class RetrievalRanks(Drawn):
         Of each image's text, or of the best-ranked of its texts, among the texts.
     text_to_image : ndarray of float64 of shape (n_text,)
         Of each text's image among the images.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     image_to_text: NDArray[np.float64]
@@ -71,8 +76,8 @@ class RetrievalRanks(Drawn):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the ranks by name."""
-        return {"image_to_text": self.image_to_text, "text_to_image": self.text_to_image}
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in (field.name for field in fields(self))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +145,9 @@ class RetrievalRanksPart(Part):
         images, texts = self._excess
         # Candidates are above, below or equal, and an equal one counts half.
         return RetrievalRanks(
-            1 + (self._candidates + images) / 2, 1 + (self.options.counts[0] - 1 + texts) / 2
+            1 + (self._candidates + images) / 2,
+            1 + (self.options.counts[0] - 1 + texts) / 2,
+            simd_level=self.options.simd_level,
         )
 
 
@@ -278,20 +285,6 @@ def _compute(
     of_images, of_texts = (greater - less for greater, less in counts)
     candidates = texts.count - np.bincount(image_of)
     return RetrievalRanksPart(options, frozenset(mine), candidates, (of_images, of_texts))
-
-
-def checked_count(name: str, value: object) -> int:
-    """Return `value` as a whole number of 1 or more."""
-    if not isinstance(value, SupportsIndex) or index(value) < 1:
-        raise ValueError(f"{name}={value!r}; wanted an integer of 1 or more")
-    return index(value)
-
-
-def checked_seed(value: object) -> int:
-    """Return `value` as a whole number of 0 or more."""
-    if not isinstance(value, SupportsIndex) or index(value) < 0:
-        raise ValueError(f"seed={value!r}; wanted an integer of 0 or more")
-    return index(value)
 
 
 def _checked_index(value: ArrayLike, n_image: int, n_text: int) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clipsoid._part import PairsOptions, Part
 from clipsoid._ranks import average_ranks
 from clipsoid._shown import Drawn
+from clipsoid.results import Made
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -69,7 +70,7 @@ class Spearman(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class FalseNegatives(Drawn):
+class FalseNegatives(Made, Drawn):
     """Candidates that score above the partner, in both directions.
 
     Attributes
@@ -80,6 +81,10 @@ class FalseNegatives(Drawn):
         Images above the text's own.
     image_spearman, text_spearman : Spearman
         How the counts of the images, and of the texts, go with their place in their modality.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     image_to_text: Rivals
@@ -101,6 +106,8 @@ class FalseNegatives(Drawn):
             "text_to_image": self.text_to_image.to_dict(),
             "image_spearman": self.image_spearman._asdict(),
             "text_spearman": self.text_spearman._asdict(),
+            "simd_level": self.simd_level,
+            "version": self.version,
         }
 
 
@@ -226,6 +233,7 @@ class FalseNegativesPart(Part):
             texts.rivals(self._partner, self.options.k),
             correlations(images.count, self._centrality[0]),
             correlations(texts.count, self._centrality[1]),
+            simd_level=self.options.simd_level,
         )
 
 

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._checks import checked_count, checked_seed
 from clipsoid._extras import check_stats
 from clipsoid._features import sample_features, separability_of
-from clipsoid._gather import taken
+from clipsoid._gather import sampled, taken
 from clipsoid._shown import Drawn
-from clipsoid._source import Source
+from clipsoid._source import Source, joined_dtypes
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import ShapeError
 from clipsoid.pair import two_sets
-from clipsoid.retrieval import checked_count
+from clipsoid.results import Made
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -26,9 +27,13 @@ Integers = NDArray[np.int64]
 #: Rows of each modality that are fitted, if not told otherwise.
 MAX_ROWS = 5000
 
+#: Memory of one fit for each element of the rows: a copy in float64, and the solver's own of pairs
+#: of an index and a number.
+FIT_BYTES = 30
+
 
 @dataclass(frozen=True, slots=True)
-class LinearSeparability(Drawn):
+class LinearSeparability(Made, Drawn):
     """How well a plane tells images from texts, on two features and on all.
 
     Attributes
@@ -51,8 +56,16 @@ class LinearSeparability(Drawn):
         Rows given.
     paired : bool
         Whether image and text of one number were kept in one fold: where they are as many.
-    folds, seed : int
+    folds, max_rows, seed : int
         As asked for.
+    dim : int
+        Features.
+    dtype : str
+        Element type of the rows; joined by a plus where there are several.
+    simd_level : str
+        Instruction set; bits may differ between two.
+    version : str
+        Version of clipsoid.
     """
 
     features: tuple[int, int]
@@ -70,7 +83,10 @@ class LinearSeparability(Drawn):
     count_text: int
     paired: bool
     folds: int
+    max_rows: int
     seed: int
+    dim: int
+    dtype: str
 
     def __repr__(self) -> str:
         return (
@@ -136,7 +152,7 @@ def linear_separability(
     InvalidRowError
         If a row is missing, not finite or of zero norm; every row is looked at, drawn or not.
     ValueError
-        If `folds` is below 2, or `max_rows` below `folds`.
+        If `folds` is below 2, `max_rows` below `folds`, or `seed` no whole number of 0 or more.
 
     See Also
     --------
@@ -164,9 +180,8 @@ def linear_separability(
     (1.0, 1.0)
     """
     check_stats("linear_separability", "sklearn")
-    folds, max_rows = checked_count("folds", folds), checked_count("max_rows", max_rows)
-    if folds < 2:
-        raise ValueError(f"folds={folds}; wanted 2 or more")
+    folds, max_rows = checked_count("folds", folds, 2), checked_count("max_rows", max_rows)
+    seed = checked_seed(seed)
     if max_rows < folds:
         raise ValueError(f"max_rows={max_rows}; wanted as many as folds ({folds}) or more")
     images, texts = two_sets(image, text, n_threads)
@@ -224,8 +239,16 @@ def plane_between(
         count_text=texts.count,
         paired=paired,
         folds=folds,
+        max_rows=max_rows,
         seed=seed,
+        dim=images.dim,
+        dtype=joined_dtypes(images, texts),
     )
+
+
+def fits_at_once(elements: int, memory: int, n_threads: int | None) -> int:
+    """Return how many fits to this many elements run together within some bytes: one or more."""
+    return max(1, min(n_threads or _processors(), memory // (FIT_BYTES * elements)))
 
 
 def _processors() -> int:
@@ -239,9 +262,8 @@ def _drawn(
     source: Source, most: int, folds: int, rng: np.random.Generator
 ) -> tuple[Array, Integers]:
     """Rows drawn from a source, and the fold of each."""
-    count = min(source.count, most)
-    chosen = np.sort(rng.choice(source.count, count, replace=False))
-    return taken(source, chosen).wide(), rng.permutation(count) % folds
+    chosen = sampled(source.count, most, rng)
+    return taken(source, chosen).wide(), rng.permutation(len(chosen)) % folds
 
 
 def _fitted(

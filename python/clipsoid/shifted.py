@@ -72,7 +72,7 @@ def shifted_conformity(x: Any, alphas: Iterable[float], *, n_threads: int | None
     """
     check_threads(n_threads)
     grid = checked_alphas(alphas)
-    source = as_source(x)
+    source = as_source(x).without_policies()
     source.expect_rows(2)
     fitted = Ellipsoid.fit(source, covariance=False, n_threads=n_threads)
     return moved_conformity(source, fitted, grid, n_threads)

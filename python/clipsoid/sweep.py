@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid._geometry import NORMALIZED_WITHIN
+from clipsoid._geometry import are_normalized
 from clipsoid._native import __version__
 from clipsoid._part import PairsOptions, Part
 from clipsoid._shown import Drawn
@@ -65,8 +65,7 @@ class SweepOptions(PairsOptions):
     @property
     def is_normalized(self) -> bool:
         """Whether every norm of both modalities lies within 1 +- 0.01."""
-        ends = (*self.image_norms, *self.text_norms)
-        return all(abs(norm - 1) <= NORMALIZED_WITHIN for norm in ends)
+        return are_normalized(*self.image_norms) and are_normalized(*self.text_norms)
 
 
 class PairLosses(NamedTuple):

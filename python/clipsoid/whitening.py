@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clipsoid._shown import Drawn
 from clipsoid._source import check_threads
-from clipsoid._spectrum import Kind, check_method, matrices, spectrum_of
+from clipsoid._spectrum import Kind, checked_method, matrices, spectrum_of
 from clipsoid._whitened import Whitened
 from clipsoid.ellipsoid import Ellipsoid
 
@@ -149,11 +149,14 @@ class Whitening(Drawn, Whitened):
 
         Notes
         -----
-        Eigenvalues in float64, by LAPACK; ``O(d^3)`` time. Without ``floor`` and ``shrinkage``, the
-        eigenvalues that are rounding are dropped: see ``tolerance`` and ``noise``; also those up to
-        ten times the most negative one, and those beyond ``count - 1``, of which a covariance
-        has no more. No noise is ever added. float32 products cannot tell the least directions of
-        embeddings from their rounding: an ellipsoid fitted with ``precision="float64"`` can.
+        Eigenvalues in float64, by numpy's LAPACK; ``O(d^3)`` time. In their last bits, axes may
+        depend on how many threads LAPACK takes, which the environment says
+        (``OPENBLAS_NUM_THREADS`` and the like) and `n_threads` does not. Without ``floor`` and
+        ``shrinkage``, the eigenvalues that are rounding are dropped: see ``tolerance`` and
+        ``noise``; also those up to ten times the most negative one, and those beyond
+        ``count - 1``, of which a covariance has no more. No noise is ever added. float32 products
+        cannot tell the least directions of embeddings from their rounding: an ellipsoid fitted
+        with ``precision="float64"`` can.
         Shrinkage is that of [1]_, computed from fourth powers of the distances from the mean;
         with ddof 1 here, the covariance is ``n / (n - 1)`` times theirs.
 
@@ -165,7 +168,7 @@ class Whitening(Drawn, Whitened):
         if not isinstance(e, Ellipsoid):
             raise TypeError(f"e: found {type(e).__qualname__}; wanted an Ellipsoid")
         check_threads(n_threads)
-        check_method(kind, floor, shrinkage, rank, rows, e.dim)
+        floor, shrinkage, rank = checked_method(kind, floor, shrinkage, rank, rows, e.dim)
         spectrum = spectrum_of(
             e, floor=floor, shrinkage=shrinkage, rank=rank, rows=rows, n_threads=n_threads
         )
@@ -179,7 +182,7 @@ class Whitening(Drawn, Whitened):
             variances=spectrum.variances,
             axes=spectrum.axes,
             count=e.count,
-            floor=None if floor is None else float(floor),
+            floor=floor,
             floored=spectrum.floored,
             shrinkage=None if spectrum.shrinkage is None else float(spectrum.shrinkage),
             ledoit_wolf=shrinkage == "ledoit-wolf",

@@ -61,10 +61,20 @@ def test_the_table_fits_a_terminal_and_shows_every_verdict(run, pairs):
 
 def test_options_reach_the_library(run, pairs):
     words = ("--shift", "text", "--temperature", 0.05, "--most-pairs", 100, "--seed", 3)
-    outcome = run("analyze", *FILES, *QUICK, *words, "--json", "--quiet")
+    more = ("--alphas", "-0.5:0.5:3", "--bins", 7, "--sample-rows", 90)
+    outcome = run("analyze", *FILES, *QUICK, *words, *more, "--json", "--quiet")
     want = cs.analyze(
-        *pairs, leave_out=QUICK[1::2], shift="text", temperature=0.05, most_pairs=100, seed=3
+        *pairs,
+        leave_out=QUICK[1::2],
+        shift="text",
+        temperature=0.05,
+        most_pairs=100,
+        seed=3,
+        alphas=[-0.5, 0, 0.5],
+        bins=7,
+        sample_rows=90,
     )
+    assert outcome.json["options"]["alphas"] == [-0.5, 0, 0.5]
     assert outcome.json == json.loads(want.to_json())
     assert outcome.err == ""
 
@@ -76,9 +86,15 @@ def test_captions_and_paths_travel(run, pairs, suffix):
     assert items["caption"][:2] == ["caption, 0", "caption, 1"]
     # A name that looks like a number stays a name.
     assert items["image_path"][-1] == f"{items['row'][-1]:05}"
-    items = run("analyze", *FILES, *words, "--caption-column", "alt", "--image-column", "no").json
-    assert items["items"]["columns"]["caption"][3] == "alt 3"
-    assert items["items"]["columns"]["image_path"][3] is None
+    items = run("analyze", *FILES, *words, "--caption-column", "alt").json["items"]["columns"]
+    assert items["caption"][3] == "alt 3" and items["image_path"][3] == "00003"
+
+
+def test_one_of_the_usual_columns_will_do(run, pairs, tmp_path):
+    pl.read_csv(tmp_path / "meta.csv").select("caption").write_csv(tmp_path / "captions.csv")
+    words = ("--metadata", "captions.csv", *QUICK, "--json")
+    items = run("analyze", *FILES, *words).json["items"]["columns"]
+    assert items["caption"][3] == "caption, 3" and items["image_path"][3] is None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +111,11 @@ def test_captions_and_paths_travel(run, pairs, suffix):
             3,
             "no column x or y",
         ),
-        (("--metadata", "short.csv"), 3, "captions: found 2, wanted one for each of 400 rows"),
+        (("--metadata", "meta.csv", "--image-column", "y"), 3, "meta.csv: has no column y; it has"),
+        (("--metadata", "short.csv"), 3, "short.csv: has 2 rows, the images have 400; wanted one"),
+        (("--alphas", "a"), 2, "--alphas: 'a' is neither START:STOP:COUNT nor numbers"),
+        (("--bins", "0"), 2, "--bins: '0' is not a whole number of 1 or more"),
+        (("--sample-rows", "0"), 2, "--sample-rows: '0' is not"),
         (("--out", "image.npy"), 4, "was not written by clipsoid analyze"),
         (("--out", "no/all.json"), 4, "no/all.json"),
         (("--texts", "few.npy"), 3, "image has 400 rows, text has 399"),

@@ -179,7 +179,7 @@ def test_demo_in_json_is_what_its_score_files_hold(run, shards, tmp_path):
     for modality in ("image", "text"):
         result = outcome.json[modality]
         conformity = scores(tmp_path / "d" / "scores" / modality)["conformity"].to_numpy()
-        assert result["figures"]["conformity: mean"] == pytest.approx(conformity.mean(), rel=1e-6)
+        assert result["figures"]["mean_conformity"] == pytest.approx(conformity.mean(), rel=1e-6)
         assert sum(result["histogram"]) == len(conformity) == 1500
         assert (result["least"], result["most"]) == (conformity.argmin(), conformity.argmax())
     demo, score = (

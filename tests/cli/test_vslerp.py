@@ -52,6 +52,8 @@ def test_files_hold_what_the_library_gives(run, shards, want, tmp_path):
 def test_json_holds_every_cell(run, shards, want):
     found = run("vslerp", shards, 7, 250, *GRID, "--json", "--quiet").json
     assert found["out"] == [] and found["rows"] == [7, 250]
+    assert found["path"] == [str(shards)] and found["ellipsoid"] is None
+    assert found["clipsoid_version"] == cs.__version__
     cells = found["nearest"]
     assert [(cell["theta"], cell["alpha"]) for cell in cells] == [
         (theta, alpha) for theta in THETAS for alpha in ALPHAS
@@ -67,6 +69,8 @@ def test_the_mean_of_an_ellipsoid(run, shards, rows, tmp_path):
         "vslerp", shards, 7, 250, *GRID, "--ellipsoid", "half.ellipsoid", "--out", "v.npy"
     )
     assert outcome.code == 0 and f"mean     of {e.count} rows, half.ellipsoid" in outcome.out
+    said = run("vslerp", shards, 7, 250, "--ellipsoid", "half.ellipsoid", "--json").json
+    assert said["ellipsoid"] == "half.ellipsoid" and said["ellipsoid_rows"] == e.count
     # No pass over the rows to fit their own.
     assert "fit:" not in outcome.err
     want = cs.vslerp(rows[7], rows[250], THETAS, ALPHAS, e)
@@ -205,6 +209,8 @@ def test_rows_at_fault_are_named_by_file(run, tmp_path):
     outcome = run("vslerp", "x", 0, 1, "--out", "v.npy")
     assert outcome.code == 3 and "x/1.npy: row 1 holds" in outcome.err
     assert not (tmp_path / "v.npy").exists()
+    # It has no policy that rows could be left out by.
+    assert "policy" not in outcome.err
 
 
 def test_two_real_images(run, real_data, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clipsoid.cli import main
+from clipsoid.cli.demo import PERCENT, label_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,8 +62,9 @@ def test_the_table_of_the_readme_is_what_the_demo_gives(
     shown = readme.partition("<!-- demo:start -->")[2].partition("<!-- demo:end -->")[0]
     for name, (paper_image, paper_text) in result["paper"].items():
         image, text = (result[modality]["figures"][name] for modality in ("image", "text"))
-        wanted = [x for x in (image, paper_image, text, paper_text) if x is not None]
-        (line,) = (line for line in shown.splitlines() if line.startswith(f"{name}  "))
+        factor = 100 if name in PERCENT else 1
+        wanted = [factor * x for x in (image, paper_image, text, paper_text) if x is not None]
+        (line,) = (line for line in shown.splitlines() if line.startswith(f"{label_of(name)}  "))
         found = [float(number) for number in _NUMBER.findall(line)]
         # The data are the same up to the rounding of the machine's matrix product.
         assert found == pytest.approx(wanted, abs=2e-4), name

@@ -18,27 +18,29 @@ def conformities(real: ArrayLike, made: ArrayLike) -> tuple[Array, Array]:
     return reference.conformity(real), reference.conformity_of_outsiders(made, real)
 
 
-def welch(made: Array, real: Array, level: float) -> dict[str, float]:
+def welch(made: Array, real: Array, interval: float) -> dict[str, float]:
     """Welch's test of two samples, with its interval."""
-    return _figures(stats.ttest_ind(made, real, equal_var=False), made.mean() - real.mean(), level)
+    return _figures(
+        stats.ttest_ind(made, real, equal_var=False), made.mean() - real.mean(), interval
+    )
 
 
-def one_sample(made: Array, mean: float, level: float) -> dict[str, float]:
+def one_sample(made: Array, mean: float, interval: float) -> dict[str, float]:
     """Student's test of one sample against a number."""
-    return _figures(stats.ttest_1samp(made - mean, 0.0), made.mean() - mean, level)
+    return _figures(stats.ttest_1samp(made - mean, 0.0), made.mean() - mean, interval)
 
 
-def paired(first: Array, second: Array, level: float) -> dict[str, float]:
+def paired(first: Array, second: Array, interval: float) -> dict[str, float]:
     """Student's test of paired samples."""
-    return _figures(stats.ttest_rel(first, second), (first - second).mean(), level)
+    return _figures(stats.ttest_rel(first, second), (first - second).mean(), interval)
 
 
-def _figures(found: Any, difference: float, level: float) -> dict[str, float]:
-    interval = found.confidence_interval(1 - level)
+def _figures(found: Any, difference: float, interval: float) -> dict[str, float]:
+    ends = found.confidence_interval(interval)
     return {
         "difference": float(difference),
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "lower": float(ends.low),
+        "upper": float(ends.high),
         "statistic": float(found.statistic),
         "degrees_of_freedom": float(found.df),
         "p_value": float(found.pvalue),
@@ -50,6 +52,11 @@ def hedges_g(made: Array, real: Array) -> float:
     n, m = len(made), len(real)
     pooled = ((n - 1) * made.var(ddof=1) + (m - 1) * real.var(ddof=1)) / (n + m - 2)
     return float((1 - 3 / (4 * (n + m) - 9)) * (made.mean() - real.mean()) / np.sqrt(pooled))
+
+
+def cohens_dz(first: Array, second: Array) -> float:
+    """``mean(x - y) / s(x - y)``, of ddof 1."""
+    return float(np.mean(first - second) / np.std(first - second, ddof=1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

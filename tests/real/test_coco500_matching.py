@@ -58,12 +58,18 @@ def test_the_conformities(rows: Rows, at: int, dtype: str) -> None:
 
 
 def test_intervals_hold_their_figures(rows: Rows) -> None:
-    found = cs.match_sweep(*rows, alphas=[-0.1, 0.0, 0.1], intervals=0.95)
+    found = cs.match_sweep(*rows, alphas=[-0.5, -0.1, 0.0, 0.1, 0.5], interval=0.95)
     for row in found.table.rows(named=True):
         # The least distance of two normal samples of 500 is far below this.
         assert 0 < row["wasserstein_lower"] < row["wasserstein"] < row["wasserstein_upper"]
         for name in ("js", "kde_kl_image_text", "kde_kl_text_image"):
             lower, upper = row[f"{name}_lower"], row[f"{name}_upper"]
+            assert (lower is None) is (upper is None)
+            # Far apart the two hardly overlap: nothing tells how sure 10 nats are.
+            assert (lower is None) or abs(row["alpha"]) < 0.5
+            if lower is None:
+                assert row["alpha"] != 0
+                continue
             assert 0 <= lower < row[name] < upper
             # Less its bias a figure lies lower than it was found, where zero does not cut it off.
             assert lower == 0 or lower + upper < 2 * row[name]

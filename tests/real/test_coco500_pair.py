@@ -88,14 +88,26 @@ def test_halves_of_real_images_do_not_differ_and_captions_do(rows: Rows) -> None
     image, text = rows
     order = np.random.default_rng(0).permutation(500)
     real, half = image[order[:250]], image[order[250:]]
-    found = cs.compare(real, {"half": half, "captions": text}, level=0.001)
+    found = cs.compare(real, {"half": half, "captions": text}, interval=0.999)
     assert list(found.candidates) == ["half", "captions"] and found.notes == ()
     half_of, captions = found.candidates.values()
     assert half_of.p_corrected > 0.001 > captions.p_corrected
-    assert half_of.shift_low < 0 < half_of.shift_high
+    assert half_of.shift_lower < 0 < half_of.shift_upper
     for test, made in zip(found.tests, (half, text), strict=True):
         own, other = expressiveness.conformities(real, made)
-        want = expressiveness.welch(other, own, 0.001)
+        want = expressiveness.welch(other, own, 0.999)
         for name, figure in want.items():
             allowed = 1e-8 * max(1, abs(figure))
             assert_within(getattr(test, name), figure, allowed, name)
+
+
+def test_captions_against_the_images_that_they_describe(rows: Rows) -> None:
+    image, text = rows
+    found = cs.compare(image, {"captions": text}, paired=True)
+    own, other = expressiveness.conformities(image, text)
+    want = expressiveness.paired(other, own, 0.95)
+    (test,) = (test for test in found.tests if test.kind == "paired")
+    for name, figure in want.items():
+        assert_within(getattr(test, name), figure, 1e-8 * max(1, abs(figure)), name)
+    effect = expressiveness.cohens_dz(other, own)
+    assert_within(test.cohens_dz, effect, 1e-8 * abs(effect), "d_z")

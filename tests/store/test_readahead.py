@@ -2,39 +2,62 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 
 import pytest
 
+from clipsoid.store import readahead
 from clipsoid.store.readahead import read_ahead
 from store.makers import run
 
+#: Seconds that nothing takes: a guard against waiting for ever.
+GUARD = 60.0
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "clipsoid-read-ahead"]
+
 
 def alive() -> int:
-    return sum(thread.name == "clipsoid-read-ahead" for thread in threading.enumerate())
+    return len(threads())
+
+
+def wait_for_the_end() -> bool:
+    """Whether the threads end: closing does not wait long for a slow one."""
+    for thread in threads():
+        thread.join(GUARD)
+    return alive() == 0
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
 @pytest.mark.parametrize("count", [0, 1, 2, 100])
 def test_items_in_order(count: int, depth: int):
     assert list(read_ahead(range(count), depth)) == list(range(count))
-    assert alive() == 0
+    assert wait_for_the_end()
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_it_reads_ahead_by_depth_and_no_further(depth: int):
     made: list[int] = []
-    items = read_ahead((made.append(i) or i for i in range(100)), depth)
+    full, beyond = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        for i in range(100):
+            made.append(i)
+            if len(made) >= depth + 2:
+                (full if len(made) == depth + 2 else beyond).set()
+            yield i
+
+    items = read_ahead(source(), depth)
     assert next(items) == 0
-    deadline = time.monotonic() + 5
-    while len(made) < depth + 2 and time.monotonic() < deadline:
-        time.sleep(0.001)
-    time.sleep(0.05)
-    assert len(made) == depth + 2
+    # As far as that without being asked for more, and given some time not a step further: a slow
+    # machine can only make this easier.
+    assert full.wait(GUARD)
+    assert not beyond.wait(0.1)
     items.close()
-    assert alive() == 0
+    assert wait_for_the_end()
+    assert len(made) == depth + 2
 
 
 def test_depth_must_be_positive():
@@ -59,7 +82,7 @@ def test_an_error_comes_after_the_items_with_its_traceback():
         next(items)
     assert "failing" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert list(items) == []
-    assert alive() == 0
+    assert wait_for_the_end()
 
 
 def test_an_error_before_the_first_item():
@@ -80,7 +103,6 @@ def test_the_source_is_closed_and_the_thread_ends(ending: str):
     items = read_ahead(source())
     assert next(items) == 0
     assert alive() == 1
-    start = time.monotonic()
     if ending == "close":
         items.close()
     elif ending == "collect":
@@ -89,33 +111,52 @@ def test_the_source_is_closed_and_the_thread_ends(ending: str):
     else:
         with pytest.raises(Ours):
             items.throw(Ours())
-    assert time.monotonic() - start < 0.5
-    assert alive() == 0
+    assert wait_for_the_end()
     assert closed == ["clipsoid-read-ahead"]
 
 
 def test_closing_waits_for_no_more_than_the_read_in_progress():
+    reading, go_on = threading.Event(), threading.Event()
+    started: list[int] = []
+
     def source() -> Iterator[int]:
-        for i in range(100):
+        yield 0
+        for i in range(1, 100):
+            started.append(i)
+            reading.set()
+            # A read that takes as long as it likes.
+            assert go_on.wait(GUARD)
             yield i
-            time.sleep(0.2)
 
     items = read_ahead(source())
-    next(items)
-    start = time.monotonic()
+    assert next(items) == 0 and reading.wait(GUARD)
+    # It returns while the read goes on, and no other read begins.
     items.close()
-    assert time.monotonic() - start < 1
-    assert alive() == 0
+    assert alive() == 1
+    go_on.set()
+    assert wait_for_the_end()
+    assert started == [1]
 
 
-def test_waiting_uses_no_processor_time():
+def test_the_consumer_sleeps_until_there_is_an_item(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(readahead, "GLANCE", GUARD)
+    waits, asleep, wait = [], threading.Event(), threading.Condition.wait
+
+    def seen(self: threading.Condition, timeout: float | None = None) -> bool:
+        # Threads wait for one another when they start and end, too: not as long.
+        if timeout == GUARD and threading.current_thread() is threading.main_thread():
+            waits.append(timeout)
+            asleep.set()
+        return wait(self, timeout)
+
     def source() -> Iterator[int]:
-        time.sleep(0.5)
+        assert asleep.wait(2 * GUARD)
         yield 1
 
-    before = time.process_time()
+    monkeypatch.setattr(threading.Condition, "wait", seen)
     assert list(read_ahead(source())) == [1]
-    assert time.process_time() - before < 0.1
+    # Once for the item, and once for the end unless that had come: it does not look on and on.
+    assert len(waits) in (1, 2)
 
 
 def test_items_are_free_once_the_consumer_drops_them():
@@ -139,38 +180,40 @@ def test_items_are_free_once_the_consumer_drops_them():
 def test_ctrl_c_is_prompt_and_leaves_nothing():
     done = run(
         """
-        import os, signal, threading, time
+        import os, signal, threading
         from clipsoid.store.readahead import read_ahead
 
         def source():
             yield 0
-            # The consumer waits for an item that does not come soon.
-            time.sleep(1.5)
+            # The consumer waits for an item that does not come before it is interrupted.
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interrupted.wait(60)
             yield 1
 
-        main = os.getpid()
-        threading.Timer(0.3, lambda: os.kill(main, signal.SIGINT)).start()
-        start = time.monotonic()
+        interrupted = threading.Event()
         items = read_ahead(source())
         try:
             for item in items:
                 pass
         except KeyboardInterrupt:
-            print("interrupted", time.monotonic() - start < 1.3)
-        time.sleep(1)
+            print("interrupted")
+            interrupted.set()
+        for thread in threading.enumerate():
+            if thread.name == "clipsoid-read-ahead":
+                thread.join(60)
         print("alive", sum(t.name == "clipsoid-read-ahead" for t in threading.enumerate()))
         """
     )
-    assert (done.stdout, done.returncode) == ("interrupted True\nalive 0\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("interrupted\nalive 0\n", 0), done.stderr
 
 
 FORK = """
-import os, signal, sys, threading, time
+import os, signal, sys
 from clipsoid.errors import StoreError
 from clipsoid.store.readahead import read_ahead
 
 def use(items):
-    signal.alarm(10)
+    signal.alarm(60)
     try:
         next(items)
     except StoreError as error:
@@ -182,7 +225,6 @@ def use(items):
 
 items = read_ahead(iter(range(1000)))
 next(items)
-time.sleep(0.05)
 child = os.fork()
 if child == 0:
     use(items)

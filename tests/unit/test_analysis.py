@@ -279,6 +279,9 @@ def test_every_element_type_and_source(
 def test_threads_do_not_show(demo: tuple[np.ndarray, np.ndarray]) -> None:
     one, two = (cs.analyze(*demo, leave_out=SLOW, n_threads=n) for n in (1, 2))
     same(one, two)
+    few = [x[:400, :24] for x in demo]
+    one, two = (cs.analyze(*few, n_threads=n) for n in (1, 2))
+    same(one, two)
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,6 @@ def test_words_and_bad_bins() -> None:
     for bins in (0, 2.5):
         with pytest.raises(ValueError, match=f"bins={bins}; wanted an integer of 1 or more"):
             cs.blur_experiment(bins=bins)
+    for seed in (-1, 1.5, None):
+        with pytest.raises(ValueError, match=f"seed={seed}; wanted an integer of 0 or more"):
+            cs.blur_experiment(seed=seed)

@@ -140,9 +140,11 @@ def test_intervals_grow_with_coverage_and_repeat_by_seed(level: float) -> None:
     assert cs.divergence(p, q).intervals == {}
 
 
-def coverage(trials: int, n: int, m: int, shift: float, resamples: int) -> dict[str, float]:
-    """Share of the intervals of 0.95 that hold the figure of the two normal laws."""
-    hits = dict.fromkeys(WITH_INTERVAL, 0)
+def coverage(
+    trials: int, n: int, m: int, shift: float, resamples: int
+) -> dict[str, tuple[int, float]]:
+    """How many intervals of 0.95 there are, and the share of them that hold the laws' figure."""
+    hits: dict[str, list[bool]] = {name: [] for name in WITH_INTERVAL}
     for seed in range(trials):
         p, q = normals(n, m, shift, seed=seed)
         found = cs.divergence(p, q, interval=0.95, seed=seed, resamples=resamples)
@@ -154,20 +156,59 @@ def coverage(trials: int, n: int, m: int, shift: float, resamples: int) -> dict[
             "js": float(oracle.jensenshannon(*laws) ** 2),
             "wasserstein": shift,
         }
-        for name, (lower, upper) in found.intervals.items():
-            hits[name] += lower <= truth[name] <= upper
-    return {name: count / trials for name, count in hits.items()}
+        for name, interval in found.intervals.items():
+            if interval is not None:
+                hits[name].append(interval.lower <= truth[name] <= interval.upper)
+    return {name: (len(held), float(np.mean(held or [0]))) for name, held in hits.items()}
 
 
 def test_intervals_cover() -> None:
     # Four binomial deviations, sqrt(0.95 * 0.05 / 120) each: a right interval fails once in 10^4.
     # The bare percentiles of the same resamples cover half the time (kernel) or never (js).
-    for name, share in coverage(120, 300, 200, 0.3, 60).items():
-        assert abs(share - 0.95) <= 4 * math.sqrt(0.95 * 0.05 / 120), name
+    for name, (count, share) in coverage(120, 300, 200, 0.3, 60).items():
+        assert count >= 0.95 * 120, name
+        assert abs(share - 0.95) <= 4 * math.sqrt(0.95 * 0.05 / count), name
+
+
+#: Least coverage of 0.95 that the documentation states, over the cases that it names.
+STATED = {"kde_kl_pq": 0.88, "kde_kl_qp": 0.88, "js": 0.82, "wasserstein": 0.9}
+
+
+@pytest.mark.parametrize(("shift", "most"), [(2.0, 1.0), (3.0, 0.2), (4.0, 0.02), (6.0, 0.0)])
+def test_intervals_of_laws_far_apart_cover_or_are_not_given(shift: float, most: float) -> None:
+    trials = 100
+    for name, (count, share) in coverage(trials, 500, 500, shift, 60).items():
+        least = STATED[name]
+        if count >= 20:
+            # Four binomial deviations below what is stated.
+            assert share >= least - 4 * math.sqrt(least * (1 - least) / count), name
+        if name.startswith("kde"):
+            assert count <= most * trials, name
+        if name == "wasserstein":
+            assert count == trials
+
+
+def test_a_bandwidth_too_wide_gives_no_interval() -> None:
+    # Two modes, each as wide as the law in their midst: by Silverman's rule they are smoothed as
+    # one wide law, and the divergence, 0.943 nats, is found some tenths too low at any number.
+    rng = np.random.default_rng(0)
+    for n in (1000, 5000):
+        p, q = rng.normal(size=n), rng.normal(rng.choice([-2, 2], n), 1)
+        found = cs.divergence(p, q, interval=0.95)
+        assert found.kde_kl_pq < 0.88
+        assert found.intervals["kde_kl_pq"] is None
+
+
+def test_where_there_is_nothing_to_go_by_no_interval_is_given() -> None:
+    for p, q in (([1.0] * 90, [2.0] * 90), (np.linspace(0, 1, 90), np.linspace(5, 6, 90))):
+        found = cs.divergence(p, q, interval=0.95)
+        assert [found.intervals[name] for name in WITH_INTERVAL[:3]] == [None] * 3
+        assert found.intervals["wasserstein"] is not None
+        assert found.to_dict()["intervals"]["js"] is None
 
 
 def test_the_interval_of_wasserstein_covers() -> None:
-    share = coverage(400, 250, 400, 0.4, 2)["wasserstein"]
+    _, share = coverage(400, 250, 400, 0.4, 2)["wasserstein"]
     assert abs(share - 0.95) <= 4 * math.sqrt(0.95 * 0.05 / 400)
 
 
@@ -179,8 +220,14 @@ def test_the_interval_of_wasserstein_covers() -> None:
         ([[1.0, 2.0]], cs.ShapeError, r"found shape \(1, 2\)"),
         ([1.0, math.nan], ValueError, "number 1 is nan; wanted finite numbers"),
         ([math.inf, 0.0], ValueError, "number 0 is inf"),
-        (["a"], cs.DTypeError, "found list; wanted numbers"),
-        (None, ValueError, "finite|shape"),
+        (["a"], cs.DTypeError, "found list; wanted real numbers"),
+        (["1", "2"], cs.DTypeError, "found list; wanted real numbers"),
+        (b"12", cs.DTypeError, "found bytes; wanted real numbers"),
+        (np.array(["1", "2"]), cs.DTypeError, "found <U1; wanted real numbers"),
+        ([True, 0.5], cs.DTypeError, "found list; wanted real numbers"),
+        (np.array([1 + 2j]), cs.DTypeError, "found complex128; wanted real numbers"),
+        (np.ma.array([1.0], mask=[True]), cs.DTypeError, "wanted real numbers"),
+        (None, cs.DTypeError, "found NoneType; wanted real numbers"),
     ],
 )
 def test_a_sample_that_is_none(bad: Any, error: type[Exception], message: str) -> None:
@@ -194,11 +241,11 @@ def test_a_sample_that_is_none(bad: Any, error: type[Exception], message: str) -
     [
         ({"bins": 0}, "bins=0"),
         ({"bins": 2.5}, r"bins=2\.5"),
-        ({"interval": 1.0}, r"interval=1\.0; wanted None or a share such as 0\.95"),
+        ({"interval": 1.0}, r"interval=1\.0; wanted a number between 0 and 1"),
         ({"interval": 95}, "interval=95"),
         ({"seed": -1}, "seed=-1; wanted an integer of 0 or more"),
         ({"seed": "a"}, "seed='a'"),
-        ({"resamples": 1}, "resamples=1; wanted 2 or more"),
+        ({"resamples": 1}, "resamples=1; wanted an integer of 2 or more"),
     ],
 )
 def test_an_option_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -207,13 +254,15 @@ def test_an_option_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def test_a_range_beyond_float64() -> None:
-    with pytest.raises(ValueError, match=r"p and q reach from -1e\+308 to 1e\+308"):
+    with pytest.raises(ValueError, match=r"numbers reach from -1e\+308 to 1e\+308"):
         cs.divergence([-1e308], [1e308])
 
 
 def test_what_the_result_says() -> None:
-    found = cs.divergence([0.0, 1.0], [1.0, 2.0], interval=0.9)
+    found = cs.divergence(*normals(90, 90, 0.5), interval=0.9)
     assert repr(found).startswith("Divergence(kl_pq=")
     said = found.to_dict()
-    assert said["wasserstein"] == 1
+    assert said["wasserstein"] == found.wasserstein
+    assert (said["interval"], said["seed"], said["resamples"]) == (0.9, 0, 200)
+    assert said["version"] == cs.__version__
     assert said["intervals"]["js"].keys() == {"lower", "upper"}

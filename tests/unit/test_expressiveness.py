@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 import clipsoid as cs
 from bounds import assert_within, stated_conformity
+from clipsoid._native import simd_level
 from clipsoid._t_tests import holm
 from oracle import expressiveness as oracle
 from unit.samples import DTYPES, cloud, wide
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
-FIGURES = ("difference", "low", "high", "statistic", "degrees_of_freedom", "p_value")
+FIGURES = ("difference", "lower", "upper", "statistic", "degrees_of_freedom", "p_value")
 
 
 def check_test(test: cs.ComparisonTest, want: dict[str, float]) -> None:
@@ -35,7 +36,7 @@ def check_test(test: cs.ComparisonTest, want: dict[str, float]) -> None:
 def test_equals_the_definition(dtype: str) -> None:
     real = cloud(300, 9, dtype)
     made = {"a": cloud(200, 9, dtype, seed=1), "b": cloud(131, 9, dtype, seed=2, offset=0.9)}
-    found = cs.compare(real, made, level=0.1, bins=20)
+    found = cs.compare(real, made, interval=0.9, bins=20)
     assert list(found.candidates) == ["b", "a"] and found.notes == ()
     p_values = []
     for name, rows in made.items():
@@ -44,13 +45,13 @@ def test_equals_the_definition(dtype: str) -> None:
         (test,) = (test for test in found.tests if test.first == name)
         assert_within(part.conformity, other, stated_conformity(dtype), "conformity")
         assert_within(found.reference.conformity, own, stated_conformity(dtype), "reference")
-        check_test(test, oracle.welch(other, own, 0.1))
+        check_test(test, oracle.welch(other, own, 0.9))
         p_values.append(test.p_value)
         assert (test.kind, test.second, test.count) == ("welch", "reference", len(rows))
-        assert (part.shift, part.shift_low, part.shift_high) == (
+        assert (part.shift, part.shift_lower, part.shift_upper) == (
             test.difference,
-            test.low,
-            test.high,
+            test.lower,
+            test.upper,
         )
         assert part.hedges_g == pytest.approx(oracle.hedges_g(other, own), rel=1e-9)
         assert part.mean == pytest.approx(other.mean()) and part.count == len(rows)
@@ -79,7 +80,7 @@ def test_an_ellipsoid_is_a_mean_that_is_known() -> None:
     _, other = oracle.conformities(real, rows)
     (test,) = found.tests
     assert test.kind == "one-sample"
-    check_test(test, oracle.one_sample(other, e.mean_conformity, 0.05))
+    check_test(test, oracle.one_sample(other, e.mean_conformity, 0.95))
     part = found.candidates["a"]
     assert part.hedges_g is part.divergence is found.reference.conformity is None
     assert found.reference.mean == e.mean_conformity and found.reference.std is None
@@ -104,15 +105,25 @@ def test_paired_row_by_row() -> None:
     own, of_a = oracle.conformities(real, a)
     _, of_b = oracle.conformities(real, b)
     wanted = [
-        oracle.welch(of_a, own, 0.05),
-        oracle.welch(of_b, own, 0.05),
-        oracle.paired(of_a, own, 0.05),
-        oracle.paired(of_b, own, 0.05),
-        oracle.paired(of_a, of_b, 0.05),
+        oracle.welch(of_a, own, 0.95),
+        oracle.welch(of_b, own, 0.95),
+        oracle.paired(of_a, own, 0.95),
+        oracle.paired(of_b, own, 0.95),
+        oracle.paired(of_a, of_b, 0.95),
     ]
     for test, want in zip(found.tests, wanted, strict=True):
         check_test(test, want)
         assert test.count == 120
+    assert [test.cohens_dz for test in found.tests] == [
+        None,
+        None,
+        *(
+            pytest.approx(oracle.cohens_dz(x, y), rel=1e-9)
+            for x, y in ((of_a, own), (of_b, own), (of_a, of_b))
+        ),
+    ]
+    assert found.tests_table["cohens_dz"].to_list() == [t.cohens_dz for t in found.tests]
+    assert found.to_dict()["tests"][-1]["cohens_dz"] == found.tests[-1].cohens_dz
     corrected = oracle.holm([want["p_value"] for want in wanted])
     assert [test.p_corrected for test in found.tests] == pytest.approx(corrected)
     # A reference of another length does not pair; nor does an ellipsoid.
@@ -143,10 +154,11 @@ def test_paired_by_prompt(kind: type) -> None:
             for name in (first, second)
         ]
         assert test.count == len(both)
-        check_test(test, oracle.paired(*means, 0.05))
+        assert test.cohens_dz == pytest.approx(oracle.cohens_dz(*means), rel=1e-9)
+        check_test(test, oracle.paired(*means, 0.95))
     # Several rows for a prompt are not independent, and this is said.
-    assert [note.split(":")[0] for note in found.notes] == ["a", "b"]
-    assert "rows of one prompt are not independent" in found.notes[0]
+    notes = [note for note in found.notes if "rows of one prompt are not independent" in note]
+    assert [note.split(":")[0] for note in notes] == ["a", "b"]
     one_for_all = cs.compare(real, {"a": a, "b": b[:90]}, paired=given_prompts["a"])
     assert one_for_all.tests[-1].count == len(set(prompts["a"]))
 
@@ -163,10 +175,10 @@ def test_a_planted_shift_is_found_and_ordered() -> None:
     found = cs.compare(real, made)
     assert list(found.candidates) == ["generic", "like", "rare"]
     generic, like, rare = found.candidates.values()
-    assert rare.shift_high < 0 < generic.shift_low and like.shift_low < 0 < like.shift_high
+    assert rare.shift_upper < 0 < generic.shift_lower and like.shift_lower < 0 < like.shift_upper
     assert rare.hedges_g < -0.5 < 0.5 < generic.hedges_g
     assert max(rare.p_corrected, generic.p_corrected) < 1e-6 < like.p_corrected
-    assert "generic 0." in repr(found) and "3 tests at level 0.05" in repr(found)
+    assert "generic 0." in repr(found) and "3 tests, intervals of 95 %" in repr(found)
 
 
 def test_rejections_and_coverage_are_nominal() -> None:
@@ -189,11 +201,11 @@ def test_rejections_and_coverage_are_nominal() -> None:
     repetitions, rejected, covered = 400, 0, 0
     for _ in range(repetitions):
         real = rows(200, 1.0)
-        found = cs.compare(real, {"half": rows(150, 1.0), "other": rows(150, 1.5)}, level=0.1)
+        found = cs.compare(real, {"half": rows(150, 1.0), "other": rows(150, 1.5)}, interval=0.9)
         rejected += found.candidates["half"].p_value < 0.1
         truth = cs.Ellipsoid.fit(real, covariance=False).unit_mean @ (shifted - same)
         other = found.candidates["other"]
-        covered += other.shift_low <= truth <= other.shift_high
+        covered += other.shift_lower <= truth <= other.shift_upper
     reach = 4 * math.sqrt(repetitions * 0.1 * 0.9)
     assert abs(rejected - 0.1 * repetitions) < reach
     assert abs(covered - 0.9 * repetitions) < reach
@@ -258,11 +270,12 @@ def test_where_nothing_varies() -> None:
     same = np.tile(cloud(1, 5, seed=3), (40, 1))
     found = cs.compare(cs.Ellipsoid.fit(cloud(50, 5)), {"same": same, "a": cloud(40, 5, seed=1)})
     part = found.candidates["same"]
-    assert part.std == 0 and part.p_value is part.p_corrected is part.shift_low is None
+    assert part.std == 0 and part.p_value is part.p_corrected is part.shift_lower is None
     # It is no test: the other is corrected for itself alone.
     assert found.candidates["a"].p_corrected == found.candidates["a"].p_value
     both = cs.compare(same, {"same": same}, paired=True)
     assert [test.p_value for test in both.tests] == [None, None]
+    assert [test.cohens_dz for test in both.tests] == [None, None]
     assert both.candidates["same"].hedges_g is None
 
 
@@ -274,7 +287,7 @@ def test_bad_candidates() -> None:
         cs.compare(REAL, {})
     with pytest.raises(TypeError, match=r"^candidates: found ndarray; wanted a mapping of names"):
         cs.compare(REAL, A)
-    for name in ("reference", 3):
+    for name in ("reference", "", 3):
         with pytest.raises(ValueError, match=r"^candidates: found the name .*; wanted another"):
             cs.compare(REAL, {name: A})
     with pytest.raises(cs.MismatchError, match=r"^candidates\['a'\]: the rows have 3 features, r"):
@@ -294,9 +307,9 @@ def test_bad_candidates() -> None:
 
 
 def test_bad_options() -> None:
-    for level in (0, 1, -0.1, np.nan, "5 %"):
-        with pytest.raises(ValueError, match=r"^level=.*; wanted a number between 0 and 1"):
-            cs.compare(REAL, {"a": A}, level=level)
+    for interval in (0, 1, -0.1, np.nan, "95 %", True, 0.5j, None, np.array([0.9, 0.95])):
+        with pytest.raises(ValueError, match=r"^interval=.*; wanted a number between 0 and 1"):
+            cs.compare(REAL, {"a": A}, interval=interval)
     with pytest.raises(ValueError, match=r"^bins=0; wanted"):
         cs.compare(REAL, {"a": A}, bins=0)
     with pytest.raises(ValueError, match=r"^n_threads=0; wanted"):
@@ -323,6 +336,41 @@ def test_prompts_that_do_not_pair_up() -> None:
         paired({"a": np.arange(50), "b": np.arange(49, 99)})
     with pytest.raises(cs.MismatchError, match=r"^paired: 'a' shares 0 of its 50 prompts"):
         paired({"a": np.arange(50)})
+
+
+def test_prompts_without_a_partner_are_noted() -> None:
+    a, b = cloud(1000, 4, seed=1), cloud(1000, 4, seed=2)
+    found = cs.compare(REAL, {"a": a, "b": b}, paired={"a": range(1000), "b": range(960, 1960)})
+    assert found.tests[-1].count == 40
+    assert found.notes == (
+        "a: 960 of 1,000 prompts have no partner in b",
+        "b: 960 of 1,000 prompts have no partner in a",
+    )
+    whole = cs.compare(REAL, {"a": a, "b": b}, paired=np.arange(1000))
+    assert whole.notes == ()
+
+
+def test_a_test_that_is_not_made_is_noted() -> None:
+    # a and b share prompt 49 alone; c has all of both.
+    made = {"a": A, "b": A[::-1], "c": cloud(99, 4, seed=3)}
+    prompts = {"a": range(50), "b": range(49, 99), "c": range(99)}
+    found = cs.compare(REAL, made, paired=prompts)
+    pairs = [(test.first, test.second) for test in found.tests if test.kind == "paired"]
+    assert pairs == [("a", "c"), ("b", "c")]
+    assert found.notes == (
+        "c: 49 of 99 prompts have no partner in a, 49 none in b",
+        "a and b share 1 prompt: too few for a test of the two",
+    )
+
+
+def test_it_says_how_it_was_made() -> None:
+    real = cloud(60, 4, "float16")
+    said = cs.compare(real, {"a": A}).to_dict()
+    assert (said["version"], said["simd_level"]) == (cs.__version__, simd_level())
+    assert (said["dim"], said["interval"], said["bins"]) == (4, 0.95, 50)
+    assert said["reference"]["dtype"] == "float16" and said["candidates"][0]["dtype"] == "float32"
+    of_ellipsoid = cs.compare(cs.Ellipsoid.fit(real), {"a": A})
+    assert of_ellipsoid.reference.dtype == "float16"
 
 
 def test_float64_conformity_of_wide_rows() -> None:

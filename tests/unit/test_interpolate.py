@@ -286,8 +286,13 @@ def test_shapes_that_do_not_fit() -> None:
         cs.slerp(a.reshape(2, 2, 6), b, 0.5)
     with pytest.raises(cs.ShapeError, match=r"b: found shape \(\); wanted \(..., d\)"):
         cs.slerp(a, np.float64(3), 0.5)
-    with pytest.raises(cs.DTypeError, match="a: elements are int64"):
-        cs.slerp(np.arange(6), b, 0.5)
+    for bad in (["x", 1.0], [[1.0, 2.0], [3.0]], [1.0, 2j], [True, False], [None]):
+        with pytest.raises(cs.DTypeError, match=r"^b: found a list; wanted numbers, in rows of"):
+            cs.slerp(a, bad, 0.5)
+    with pytest.raises(cs.DTypeError, match="a: elements are bool"):
+        cs.slerp(np.ones(6, bool), b, 0.5)
+    with pytest.raises(cs.StoreError, match="nowhere"):
+        cs.slerp(["nowhere.npy"], b, 0.5)
     with pytest.raises(cs.MismatchError, match="mean has 5 features, a has 6"):
         cs.vslerp(a, b, 0.5, 0, mean[:5])
     with pytest.raises(cs.ShapeError, match=r"mean: found shape \(1, 6\); wanted \(6,\)"):
@@ -343,8 +348,9 @@ def test_a_grid() -> None:
     np.testing.assert_array_equal(grid.nearest.similarity, want.similarity)
     assert grid.nearest.index.shape == (5, 1, 2)
     assert repr(grid) == "VslerpGrid(5 theta x 1 alpha, 12 features, with nearest rows)"
-    assert [*grid.to_dict()] == ["theta", "alpha", "vectors", "nearest"]
-    assert [*grid.to_dict()["nearest"]] == ["index", "similarity"]
+    said = grid.to_dict()
+    assert {*said} == {"theta", "alpha", "vectors", "nearest", "simd_level", "version"}
+    assert said["version"] == said["nearest"]["version"] == cs.__version__
     plain = cs.vslerp_grid(x[:3], x[3:6], 0.5, ALPHAS, e)
     assert plain.nearest is None and plain.vectors.shape == (1, 4, 3, 12)
     assert plain.to_dict()["nearest"] is None and "nearest" not in repr(plain)

@@ -192,7 +192,7 @@ def test_coordinates_that_do_not_vary() -> None:
     y = w.inverse(w.transform(x) * [1, 0, 1, 1, 1])
     z = w.transform(y)
     z[:, 1] = z[0, 1]
-    found = normality.normality_of(z, total=300, seed=0, level=0.05)
+    found = normality.normality_of(z, total=300, fit_count=300, dim=5, rank=5, seed=0, level=0.05)
     assert np.isnan(found.anderson_darling[1])
     assert np.isnan(found.dagostino_pearson_p[1])
     assert not np.isnan(np.delete(found.anderson_darling, 1)).any()

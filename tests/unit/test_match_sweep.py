@@ -12,7 +12,7 @@ import pytest
 
 import clipsoid as cs
 from bounds import assert_within
-from clipsoid import matching
+from clipsoid import _native, matching
 from oracle import matching as oracle
 from unit.pair_samples import SHIFTS, mirrored, pairs
 from unit.samples import DTYPES, cloud, run_python, wide
@@ -73,7 +73,7 @@ def test_the_default_grid_and_what_the_result_says() -> None:
     least = found.table.sort("kl_image_text", maintain_order=True)["alpha"][0]
     assert (found.best_alpha, found.best_by) == (least, "kl_image_text")
     o = found.options
-    assert (o.alphas, o.shift, o.bins, o.intervals) == (tuple(alphas), "image", 50, None)
+    assert (o.alphas, o.shift, o.bins, o.interval) == (tuple(alphas), "image", 50, None)
     assert (o.image_count, o.text_count, o.dim) == (60, 45, 8)
     assert (o.image_dtype, o.text_dtype) == ("float32", "float16")
     norms = np.linalg.norm(wide(image), axis=1)
@@ -118,7 +118,7 @@ def test_threads_batches_and_passes_never_show(
 def test_intervals_are_those_of_divergence() -> None:
     image, text = cloud(200, 8), cloud(150, 8, seed=1)
     options: dict[str, Any] = {"seed": 5, "resamples": 20}
-    found = cs.match_sweep(image, text, alphas=[0.0, 0.3], intervals=0.9, **options)
+    found = cs.match_sweep(image, text, alphas=[0.0, 0.3], interval=0.9, **options)
     named = ["kde_kl_image_text", "kde_kl_text_image", "js", "wasserstein"]
     columns = [f"{name}_{end}" for name in named for end in ("lower", "upper")]
     assert found.table.columns == ["alpha", *FIGURES, *columns]
@@ -153,7 +153,7 @@ def test_far_away_all_conform_alike() -> None:
         ({"shift": "none"}, "shift='none'; wanted 'image', 'text' or 'both'"),
         ({"alphas": []}, "alphas is empty"),
         ({"bins": 0}, "bins=0"),
-        ({"intervals": 2.0}, r"intervals=2\.0; wanted None or a share"),
+        ({"interval": 2.0}, r"interval=2\.0; wanted a number between 0 and 1"),
         ({"n_threads": -1}, "n_threads=-1"),
     ],
 )
@@ -196,6 +196,8 @@ def test_differences_within_pairs(dtype: str) -> None:
     assert len(found.largest(1000).image) == len(found) == 203
     assert repr(found).startswith("ConformityDifference(203 pairs")
     assert found.to_dict().keys() >= {"difference", "image_percentile"}
+    assert found.to_dict()["version"] == found.version == cs.__version__
+    assert found.to_dict()["simd_level"] == _native.simd_level()
 
 
 def test_percentiles_of_ties_are_in_the_middle() -> None:

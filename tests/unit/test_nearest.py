@@ -139,7 +139,10 @@ def test_the_result_in_words() -> None:
     queries, x = sets(6, 50, 8, "float32")
     found = cs.nearest_rows(queries.reshape(2, 3, 8), x, k=4)
     assert repr(found) == "NearestRows(the nearest 4 to each of 6)"
-    assert [*found.to_dict()] == ["index", "similarity"]
+    said = found.to_dict()
+    assert said["index"] is found.index and said["similarity"] is found.similarity
+    assert (said["count"], said["dim"], said["dtype"]) == (50, 8, "float32")
+    assert (said["version"], said["simd_level"]) == (cs.__version__, _native.simd_level())
     done: list[int] = []
     cs.nearest_rows(queries, x, progress=done.append)
     assert sum(done) == 50
@@ -151,13 +154,18 @@ def test_what_does_not_fit_is_refused() -> None:
         cs.nearest_rows(queries, x, k=10)
     with pytest.raises(cs.MismatchError, match="queries: the vectors have 5 features, x has 6"):
         cs.nearest_rows(queries[:, :5], x)
-    for k in (0, -1, 1.5, "2"):
+    for k in (0, -1, True, 1.5, "2"):
         with pytest.raises(ValueError, match=r"k=.*wanted an integer of 1 or more"):
             cs.nearest_rows(queries, x, k=k)
     with pytest.raises(ValueError, match="n_threads=0; wanted None"):
         cs.nearest_rows(queries, x, n_threads=0)
     with pytest.raises(cs.DTypeError, match="x: elements are int64"):
         cs.nearest_rows(queries, np.arange(6).reshape(1, 6))
+    for bad in ([[1.0], [2.0, 3.0]], [b"a"]):
+        with pytest.raises(cs.DTypeError, match=r"^queries: found a list; wanted numbers"):
+            cs.nearest_rows(bad, x)
+    with pytest.raises(cs.StoreError, match="nowhere"):
+        cs.nearest_rows(["nowhere"], x)
     with pytest.raises(cs.ShapeError, match=r"queries: found shape \(\)"):
         cs.nearest_rows(np.float64(1), x)
 

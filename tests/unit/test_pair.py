@@ -160,12 +160,21 @@ def test_tags_are_the_features_above_the_threshold() -> None:
     assert len(cs.tags(image, text)) == 9
     for threshold in (0, 1.0, 2.5):
         found = cs.tags(image, text, threshold=threshold, n_threads=1)
-        above = table.filter(pl.col("separability") >= threshold)
+        above = table.filter(pl.col("separability") > threshold)
         assert found.select("feature", "separability").equals(
             above.select("feature", "separability")
         )
         higher = np.where(above["mean_image"] > above["mean_text"], "image", "text")
         assert found["higher"].to_list() == higher.tolist()
+
+
+def test_a_feature_at_the_threshold_is_no_tag() -> None:
+    x = np.array([[-3.0, 1.0], [3.0, 2.0]])
+    y = np.array([[6.0, 1.0], [14.0, 3.0]])
+    # Means 0 and 10, variances 9 and 16: 10 / 5, without rounding.
+    assert cs.separability(x, y)["separability"][0] == 2
+    assert len(cs.tags(x, y, threshold=2)) == 0
+    assert cs.tags(x, y, threshold=1.999)["feature"].to_list() == [0]
 
 
 @every_dtype
@@ -210,6 +219,8 @@ def test_modality_gap(n: int, m: int, dtype: str) -> None:
     else:
         assert gap.paired_cosine_mean is None
     assert (gap.count_image, gap.count_text, gap.is_normalized) == (n, m, False)
+    said = gap.to_dict()
+    assert (said["dim"], said["dtype"], said["version"]) == (12, dtype, cs.__version__)
     unit_rows = [wide(rows) / np.linalg.norm(wide(rows), axis=1)[:, None] for rows in (x, y)]
     assert cs.modality_gap(*unit_rows).is_normalized
 

@@ -36,7 +36,9 @@ def test_a_planted_plane_is_found(dtype: str) -> None:
     counts = found.rows_image, found.rows_text, found.count_image, found.count_text
     assert counts == (90, 90, 90, 90) and found.paired
     assert (found.folds, found.seed) == (5, 0) and len(found.folds_two) == 5
-    assert found.to_dict()["features"] == (5, 2)
+    said = found.to_dict()
+    assert said["features"] == (5, 2)
+    assert (said["version"], said["dim"], said["max_rows"]) == (cs.__version__, found.dim, 5000)
 
 
 def test_rows_of_any_unit() -> None:
@@ -125,6 +127,9 @@ def test_bad_input() -> None:
             cs.linear_separability(X, X, folds=folds)
     with pytest.raises(ValueError, match=r"^max_rows=4; wanted as many as folds \(5\) or more"):
         cs.linear_separability(X, X, max_rows=4)
+    for seed in (-1, 1.5, None):
+        with pytest.raises(ValueError, match=f"^seed={seed}; wanted an integer of 0 or more"):
+            cs.linear_separability(X, X, seed=seed)
     with pytest.raises(cs.ShapeError, match=r"^text: found 4 rows, wanted 5 or more"):
         cs.linear_separability(X, X[:4])
     with pytest.raises(cs.ShapeError, match=r"^image: found 1 feature, wanted 2 or more"):

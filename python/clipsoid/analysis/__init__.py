@@ -10,6 +10,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from clipsoid._checks import checked_count, checked_seed
 from clipsoid._gather import modalities
 from clipsoid._json import decode, encode
 from clipsoid._native import __version__
@@ -37,7 +38,6 @@ from clipsoid.errors import MismatchError, ShapeError
 from clipsoid.gap import ModalityGap
 from clipsoid.interpolate import VslerpGrid
 from clipsoid.matching import MatchSweep
-from clipsoid.retrieval import checked_count, checked_seed
 from clipsoid.separation import LinearSeparability
 from clipsoid.sweep import LossSweep
 
@@ -92,15 +92,15 @@ class Analysis(InNotebooks):
     similarities : Similarities or None
         Distributions of all cosines.
     loss_sweep : LossSweep or None
-        Figure 6.
+        Figure 6. None also where the rows that move are all the same.
     match_sweep : MatchSweep or None
-        Figure 11.
+        Figure 11. None also where the rows that move are all the same.
     conformity_difference : Differences or None
         Figure 10.
     retrieval : Retrieval or None
         Ranks, false negatives, and how these go with conformity.
     normality : Normalities or None
-        Of the whitened rows.
+        Of the whitened rows, for each modality that varies.
     vslerp : VslerpGrid or None
         Figure 12, from the most to the least conforming image, with the nearest images.
     blur : BlurExperiment or None
@@ -169,7 +169,8 @@ class Analysis(InNotebooks):
         """Return the key figures beside the paper's.
 
         Columns `figure`, `image`, `text`, `paper_image`, `paper_text`; a figure of the pair of
-        modalities stands under `image`.
+        modalities stands under `image`. Loss and divergence are those at alpha 0, and missing
+        where the grid lacks it.
         """
         return tables.key_figures(self)
 
@@ -297,7 +298,9 @@ def analyze(
     seed : int, default=0
         Of samples and of cross-validation.
     n_threads : int, optional
-        Most threads to use; all that the process may use by default.
+        Most threads to use; all that the process may use by default. The support vector machines
+        of ``"linear_separability"`` take 30 bytes for each of their elements and run together only
+        as far as 200 MB go: one by one at 5,000 pairs of 512 features.
     progress : callable, optional
         Called with the name of each part before it is computed; ``"modalities"`` is the first.
 
@@ -321,7 +324,9 @@ def analyze(
     Two passes over the rows of each modality, and one or two more for each part that is linear in
     them; for what needs all pairs ``O(p^2 d)`` time with `p` pairs, which are read once. Memory:
     ``O(n + d^2)`` beside ``O(p)`` rows. The verdicts are rules of this library, named in each; the
-    paper states its properties in words.
+    paper states its properties in words. Results do not depend on `n_threads`; the axes, and what
+    is whitened by them, come from numpy's LAPACK and are the same to the last bit only for the same
+    LAPACK and number of its threads (``OPENBLAS_NUM_THREADS`` and the like).
 
     References
     ----------
@@ -356,9 +361,11 @@ def analyze(
     )
     compute.check_parts(options, images.count, images.dim)
     for name, values in (("captions", captions), ("image_paths", image_paths)):
-        if isinstance(values, str) or (values is not None and not hasattr(values, "__len__")):
+        if values is None:
+            continue
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
             raise ValueError(f"{name}={values!r}; wanted one text for each row")
-        if values is not None and len(values) != images.count:
+        if len(values) != images.count:
             raise ShapeError(
                 f"{name}: found {len(values)}, wanted one for each of {images.count} rows"
             )

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from clipsoid._extras import check_stats
 from clipsoid._false_negatives import between
-from clipsoid._gather import taken
+from clipsoid._gather import sampled, taken
 from clipsoid._intervals import RESAMPLES, Estimator
 from clipsoid._source import Source
 from clipsoid.analysis.figures import Gallery, Histogram
-from clipsoid.analysis.measured import GALLERY, Measured, sample
+from clipsoid.analysis.measured import GALLERY, Measured
 from clipsoid.analysis.parts import (
     AnalysisOptions,
     Differences,
@@ -33,16 +33,17 @@ from clipsoid.blur import blur_experiment
 from clipsoid.contrast import loss_sweep
 from clipsoid.difference import ConformityDifference, difference_of
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import InvalidRowError, ShapeError
+from clipsoid.errors import InvalidRowError, ShapeError, UnavailableError
 from clipsoid.gap import gap_of
 from clipsoid.histogram import SimilarityHistogram, count_cosines
 from clipsoid.interpolate import VslerpGrid, vslerp_grid
-from clipsoid.matching import matched
+from clipsoid.matching import MatchSweep, matched
 from clipsoid.normality import LEAST_ROWS, Normality
 from clipsoid.pair import separability_table
 from clipsoid.retrieval import Directions, retrieval_ranks
 from clipsoid.rivals import Centrality, Rivals, Spearman
-from clipsoid.separation import MAX_ROWS, plane_between
+from clipsoid.separation import MAX_ROWS, LinearSeparability, fits_at_once, plane_between
+from clipsoid.sweep import LossSweep
 from clipsoid.whitening import Whitening
 
 Array = NDArray[np.float64]
@@ -70,6 +71,10 @@ COSINES = (-1.0, 1.0)
 
 #: Of the cross-validation of `linear_separability`.
 FOLDS = 5
+
+#: Memory of the fits of `linear_separability` that run together, or of one that takes more: at
+#: 5,000 pairs of 512 features one does, which is the most that any part of an analysis takes.
+FIT_MEMORY = 200_000_000
 
 #: Features that are drawn for both modalities.
 SHOWN_FEATURES = 9
@@ -147,7 +152,7 @@ def retrieval(pairs: Compared, image: Measured, text: Measured, n_threads: int |
         return DirectionFigures(*(one[pick] for one in chosen))
 
     def link(of: Rivals, spearman: Spearman, measured: Measured) -> Link:
-        at = sample(len(rows), measured.options.sample_rows, measured.options.seed)
+        at = sampled(len(rows), measured.options.sample_rows, measured.options.seed)
         return Link(spearman, rows[at], of.count[at], measured.scores.conformity[rows[at]])
 
     return Retrieval(
@@ -156,6 +161,17 @@ def retrieval(pairs: Compared, image: Measured, text: Measured, n_threads: int |
         figures(1),
         link(rivals.image_to_text, rivals.image_spearman, image),
         link(rivals.text_to_image, rivals.text_spearman, text),
+    )
+
+
+def plane_of_all(
+    image: Source, text: Source, options: AnalysisOptions, n_threads: int | None
+) -> LinearSeparability:
+    """Separate the modalities by a plane, with as many fits at once as the memory is for."""
+    elements = 2 * min(image.count, MAX_ROWS) * image.dim
+    at_once = fits_at_once(elements, FIT_MEMORY, n_threads)
+    return plane_between(
+        image, text, folds=FOLDS, max_rows=MAX_ROWS, seed=options.seed, n_threads=at_once
     )
 
 
@@ -216,14 +232,18 @@ def check_parts(options: AnalysisOptions, count: int, dim: int) -> None:
             )
 
 
-def normality(measured: Measured) -> Normality:
-    """Test the whitened rows of a modality."""
+def normality(measured: Measured) -> Normality | None:
+    """Test the whitened rows of a modality, if they vary."""
     options, rows = measured.options, measured.sampled.as_source(measured.name)
-    whitening = Whitening.from_ellipsoid(measured.ellipsoid)
-    # The sample that is drawn here is the one that the test would draw.
-    found = whitening.normality(
-        rows, sample=options.sample_rows, seed=options.seed, n_threads=measured.n_threads
-    )
+    try:
+        whitening = Whitening.from_ellipsoid(measured.ellipsoid)
+        # The sample that is drawn here is the one that the test would draw.
+        found = whitening.normality(
+            rows, sample=options.sample_rows, seed=options.seed, n_threads=measured.n_threads
+        )
+    except UnavailableError:
+        # They do not, or those that were drawn do not; what must be installed was looked for.
+        return None
     return replace(found, total=measured.source.count)
 
 
@@ -241,16 +261,30 @@ def parts(
     found: dict[str, Any] = {"image": image.modality(), "text": text.modality()}
     sources = (image_source, text_source)
     shift: Any = options.shift
-    how = Estimator.checked(options.bins, None, options.seed, RESAMPLES, "intervals")
+    how = Estimator.checked(options.bins, None, options.seed, RESAMPLES)
     sweep: dict[str, Any] = {
         "alphas": options.alphas,
         "shift": options.shift,
         "n_threads": n_threads,
     }
 
+    # Rows that are all the same are nothing once they are centred.
+    moves = all(found[name].varies for name in ("image", "text") if shift in (name, "both"))
+
     @cache
     def pairs() -> Compared:
         return Compared.of(image, text)
+
+    def losses() -> LossSweep | None:
+        if not moves:
+            return None
+        temperature = options.temperature
+        return loss_sweep(pairs().image, pairs().text, temperature=temperature, **sweep)
+
+    def matches() -> MatchSweep | None:
+        if not moves:
+            return None
+        return matched(image.conformities(), text.conformities(), options.alphas, shift, how)
 
     def separable() -> Any:
         frame = separability_table(*sources, image.features, text.features, options.bins, n_threads)
@@ -261,17 +295,11 @@ def parts(
 
     work: dict[str, Callable[[], Any]] = {
         "separability": separable,
-        "linear_separability": lambda: plane_between(
-            *sources, folds=FOLDS, max_rows=MAX_ROWS, seed=options.seed, n_threads=1
-        ),
+        "linear_separability": lambda: plane_of_all(*sources, options, n_threads),
         "gap": lambda: gap_of(*sources, image.ellipsoid, text.ellipsoid),
         "similarities": lambda: similarities(pairs(), options.bins, n_threads),
-        "loss_sweep": lambda: loss_sweep(
-            pairs().image, pairs().text, temperature=options.temperature, **sweep
-        ),
-        "match_sweep": lambda: matched(
-            image.conformities(), text.conformities(), options.alphas, shift, how
-        ),
+        "loss_sweep": losses,
+        "match_sweep": matches,
         "conformity_difference": lambda: differences(image, text),
         "retrieval": lambda: retrieval(pairs(), image, text, n_threads),
         "normality": lambda: Normalities(normality(image), normality(text)),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._shown import Shown
-from clipsoid.divergences import edges_between
+from clipsoid.divergences import counted
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -37,13 +37,8 @@ class Histogram(Shown):
     @classmethod
     def together(cls, bins: int, *sets: Array) -> list[Self]:
         """Count several sets of values with the same edges."""
-        low, high = min(x.min() for x in sets), max(x.max() for x in sets)
-        edges, alike = edges_between(float(low), float(high), bins)
-        found = []
-        for values in sets:
-            placed = np.full_like(values, low) if alike else values
-            found.append(cls(edges, np.histogram(placed, edges)[0]))
-        return found
+        edges, counts, _ = counted(bins, *map(np.sort, sets))
+        return [cls(edges, one) for one in counts]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

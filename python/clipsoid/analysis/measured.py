@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from clipsoid import _native
 from clipsoid._batch import Batch
 from clipsoid._features import fitted
-from clipsoid._gather import Taking, gathered, widened
+from clipsoid._gather import Taking, gathered, sampled, widened
+from clipsoid._row_hash import row_hashes
 from clipsoid._scoring import gather
 from clipsoid._source import Located, Source
 from clipsoid._summary import calibration_of, shell_of
@@ -34,27 +36,12 @@ CENTRED = 10
 TOGETHER = 64
 
 
-def sample(count: int, most: int, seed: int) -> NDArray[np.int64]:
-    """Return row numbers, ascending: all of them, or a sample without replacement."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))
-
-
-def kurtosis(rows: Array) -> Array:
-    """Fourth moment over the squared variance of each feature; NaN where it does not vary."""
-    squares = (rows - rows.mean(axis=0)) ** 2
-    with np.errstate(invalid="ignore"):
-        return np.asarray((squares**2).mean(axis=0) / squares.mean(axis=0) ** 2)
-
-
-def distinct(*figures: Array) -> int:
-    """Count rows that differ in some figure; rows that are equal agree in all."""
-    order = np.lexsort(figures)
-    differs = np.zeros(len(order) - 1, bool)
-    for figure in figures:
-        differs |= np.diff(figure[order]) != 0
-    return 1 + int(np.count_nonzero(differs))
+def squares(rows: Array) -> Array:
+    """Squared deviations in variances, of the features that vary."""
+    found = (rows - rows.mean(axis=0)) ** 2
+    variances = found.mean(axis=0)
+    varies = variances > 0
+    return np.asarray(found[:, varies] / variances[varies])
 
 
 class Measured:
@@ -72,16 +59,18 @@ class Measured:
         same in both modalities if they are pairs.
     sampled : Gathered
         The rows that are drawn.
+    distinct : int
+        How many rows are not repeats of others, byte by byte.
     """
 
     def __init__(
         self, name: str, source: Source, options: AnalysisOptions, n_threads: int | None
     ) -> None:
         self.name, self.source, self.options, self.n_threads = name, source, options, n_threads
-        self.sampled_rows = sample(source.count, options.sample_rows, options.seed)
-        self.compared_rows = sample(source.count, options.most_pairs, options.seed)
+        self.sampled_rows = sampled(source.count, options.sample_rows, options.seed)
+        self.compared_rows = sampled(source.count, options.most_pairs, options.seed)
         self.ellipsoid, self.features = fitted(source, n_threads, covariance=True)
-        mean, radii = self.ellipsoid.mean, []
+        mean, radii, hashes = self.ellipsoid.mean, [], []
         drawn, compared = Taking(self.sampled_rows), Taking(self.compared_rows)
         of_all = len(self.compared_rows) == source.count
         takings = [drawn] if of_all else [drawn, compared]
@@ -90,6 +79,7 @@ class Measured:
             for located in source.read():
                 batch = located.batch
                 radii.append(_native.distances(batch.rows, batch.dtype, mean, n_threads)[0])
+                hashes.append(row_hashes(batch.rows))
                 for taking in takings:
                     taking.add(located)
                 yield located
@@ -99,6 +89,7 @@ class Measured:
             replace(source, read=watched), member=True, n_threads=n_threads
         )
         self.radii = gather(iter(radii))
+        self.distinct = len(np.unique(np.concatenate(hashes)))
         self.sampled = drawn.gathered()
         self._compared = None if of_all else compared.gathered()
 
@@ -114,12 +105,25 @@ class Measured:
         some = np.ascontiguousarray(batch.rows[:, features])
         return np.asarray(widened(Batch(some, batch.dtype), "float64").rows)
 
-    def kurtosis(self) -> float:
-        """Return the mean kurtosis of the features of the rows that are drawn."""
-        starts = range(0, self.source.dim, TOGETHER)
-        of_all = np.concatenate([kurtosis(self.columns(slice(k, k + TOGETHER))) for k in starts])
-        known = of_all[np.isfinite(of_all)]
-        return float(known.mean()) if len(known) else float("nan")
+    def fourth_moments(self) -> tuple[float, float]:
+        """Return mean kurtosis and mean cokurtosis of the features of the rows that are drawn."""
+        n, varying, fourths = len(self.sampled_rows), 0, 0.0
+        lengths = np.zeros(n)
+        for start in range(0, self.source.dim, TOGETHER):
+            some = squares(self.columns(slice(start, start + TOGETHER)))
+            varying += some.shape[1]
+            fourths += float((some**2).mean(axis=0).sum())
+            lengths += some.sum(axis=1)
+        kurtosis = cokurtosis = math.nan
+        if varying and n > 3:
+            # Without the bias of a small sample: 3 in the mean for normal rows, however few.
+            excess = (n + 1) * (fourths / varying - 3) + 6
+            kurtosis = 3 + (n - 1) / ((n - 2) * (n - 3)) * excess
+        if varying > 1:
+            # The square of a row's length has all the products of two features.
+            products = float((lengths**2).mean()) - fourths
+            cokurtosis = products / (varying * (varying - 1))
+        return kurtosis, cokurtosis
 
     def conformities(self) -> Conformities:
         """Return where conformities come from as the centre moves, or stays."""
@@ -141,11 +145,12 @@ class Measured:
         mean, std, at = e.mean, e.std, self.sampled_rows
         first = self.columns(slice(CENTRED)).T
         highest, lowest = Gallery.ends(scores.conformity, GALLERY)
+        kurtosis, cokurtosis = self.fourth_moments()
         return Modality(
             name=self.name,
             count=e.count,
             dim=e.dim,
-            distinct=distinct(scores.norm, scores.conformity, self.radii),
+            distinct=self.distinct,
             dtypes=tuple(sorted(e.dtypes)),
             is_normalized=e.is_normalized,
             norms=e.norms,
@@ -158,7 +163,8 @@ class Measured:
             centred_features=tuple(
                 Histogram.of(column - mean[k], bins) for k, column in enumerate(first)
             ),
-            kurtosis=self.kurtosis(),
+            kurtosis=kurtosis,
+            cokurtosis=cokurtosis,
             variances=Histogram.of(std**2, bins),
             radii_of_axes=np.sqrt(np.maximum(np.linalg.eigvalsh(e.covariance)[::-1], 0.0)),
             dominance=e.off_diagonal_dominance,

@@ -60,7 +60,7 @@ class Modality(Shown):
         ``"image"`` or ``"text"``.
     count, dim : int
     distinct : int
-        Rows that differ from all others before them.
+        Rows whose bytes differ from those of all rows before them.
     dtypes : tuple of str
         Element types as stored.
     is_normalized : bool
@@ -77,8 +77,12 @@ class Modality(Shown):
     centred_features : tuple of Histogram
         Of the first ten features minus their means, over the sample.
     kurtosis : float
-        Mean over the features of the sample's fourth moment over its squared variance: 3 for
-        normal laws. NaN where no feature varies.
+        Mean over the features of the fourth moment over the squared variance, estimated without
+        bias from the sample: 3 for normal laws. NaN where no feature varies, or of three rows or
+        fewer.
+    cokurtosis : float
+        Mean over pairs of features of ``E[x_l^2 x_k^2] / (sigma_l^2 sigma_k^2)`` about the mean,
+        over the sample: 1 for independent features. NaN where fewer than two vary.
     variances : Histogram
         Of the features' variances.
     radii_of_axes : ndarray of float64 of shape (d,)
@@ -110,6 +114,7 @@ class Modality(Shown):
     radii: Histogram
     centred_features: tuple[Histogram, ...]
     kurtosis: float
+    cokurtosis: float
     variances: Histogram
     radii_of_axes: Array
     dominance: Array
@@ -139,17 +144,32 @@ class Modality(Shown):
         return float(np.median(ratio)) if len(ratio) else float("nan")
 
     @property
+    def tilt_score(self) -> float:
+        """`dominance_ratio` over the square root of ``cokurtosis``; NaN where fewer than two vary.
+
+        The null of dominance is that of independent features. Where they share the length of their
+        row, and this has long tails, untilted features show the square root as much again.
+        """
+        return float(self.dominance_ratio / np.sqrt(self.cokurtosis))
+
+    @property
     def variance_score(self) -> float:
         """How far feature variances spread beyond those of a sphere, in standard deviations.
 
-        With equal true variances ``N sum (v / mean v - 1)^2 / (kurtosis - 1)`` follows, for many
-        distinct rows, a chi-square law of ``d - 1`` degrees.
+        With equal true variances, the relative error of a variance ``v`` of ``N`` distinct rows has
+        the variance ``q = (kurtosis - 3) / N + 2 / (N - 1)``, and ``sum (v / mean v - 1)^2 / q``
+        nearly a chi-square law of ``d - 1`` degrees. NaN of three rows or fewer.
         """
         variances, degrees = self.std**2, self.dim - 1
         if degrees < 1 or not self.varies:
             return float("nan")
         spread = ((variances / variances.mean() - 1) ** 2).sum()
-        statistic = self.distinct * spread / max(self.kurtosis - 1, 1e-3)
+        rows = self.distinct
+        if rows < 2:
+            return float("nan")
+        # Of features with two values the kurtosis is 1, and no error is left.
+        error = max((self.kurtosis - 3) / rows + 2 / (rows - 1), 1e-3 / rows)
+        statistic = spread / error
         return float((statistic - degrees) / np.sqrt(2 * degrees))
 
     def __repr__(self) -> str:
@@ -288,8 +308,9 @@ class Normalities(Drawn):
 
     Attributes
     ----------
-    image, text : Normality
+    image, text : Normality or None
+        None where the rows, or those that were drawn, are all the same.
     """
 
-    image: Normality
-    text: Normality
+    image: Normality | None
+    text: Normality | None

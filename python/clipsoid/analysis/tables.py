@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipsoid._paper import NEITHER, PAPER
+from clipsoid._sweeping import SAME_ALPHA
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -62,37 +65,23 @@ def key_figures(found: Analysis) -> pl.DataFrame:
 def _of_modalities(found: Analysis) -> Iterator[Line]:
     image, text = found.image, found.text
 
-    def line(
-        name: str,
-        figures: tuple[float, float],
-        paper_image: float | None = None,
-        paper_text: float | None = None,
-    ) -> Line:
-        return (name, *figures, paper_image, paper_text)
+    def line(name: str, figures: tuple[float, float]) -> Line:
+        return (name, *figures, *PAPER.get(name, NEITHER))
 
     def both(name: str) -> tuple[float, float]:
         return getattr(image, name), getattr(text, name)
 
-    yield line("center_ratio", both("center_ratio"), 0.94, 1.03)
-    for name, *paper in (
-        ("mean", 7.5873),
-        ("variance", 0.1914),
-        ("rms", 7.6007),
-        ("relative_error", 0.0018),
-    ):
+    yield line("center_ratio", both("center_ratio"))
+    for name in ("mean", "variance", "rms", "relative_error"):
         figures = getattr(image.shell, name), getattr(text.shell, name)
-        yield line(f"shell_{name}", figures, *paper)
+        yield line(f"shell_{name}", figures)
     yield line("dominance_ratio", both("dominance_ratio"))
     yield line("mean_conformity", both("mean_conformity"))
     yield line("std_conformity", both("std_conformity"))
     if image.calibration is not None and text.calibration is not None:
-        for name, *paper in (
-            ("pearson", 0.9998, 0.9998),
-            ("slope",),
-            ("inverse_slope", 1.461, 1.411),
-        ):
+        for name in ("pearson", "slope", "inverse_slope"):
             figures = getattr(image.calibration, name), getattr(text.calibration, name)
-            yield line(name, figures, *paper)
+            yield line(name, figures)
     if found.retrieval is not None:
         links = found.retrieval.image_link.spearman, found.retrieval.text_link.spearman
         name = "false_negatives_spearman_conformity"
@@ -103,13 +92,15 @@ def _of_modalities(found: Analysis) -> Iterator[Line]:
     if found.normality is not None:
         tested = found.normality.image, found.normality.text
         for test in ("anderson_darling", "dagostino_pearson"):
-            image_share, text_share = (getattr(one, f"{test}_fraction") for one in tested)
-            yield line(f"{test}_pass", (image_share, text_share))
+            image_share, text_share = (
+                None if one is None else getattr(one, f"{test}_fraction") for one in tested
+            )
+            yield (f"{test}_pass", image_share, text_share, None, None)
 
 
 def _of_both(found: Analysis) -> Iterator[Line]:
-    def line(name: str, figure: float | None, paper: float | None = None) -> Line:
-        return (name, figure, None, paper, None)
+    def line(name: str, figure: float | None) -> Line:
+        return (name, figure, None, *PAPER.get(name, NEITHER))
 
     if found.separability is not None:
         largest = found.separability["separability"].to_numpy()
@@ -123,14 +114,19 @@ def _of_both(found: Analysis) -> Iterator[Line]:
         yield line("gap_of_unit_means", found.gap.unit_distance)
     if found.loss_sweep is not None:
         sweep = found.loss_sweep
-        at = int(np.abs(sweep.table["alpha"].to_numpy()).argmin())
-        yield line("loss", float(sweep.table["loss"][at]))
-        yield line("best_alpha_of_loss", sweep.best_alpha, 0.0)
+        for loss in _where_given(sweep.table, "loss"):
+            yield line("loss", loss)
+        yield line("best_alpha_of_loss", sweep.best_alpha)
     if found.match_sweep is not None:
-        table = found.match_sweep.table
-        at = int(np.abs(table["alpha"].to_numpy()).argmin())
-        yield line("kl_image_text", float(table["kl_image_text"][at]), 0.14)
-        yield line("best_alpha_of_match", found.match_sweep.best_alpha, 0.0)
+        for kl in _where_given(found.match_sweep.table, "kl_image_text"):
+            yield line("kl_image_text", kl)
+        yield line("best_alpha_of_match", found.match_sweep.best_alpha)
+
+
+def _where_given(table: pl.DataFrame, column: str) -> list[float]:
+    """Return a column at alpha 0, if the grid has it: no other stands beside the paper's."""
+    at = np.flatnonzero(np.abs(table["alpha"].to_numpy()) <= SAME_ALPHA)[:1]
+    return [float(figure) for figure in table[column].to_numpy()[at]]
 
 
 def items(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipsoid._shown import Shown
+from clipsoid._sweeping import SAME_ALPHA
 
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.parts import Modality
     from clipsoid.matching import MatchSweep
+    from clipsoid.normality import Normality
     from clipsoid.sweep import LossSweep
 
 #: Cross-validated accuracy from which modalities count as linearly separable.
@@ -35,10 +37,19 @@ LEAST_CENTER, TIMES_CHANCE = 0.1, 5.0
 #: How far from 0 the best alpha may lie.
 GREATEST_ALPHA = 0.2
 
+#: Distinct rows below which a shell, feature variances and a tilt are not judged. Of normal rows on
+#: a sphere 20 would do; of 100 rows of Laplace features no more than 1 % pass for an ellipsoid.
+LEAST_ROWS = 100
+
+#: Features below which a tilt is not judged: of 4 that have none, 5 % exceed `LEAST_DOMINANCE`,
+#: however many rows there are, and of 8 half a percent.
+LEAST_FEATURES = 8
+
 #: Centre ratio of rows that were centred.
 AT_ORIGIN = 1e-3
 
-#: Rows for each feature, below which second moments are too noisy.
+#: Rows for each feature, below which second moments are too noisy, and whitened rows look normal
+#: whatever they are.
 ROWS_PER_FEATURE = 10
 
 
@@ -113,7 +124,8 @@ def _thin_shell(found: Analysis) -> Verdict:
     figure = "least radius over the mean: " + _of_both(found, least, ".2f")
     figure += "; error of the mean: " + _of_both(found, lambda m: m.shell.relative_error, ".2%")
     rule = f"above {LEAST_RADIUS} and below {GREATEST_ERROR:.0%}"
-    return _judged(2, "thin shells", holds, figure, rule, found, _normalized(found))
+    reasons = [*_normalized(found), *_too_few(found)]
+    return _judged(2, "thin shells", holds, figure, rule, found, reasons)
 
 
 def _ellipsoid(found: Analysis) -> Verdict:
@@ -127,10 +139,16 @@ def _ellipsoid(found: Analysis) -> Verdict:
 
 def _tilted(found: Analysis) -> Verdict:
     def ratio(m: Modality) -> float:
-        return m.dominance_ratio
+        return m.tilt_score
 
+    varying = {m.name: int((m.std > 0).sum()) for m in (found.image, found.text) if m.varies}
+    few = [
+        f"{name}: {count} features that vary are fewer than {LEAST_FEATURES}"
+        for name, count in varying.items()
+        if count < LEAST_FEATURES
+    ]
     figure = "off-diagonal dominance over untilted, median: " + _of_both(found, ratio, ".2f")
-    return _against_chance(4, "tilted ellipsoids", ratio, LEAST_DOMINANCE, figure, found)
+    return _against_chance(4, "tilted ellipsoids", ratio, LEAST_DOMINANCE, figure, found, few)
 
 
 def _off_centre(found: Analysis) -> Verdict:
@@ -139,7 +157,8 @@ def _off_centre(found: Analysis) -> Verdict:
 
     figure = "|m| / |sigma|: " + _of_both(found, lambda m: m.center_ratio, ".3f")
     rule = f"above {LEAST_CENTER} and {TIMES_CHANCE:g} / sqrt(N)"
-    return _judged(5, "centres off the origin", holds, figure, rule, found, _normalized(found))
+    reasons = list(_normalized(found))
+    return _judged(5, "centres off the origin", holds, figure, rule, found, reasons)
 
 
 def _least_loss(found: Analysis) -> Verdict:
@@ -156,20 +175,23 @@ def _near_zero(
     number: int, name: str, what: str, sweep: LossSweep | MatchSweep | None, found: Analysis
 ) -> Verdict:
     rule = f"within {GREATEST_ALPHA} of 0"
-    if sweep is None:
-        return Verdict(number, name, None, "no figure", rule, "left out")
-    alpha, alphas = sweep.best_alpha, sweep.table["alpha"].to_numpy()
-    near = np.abs(alphas) <= GREATEST_ALPHA
     moved = [m for m in (found.image, found.text) if found.options.shift in (m.name, "both")]
+    if sweep is None:
+        reason = (
+            "left out" if all(m.varies for m in moved) else "the rows that move are all the same"
+        )
+        return Verdict(number, name, None, "no figure", rule, reason)
+    # A grid has 0.2 no more exactly than its steps.
+    greatest = GREATEST_ALPHA + SAME_ALPHA
+    alpha, alphas = sweep.best_alpha, sweep.table["alpha"].to_numpy()
+    near = np.abs(alphas) <= greatest
     reason = ""
     if not near.any() or near.all():
         reason = f"the grid has no alpha {'beyond' if near.all() else 'within'} "
         reason += f"{GREATEST_ALPHA} of 0"
-    elif not all(m.varies for m in moved):
-        reason = "the rows that move are all the same"
     elif all(m.center_ratio < AT_ORIGIN for m in moved):
         reason = "the centre is the origin: nothing changes as it moves"
-    answer = None if reason else abs(alpha) <= GREATEST_ALPHA
+    answer = None if reason else abs(alpha) <= greatest
     return Verdict(number, name, answer, f"alpha of {what} {alpha + 0.0:g}", rule, reason)
 
 
@@ -180,7 +202,7 @@ def _judged(
     figure: str,
     rule: str,
     found: Analysis,
-    reasons: Iterator[str],
+    reasons: Sequence[str],
 ) -> Verdict:
     """Both modalities must have the property, unless there is a reason not to judge."""
     reason = "; ".join([*_constant(found), *reasons])
@@ -195,17 +217,21 @@ def _against_chance(
     least: float,
     figure: str,
     found: Analysis,
+    reasons: Sequence[str] = (),
 ) -> Verdict:
     """As `_judged`, by a figure that is measured against chance.
 
-    What exceeds chance grows with the number of rows: few may show too little of it, not too much.
+    What exceeds chance grows with the number of rows: from `LEAST_ROWS` on, few may show too little
+    of it, not too much.
     """
 
     def holds(m: Modality) -> bool:
         return measure(m) > least
 
-    few = iter(()) if holds(found.image) and holds(found.text) else _few_rows(found)
-    return _judged(number, name, holds, figure, f"above {least:g}", found, few)
+    reasons = [*reasons, *_undefined(found, measure), *_too_few(found)]
+    if not reasons and not (holds(found.image) and holds(found.text)):
+        reasons = list(_few_for_each_feature(found))
+    return _judged(number, name, holds, figure, f"above {least:g}", found, reasons)
 
 
 def _constant(found: Analysis) -> Iterator[str]:
@@ -220,7 +246,22 @@ def _normalized(found: Analysis) -> Iterator[str]:
             yield f"{modality.name} rows are normalised"
 
 
-def _few_rows(found: Analysis) -> Iterator[str]:
+def _undefined(found: Analysis, measure: Callable[[Modality], float]) -> Iterator[str]:
+    for modality in (found.image, found.text):
+        if modality.varies and math.isnan(measure(modality)):
+            yield (
+                f"{modality.name}: no such figure of {int((modality.std > 0).sum())} features that "
+                f"vary and {len(modality.sample.row)} sampled rows"
+            )
+
+
+def _too_few(found: Analysis) -> Iterator[str]:
+    for modality in (found.image, found.text):
+        if modality.varies and modality.distinct < LEAST_ROWS:
+            yield f"{modality.name}: {modality.distinct} rows are fewer than {LEAST_ROWS}"
+
+
+def _few_for_each_feature(found: Analysis) -> Iterator[str]:
     for modality in (found.image, found.text):
         if modality.distinct < ROWS_PER_FEATURE * modality.dim:
             yield (
@@ -247,14 +288,35 @@ def cautions(found: Analysis) -> Iterator[str]:
                 f"{modality.name}: {modality.count - modality.distinct:,} of {modality.count:,} "
                 "rows repeat others"
             )
+    for name, tested in _tested(found):
+        if tested.fit_count < ROWS_PER_FEATURE * tested.dim:
+            yield (
+                f"{name}: whitened by {tested.fit_count:,} rows of {tested.dim} features; that "
+                "they pass tests of normality tells nothing"
+            )
     part, count = found.retrieval, found.image.count
-    if count > found.options.most_pairs:
+    of_pairs = {
+        "losses": found.loss_sweep,
+        "ranks": found.retrieval,
+        "all cosines": found.similarities,
+    }
+    sampled = [name for name, one in of_pairs.items() if one is not None]
+    if count > found.options.most_pairs and sampled:
         yield (
-            f"losses, ranks and all cosines are of {found.options.most_pairs:,} sampled pairs of "
-            f"{count:,}"
+            f"of {found.options.most_pairs:,} sampled pairs of {count:,}, not of all: "
+            f"{', '.join(sampled)}"
         )
     if part is not None and part.text_to_image.median_rank > part.pairs / 4:
         yield (
             f"the pairs look unrelated: the median rank of a text's image is "
             f"{part.text_to_image.median_rank:,.0f} of {part.pairs:,}"
         )
+
+
+def _tested(found: Analysis) -> Iterator[tuple[str, Normality]]:
+    """Yield the tests of normality that there are."""
+    if found.normality is not None:
+        for name in ("image", "text"):
+            tested = getattr(found.normality, name)
+            if tested is not None:
+                yield name, tested

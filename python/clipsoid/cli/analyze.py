@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 WIDTH = 79
 
+#: Where captions and image paths are looked for, unless columns are named.
+COLUMNS = {"captions": "caption", "image_paths": "image_path"}
+
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
@@ -49,9 +52,9 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help="where relative image paths begin (the folder of the metadata)",
     )
-    for column, default in (("caption", "caption"), ("image", "image_path")):
+    for column, usual in zip(("caption", "image"), COLUMNS.values(), strict=True):
         parser.add_argument(
-            f"--{column}-column", default=default, metavar="NAME", help=f"its column ({default})"
+            f"--{column}-column", metavar="NAME", help=f"its column ({usual}, if it is there)"
         )
     parser.add_argument(
         "--leave-out",
@@ -67,6 +70,17 @@ def add_parser(commands: Any) -> None:
         default="image",
         help="the modality that moves in the sweeps (image)",
     )
+    shared.add_alphas(parser)
+    parser.add_argument(
+        "--bins", type=shared.counting, default=50, metavar="N", help="of every histogram (50)"
+    )
+    parser.add_argument(
+        "--sample-rows",
+        type=shared.counting,
+        default=5_000,
+        metavar="N",
+        help="rows whose own figures are kept, to be drawn: a sample, of more (5000)",
+    )
     parser.add_argument(
         "--temperature", type=shared.positive, default=0.01, metavar="T", help="of the loss (0.01)"
     )
@@ -79,6 +93,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--seed", type=shared.natural, default=0, help="of samples (0)")
     shared.add_common(parser)
+    shared.take_negative_lists(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -108,12 +123,15 @@ def run(options: argparse.Namespace) -> None:
             texts,
             temperature=options.temperature,
             shift=options.shift,
+            alphas=options.alphas,
+            bins=options.bins,
+            sample_rows=options.sample_rows,
             leave_out=options.leave_out,
             most_pairs=options.most_pairs,
             seed=options.seed,
             n_threads=options.threads,
             progress=announce,
-            **_metadata(options),
+            **_metadata(options, images.count),
         )
         text = found.to_json()
         written = list(_drawn(options, found, announce))
@@ -161,27 +179,27 @@ def _drawn(
         yield options.figures
 
 
-def _metadata(options: argparse.Namespace) -> dict[str, Any]:
-    """Read captions and image paths; a column that is not there is left out."""
-    import polars as pl
-
-    from clipsoid.errors import StoreError
+def _metadata(options: argparse.Namespace, count: int) -> dict[str, Any]:
+    """Read captions and image paths of `count` images."""
+    from clipsoid.errors import MismatchError, StoreError
 
     path = options.metadata
     if path is None:
         return {}
-    try:
-        # Everything as text: 00017 is a name, not a number.
-        is_csv = path.suffix.lower() == ".csv"
-        frame = pl.read_csv(path, infer_schema=False) if is_csv else pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from None
-    columns = {"captions": options.caption_column, "image_paths": options.image_column}
+    frame = shared.read_table(path)
+    asked = {"captions": options.caption_column, "image_paths": options.image_column}
+    columns = {name: column or COLUMNS[name] for name, column in asked.items()}
     found = {name: frame[c].to_list() for name, c in columns.items() if c in frame.columns}
-    if not found:
+    # A column that was named is wanted; of the usual ones, one will do.
+    lacking = [columns[name] for name, column in asked.items() if column and name not in found]
+    if lacking or not found:
         raise StoreError(
-            f"{path}: has no column {' or '.join(columns.values())}; it has "
+            f"{path}: has no column {' or '.join(lacking or columns.values())}; it has "
             f"{', '.join(frame.columns)}: --caption-column, --image-column"
+        )
+    if len(frame) != count:
+        raise MismatchError(
+            f"{path}: has {len(frame)} rows, the images have {count}; wanted one for each"
         )
     return found
 

@@ -7,26 +7,31 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipsoid._paper import NEITHER, PAPER
+from clipsoid.analysis.tables import LABELS
 from clipsoid.cli import options as shared
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Printed in Levi & Gilboa, ICML 2025, for ViT-B/32 on MS-COCO val: (image, text).
-PAPER: dict[str, tuple[float | None, float | None]] = {
-    "centre ratio |m| / |sigma|": (0.94, 1.03),
-    "shell: mean |x - m|": (7.5873, None),
-    "shell: variance": (0.1914, None),
-    "shell: rms": (7.6007, None),
-    "shell: error of the mean, %": (0.18, None),
-    "tilt: ODD over untilted, median": (None, None),
-    "conformity: mean": (None, None),
-    "conformity: standard deviation": (None, None),
-    "Pearson, conformity and cosine": (0.9998, 0.9998),
-    "slope, conformity on cosine": (None, None),
-    "slope, cosine on conformity": (1.461, 1.411),
-}
+#: Figures that are shown, as `analyze` calls them.
+SHOWN = (
+    "center_ratio",
+    "shell_mean",
+    "shell_variance",
+    "shell_rms",
+    "shell_relative_error",
+    "dominance_ratio",
+    "mean_conformity",
+    "std_conformity",
+    "pearson",
+    "slope",
+    "inverse_slope",
+)
+
+#: Those of them that are shown in percent: four decimals of the fraction say little.
+PERCENT = ("shell_relative_error",)
 
 SHARDS = 2
 
@@ -63,7 +68,8 @@ def run(options: argparse.Namespace) -> None:
         results[modality] = _one(out, modality, rows, options)
     result = {"rows": options.rows, "dim": data.image.shape[1], "seed": options.seed}
     text = _table(result, results, out, made)
-    show(options, {**result, **results, "paper": PAPER}, text)
+    paper = {name: PAPER.get(name, NEITHER) for name in SHOWN}
+    show(options, {**result, **results, "paper": paper}, text)
 
 
 def _names(modality: str) -> list[str]:
@@ -137,7 +143,7 @@ def _one(
         shell.mean,
         shell.variance,
         shell.rms,
-        100 * shell.relative_error,
+        shell.relative_error,
         float(np.nanmedian(odd)),
         e.mean_conformity,
         float(conformity.std()),
@@ -146,7 +152,7 @@ def _one(
         calibration.inverse_slope,
     )
     return {
-        "figures": dict(zip(PAPER, figures, strict=True)),
+        "figures": dict(zip(SHOWN, figures, strict=True)),
         "histogram": np.histogram(conformity, bins=24, range=(0.2, 0.8))[0].tolist(),
         "least": int(conformity.argmin()),
         "most": int(conformity.argmax()),
@@ -159,11 +165,12 @@ def _one(
 def _table(result: dict[str, Any], results: dict[str, Any], out: Path, made_seconds: float) -> str:
     image, text = results["image"], results["text"]
     head = f"{'':<33}{'image':>10}{'paper':>9}{'text':>12}{'paper':>9}"
-    body = [
-        f"{name:<33}{_figure(image['figures'][name]):>10}{_figure(paper[0]):>9}"
-        f"{_figure(text['figures'][name]):>12}{_figure(paper[1]):>9}"
-        for name, paper in PAPER.items()
-    ]
+    body = []
+    for name in SHOWN:
+        paper = PAPER.get(name, NEITHER)
+        cells = (image["figures"][name], paper[0], text["figures"][name], paper[1])
+        shown = [_shown(name, cell) for cell in cells]
+        body.append(f"{label_of(name):<33}{shown[0]:>10}{shown[1]:>9}{shown[2]:>12}{shown[3]:>9}")
     rule = "-" * len(head)
     return "\n".join(
         [
@@ -184,8 +191,15 @@ def _table(result: dict[str, Any], results: dict[str, Any], out: Path, made_seco
     )
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def label_of(name: str) -> str:
+    """Return what the table calls a figure."""
+    return LABELS[name][0] + (", %" if name in PERCENT else "")
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value if name in PERCENT else value:.4f}"
 
 
 def _sparkline(counts: list[int]) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from clipsoid.store import Store
 
 MAX_THREADS = 4096
@@ -71,6 +73,17 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
     add_dtype(parser)
 
 
+def add_alphas(parser: argparse.ArgumentParser) -> None:
+    """Add the grid of a sweep."""
+    parser.add_argument(
+        "--alphas",
+        type=numbers,
+        metavar="LIST",
+        help="multiples of the mean to take away: START:STOP:COUNT, or numbers with commas "
+        "between them (default: -1:1:41)",
+    )
+
+
 def add_dtype(parser: argparse.ArgumentParser) -> None:
     """Add the element type that is insisted on."""
     parser.add_argument(
@@ -102,6 +115,20 @@ def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
     images = open_store(options.images, key=options.image_key or options.key, dtype=options.dtype)
     texts = open_store(options.texts, key=options.text_key or options.key, dtype=options.dtype)
     return images, texts
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read what goes with the rows: a .csv file, all of it as text, or a .parquet file."""
+    import polars as pl
+
+    from clipsoid.errors import StoreError
+
+    try:
+        # As text, for 00017 is a name and not a number.
+        is_csv = path.suffix.lower() == ".csv"
+        return pl.read_csv(path, infer_schema=False) if is_csv else pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from None
 
 
 def named(options: argparse.Namespace) -> str:

@@ -39,13 +39,7 @@ def add_parser(commands: Any) -> None:
         help="where the table (.parquet, .csv) or the chart (.png, .svg, .html) goes; may be "
         "repeated",
     )
-    parser.add_argument(
-        "--alphas",
-        type=shared.numbers,
-        metavar="LIST",
-        help="multiples of the mean to take away: START:STOP:COUNT, or numbers with commas "
-        "between them (default: -1:1:41)",
-    )
+    shared.add_alphas(parser)
     parser.add_argument(
         "--shift",
         choices=("image", "text", "both"),

@@ -107,7 +107,8 @@ def run(options: argparse.Namespace) -> None:
         grid = _without(grid, options.rows)
     made = how_made(e, store, options, grid)
     write_together({path: _contents(path, grid, made) for path in options.out})
-    result = {"out": options.out, **made, "nearest": _cells(grid)}
+    named = {"path": options.path, "ellipsoid": options.ellipsoid}
+    result = {"out": options.out, **named, **made, "nearest": _cells(grid)}
     show(options, result, f"{_table(grid)}\n\n{_summary(e, store, options)}")
 
 
@@ -164,6 +165,7 @@ def _is_ours(path: Path) -> bool:
 
 def _ellipsoid(store: Store, options: argparse.Namespace) -> Ellipsoid:
     """Return the ellipsoid whose mean it is."""
+    from clipsoid._source import as_source
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import MismatchError
@@ -177,7 +179,8 @@ def _ellipsoid(store: Store, options: argparse.Namespace) -> Ellipsoid:
             )
         return e
     with progress("fit", store.count, quiet=options.quiet) as tick:
-        return Ellipsoid.fit(store, covariance=False, n_threads=options.threads, progress=tick)
+        rows = as_source(store).without_policies()
+        return Ellipsoid.fit(rows, covariance=False, n_threads=options.threads, progress=tick)
 
 
 def _row(store: Store, number: int) -> Source:
@@ -210,13 +213,15 @@ def _without(grid: VslerpGrid, rows: list[int]) -> VslerpGrid:
 
     import numpy as np
 
-    from clipsoid.nearest import NearestRows
-
     assert grid.nearest is not None
     index, similarity = grid.nearest.index, grid.nearest.similarity
     first = np.isin(index, rows, invert=True).argmax(axis=-1)[..., None]
-    found = (np.take_along_axis(index, first, -1), np.take_along_axis(similarity, first, -1))
-    return replace(grid, nearest=NearestRows(*found))
+    other = replace(
+        grid.nearest,
+        index=np.take_along_axis(index, first, -1),
+        similarity=np.take_along_axis(similarity, first, -1),
+    )
+    return replace(grid, nearest=other)
 
 
 def _cells(grid: VslerpGrid) -> list[dict[str, Any]]:

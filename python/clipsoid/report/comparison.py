@@ -30,8 +30,8 @@ CANDIDATES = {
     "q75": "75 %",
     "q95": "95 %",
     "shift": "shift",
-    "shift_low": "shift from",
-    "shift_high": "shift to",
+    "shift_lower": "shift from",
+    "shift_upper": "shift to",
     "hedges_g": "Hedges' g",
     "kl_candidate_reference": "KL from ref.",
     "kl_reference_candidate": "KL of ref.",
@@ -47,8 +47,9 @@ TESTS = {
     "second": "second",
     "count": "n",
     "difference": "difference",
-    "low": "from",
-    "high": "to",
+    "lower": "from",
+    "upper": "to",
+    "cohens_dz": "d_z",
     "statistic": "t",
     "degrees_of_freedom": "df",
     "p_value": "p",
@@ -64,7 +65,7 @@ def comparison_page(found: Comparison, title: str | None = None) -> Page:
     found : Comparison
     title : str, optional
     """
-    share = f"{100 * (1 - found.level):.4g} %"
+    share = f"{100 * found.interval:.4g} %"
     own = found.reference.conformity is not None
     intro = (
         "Conformity tells how typical something is of the reference. A generator whose images are "
@@ -133,13 +134,13 @@ def _key_figures(found: Comparison) -> Iterator[tuple[str, str]]:
         sum(one.shift * sign > 0 and _apart(one.p_corrected, found) for one in candidates)
         for sign in (1, -1)
     )
-    yield f"more generic than the reference, at level {found.level:g}", f"{generic:,}"
+    yield f"more generic than the reference, at level {1 - found.interval:g}", f"{generic:,}"
     yield "rarer than it", f"{rare:,}"
     yield "neither can be told", f"{len(candidates) - generic - rare:,}"
 
 
 def _apart(p: float | None, found: Comparison) -> bool:
-    return p is not None and p < found.level
+    return p is not None and p < 1 - found.interval
 
 
 def _made(found: Comparison) -> Iterator[tuple[str, str]]:
@@ -150,7 +151,7 @@ def _made(found: Comparison) -> Iterator[tuple[str, str]]:
     for one in found.candidates.values():
         yield one.name, f"{one.count:,} rows, {_kind(one.is_normalized)}"
     yield "tests", f"{len(found.tests)}, two-sided, corrected by Holm"
-    yield "level", f"{found.level:g}"
+    yield "level", f"{1 - found.interval:g}"
     yield "bins of the divergences", str(found.bins)
 
 

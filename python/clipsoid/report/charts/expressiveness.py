@@ -56,7 +56,7 @@ def expressiveness_figure(found: Comparison) -> Figure:
         "How generic each candidate is",
         "The mean cosine of each row to all rows of the reference: high is generic, low is rare, "
         "and neither is better. On the right, the mean of each candidate minus that of the "
-        f"reference; lines are {100 * (1 - found.level):.4g} % intervals.",
+        f"reference; lines are {100 * found.interval:.4g} % intervals.",
         (_ridges(found, ridges), _shifts(found, dots)),
         tuple(_measures(found, dots)),
         f"{found.reference.count:,} rows of the reference{known}",
@@ -72,7 +72,7 @@ def _measures(found: Comparison, candidates: list[CandidateConformity]) -> list[
 
 def _interval(one: CandidateConformity) -> str:
     shift = number(one.shift)
-    return shift if one.shift_high is None else f"{shift} ± {number(one.shift_high - one.shift)}"
+    return shift if one.shift_upper is None else f"{shift} ± {number(one.shift_upper - one.shift)}"
 
 
 def _distributions(found: Comparison, candidates: list[CandidateConformity]) -> pl.DataFrame:
@@ -231,7 +231,7 @@ def _shifts(found: Comparison, candidates: list[CandidateConformity]) -> Panel:
     import altair as alt
     import polars as pl
 
-    columns = ("name", "count", "mean", "shift", "shift_low", "shift_high", "p_corrected")
+    columns = ("name", "count", "mean", "shift", "shift_lower", "shift_upper", "p_corrected")
     rows = [[getattr(one, name) for name in columns] for one in candidates]
     schema: Any = dict.fromkeys(columns, pl.Float64) | {"name": pl.String, "count": pl.Int64}
     frame = pl.DataFrame(rows, schema, orient="row")
@@ -255,19 +255,19 @@ def _shifts(found: Comparison, candidates: list[CandidateConformity]) -> Panel:
             alt.Tooltip("count:Q", title="rows", format=","),
             alt.Tooltip("mean:Q", title="mean conformity", format=".5f"),
             alt.Tooltip("shift:Q", title="shift", format="+.5f"),
-            alt.Tooltip("shift_low:Q", title="interval from", format="+.5f"),
-            alt.Tooltip("shift_high:Q", title="to", format="+.5f"),
+            alt.Tooltip("shift_lower:Q", title="interval from", format="+.5f"),
+            alt.Tooltip("shift_upper:Q", title="to", format="+.5f"),
             alt.Tooltip("p_corrected:Q", title="p (Holm)", format=".2g"),
         ],
     )
     title = "rarer  ←  shift of the mean  →  more generic"
     x = alt.X("shift:Q", title=title)
     reference = alt.Chart({"values": [{"shift": 0}]})
-    known = base.transform_filter("isValid(datum.shift_low)")
+    known = base.transform_filter("isValid(datum.shift_lower)")
     layers = [
         reference.mark_rule(color=theme.GREY, aria=False).encode(x=x),
         known.mark_rule(color=theme.GREEN, strokeWidth=2.5, aria=False).encode(
-            x=alt.X("shift_low:Q", title=title), x2="shift_high:Q"
+            x=alt.X("shift_lower:Q", title=title), x2="shift_upper:Q"
         ),
         base.mark_point(color=theme.GREEN, fill=theme.GREEN, size=60, opacity=1, aria=False).encode(
             x=x
@@ -279,7 +279,7 @@ def _shifts(found: Comparison, candidates: list[CandidateConformity]) -> Panel:
         titled(
             alt.LayerChart(layer=layers),
             "Shift against the reference",
-            f"mean and {100 * (1 - found.level):.4g} % interval",
+            f"mean and {100 * found.interval:.4g} % interval",
         ),
         frame,
         f"Shift of the mean conformity against the reference: {words}.",

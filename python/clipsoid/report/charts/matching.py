@@ -101,7 +101,7 @@ def _made(sweep: MatchSweep) -> str:
     many = f"{o.image_count:,} images and {o.text_count:,} texts"
     if o.image_count == o.text_count:
         many = f"{o.image_count:,} images and as many texts"
-    covered = "" if o.intervals is None else f"; bands: {100 * o.intervals:g} % intervals"
+    covered = "" if o.interval is None else f"; bands: {100 * o.interval:g} % intervals"
     return f"{many}, {rows} rows; {MOVES[sweep.options.shift]}{covered}"
 
 

@@ -40,14 +40,20 @@ BINS = 20
 ROOM = 0.3
 
 
-def normality_figure(normality: Normalities | Normality) -> Figure:
-    """Return how many whitened coordinates pass, and the p-values of each test."""
+def normality_figure(normality: Normalities | Normality) -> Figure | None:
+    """Return how many whitened coordinates pass, and the p-values of each test.
+
+    None where no modality varies.
+    """
     from clipsoid.normality import Normality
 
     if isinstance(normality, Normality):
         both = {"rows": normality}
     else:
-        both = {"image": normality.image, "text": normality.text}
+        of_two = {"image": normality.image, "text": normality.text}
+        both = {name: one for name, one in of_two.items() if one is not None}
+    if not both:
+        return None
     first = next(iter(both.values()))
     expected = 1 - first.level
     panels = [_passing(both, expected)]
