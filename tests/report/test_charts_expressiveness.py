@@ -81,10 +81,10 @@ def test_shifts_are_those_of_the_comparison(found: Comparison) -> None:
     dots = rows(made, "name", "shift")
     assert [row["name"] for row in dots] == list(found.candidates)
     for row, one in zip(dots, found.candidates.values(), strict=True):
-        for name in ("shift", "shift_low", "shift_high", "mean"):
+        for name in ("shift", "shift_lower", "shift_upper", "mean"):
             assert row[name] == pytest.approx(getattr(one, name), rel=1e-5)
-        assert one.shift_high is not None
-        words = f"{one.shift:.4f} ± {one.shift_high - one.shift:.4f}".replace("-", "−")
+        assert one.shift_upper is not None
+        words = f"{one.shift:.4f} ± {one.shift_upper - one.shift:.4f}".replace("-", "−")
         assert measured(figure)[f"shift, {one.name}"] == words
     sort = next(
         layer["encoding"]["y"]["sort"] for layer in made["layer"] if "y" in layer["encoding"]
@@ -110,7 +110,7 @@ def test_candidates_that_do_not_vary(real: np.ndarray) -> None:
     figure = expressiveness_figure(found)
     shift = next(iter(found.candidates.values())).shift
     assert measured(figure)["shift, same"] == f"{shift:.4f}".replace("-", "−")
-    assert {row["shift_low"] for row in rows(check(figure)["shifts"], "name")} == {None}
+    assert {row["shift_lower"] for row in rows(check(figure)["shifts"], "name")} == {None}
     svg(figure)
     html(comparison_page(found))
 

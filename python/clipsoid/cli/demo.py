@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid._paper import NEITHER, PAPER
-from clipsoid.analysis.tables import LABELS
 from clipsoid.cli import options as shared
 
 if TYPE_CHECKING:
@@ -193,6 +192,8 @@ def _table(result: dict[str, Any], results: dict[str, Any], out: Path, made_seco
 
 def label_of(name: str) -> str:
     """Return what the table calls a figure."""
+    from clipsoid.analysis.tables import LABELS
+
     return LABELS[name][0] + (", %" if name in PERCENT else "")
 
 
