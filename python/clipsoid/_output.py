@@ -29,6 +29,9 @@ def check_writable(path: str | os.PathLike[str], may_replace: Callable[[Path], b
         raise OutputError(f"{path}: is there already and is no ellipsoid; wanted a new name")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; wanted the name of a file")
+    # A pipe or a device would be replaced by the file, not written to.
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is no regular file; wanted the name of one, or a new name")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):

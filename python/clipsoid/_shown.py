@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 #: Lines of a table; more are counted.
-MOST_LINES = 40
+MOST_LINES = 48
 
 #: Items of a list, and figures of a part, that are written in one line.
 MOST_ITEMS = 8

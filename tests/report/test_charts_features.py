@@ -68,7 +68,7 @@ def test_best_feature_is_measured(rows) -> None:
     assert got[f"separability of feature {best}"][0] == f"{apart[best]:.2f}"
     (m, s), (n, t) = ((z[:, best].mean(), z[:, best].std()) for z in (x, y))
     kl = np.log(t / s) + (s**2 + (m - n) ** 2) / (2 * t**2) - 0.5
-    assert got["its KL of normal laws, image to text (nats)"] == (f"{kl:.1f}", "about 301")
+    assert got["its KL of normal laws, image to text (nats)"] == (f"{kl:.1f}", "")
 
 
 def test_rows_in_the_plane_and_the_boundary(rows) -> None:
@@ -133,7 +133,7 @@ def test_separability_of_all_features(rows) -> None:
     assert panel.data["higher"].to_list() == higher[panel.data["feature"].to_numpy()].tolist()
     tags = int((apart >= 3).sum())
     assert tags > 0
-    assert beside_paper(figure)["features of separability 3 or more"] == (str(tags), "9")
+    assert beside_paper(figure)["features of separability above 3"] == (str(tags), "9")
     assert [row["text"] for row in drawn(panel, "text")] == [f"{tags} above"]
     assert [row["level"] for row in drawn(panel, "label")] == [3.0]
     svm = found.linear_separability

@@ -156,7 +156,7 @@ def test_what_moves_is_said(shift: Any) -> None:
 
 def test_intervals_are_bands() -> None:
     sweep = cs.match_sweep(
-        *pairs(60, 8), alphas=[-0.5, 0, 0.5], intervals=0.9, resamples=20, shift="both"
+        *pairs(60, 8), alphas=[-0.5, 0, 0.5], interval=0.9, resamples=20, shift="both"
     )
     figure = match_figure(sweep)
     made = check(figure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import resource
 import signal
 from pathlib import Path
@@ -54,6 +55,13 @@ def test_places_where_no_report_can_be(analysis: cs.Analysis, tmp_path: Path) ->
     with pytest.raises(OutputError, match=r"there is no folder .*/none"):
         analysis.report(tmp_path / "none" / "report.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_not_replaced(analysis: cs.Analysis, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="pipe: is no regular file"):
+        analysis.report(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_full_disk_leaves_nothing(

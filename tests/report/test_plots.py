@@ -185,7 +185,13 @@ def test_nearest_rows_of_one_query_and_of_many_places(rows: Rows) -> None:
     assert one.panels[0].data.columns == ["place", "cosine"]
     check(figure_of(cs.nearest_rows(rows[1][0], rows[0])))
     k = 100_000
-    many = cs.NearestRows(np.zeros((2, k), np.int64), np.tile(np.linspace(1, 0, k), (2, 1)))
+    many = cs.NearestRows(
+        np.zeros((2, k), np.int64),
+        np.tile(np.linspace(1, 0, k), (2, 1)),
+        count=k,
+        dim=2,
+        dtype="float32",
+    )
     figure = figure_of(many)
     check(figure)
     data = figure.panels[0].data

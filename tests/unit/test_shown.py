@@ -197,7 +197,9 @@ def test_scores_count_what_is_wrong_with_rows() -> None:
 
 def test_arrays_of_nothing_and_of_nan() -> None:
     def shown(array: np.ndarray) -> str:
-        return dict(lines(cs.NearestRows(np.zeros(1, np.int64), array)))["similarity"]
+        return dict(lines(cs.NearestRows(np.zeros(1, np.int64), array, 9, 2, "float32")))[
+            "similarity"
+        ]
 
     assert shown(np.zeros((0, 2))) == "float64 (0, 2)"
     assert shown(np.full(3, np.nan)) == "float64 (3,): none is finite"

@@ -85,7 +85,7 @@ class Analysis(InNotebooks):
     features : tuple of FeatureHistograms or None
         The features that separate best (Figure 2).
     plane : FeaturePlane or None
-        The sample by the best two.
+        The sample by the two features of `linear_separability`, or else by the best two.
     linear_separability : LinearSeparability or None
         Property 1.
     gap : ModalityGap or None

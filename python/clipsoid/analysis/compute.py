@@ -114,7 +114,7 @@ def features(image: Measured, text: Measured, order: list[int]) -> tuple[Feature
 
 
 def plane(image: Measured, text: Measured, order: list[int]) -> FeaturePlane | None:
-    """Return the sample by the best two features, if there are two."""
+    """Return the sample by the first two of some features, if there are two."""
     if len(order) < 2:
         return None
     best = order[:2]
@@ -293,9 +293,15 @@ def parts(
         found["plane"] = plane(image, text, order)
         return frame
 
+    def separated() -> LinearSeparability:
+        part = plane_of_all(*sources, options, n_threads)
+        # Those that it chose from its own sample: its boundary is drawn among them.
+        found["plane"] = plane(image, text, list(part.features))
+        return part
+
     work: dict[str, Callable[[], Any]] = {
         "separability": separable,
-        "linear_separability": lambda: plane_of_all(*sources, options, n_threads),
+        "linear_separability": separated,
         "gap": lambda: gap_of(*sources, image.ellipsoid, text.ellipsoid),
         "similarities": lambda: similarities(pairs(), options.bins, n_threads),
         "loss_sweep": losses,

@@ -147,13 +147,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _check_drawn(options: argparse.Namespace) -> None:
     """Refuse, before any work is done, a page or figures that could not be made after it."""
-    if options.report is None and options.figures is None:
-        for name in ("title", "image_root"):
-            if getattr(options, name) is not None:
-                options.usage(f"--{name.replace('_', '-')} needs --report")
-        return
-    if options.report is not None:
-        shared.check_report(options.report)
+    shared.check_report(options)
     if options.figures is not None:
         from clipsoid._extras import check_report
         from clipsoid.report.files import check_figures_target

@@ -76,6 +76,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="where the figures go, as one HTML page"
     )
+    parser.add_argument("--title", metavar="TEXT", help="of the page")
     shared.add_dtype(parser)
     shared.add_common(parser)
 
@@ -92,8 +93,7 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.store import open_store
 
     _check_names(options)
-    if options.report is not None:
-        shared.check_report(options.report)
+    shared.check_report(options)
     reference = _open_reference(options)
     candidates = {
         name: open_store(path, key=options.key, dtype=options.dtype)
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> None:
             progress=tick,
         )
     if options.report is not None:
-        found.report(options.report)
+        found.report(options.report, title=options.title)
     paths = {"reference": options.reference, **dict(options.candidates)}
     made = {"paths": paths, "paired": options.paired, "prompts": dict(options.prompts)}
     show(options, {**found.to_dict(), **made}, _text(found, options.report))

@@ -178,13 +178,18 @@ def check_temperature(options: argparse.Namespace) -> None:
         )
 
 
-def check_report(path: Path) -> None:
+def check_report(options: argparse.Namespace) -> None:
     """Refuse, before any work is done, a page that could not be written after it."""
+    if options.report is None:
+        for name in ("title", "image_root"):
+            if getattr(options, name, None) is not None:
+                options.usage(f"--{name.replace('_', '-')} needs --report")
+        return
     from clipsoid._extras import check_report as check_extra
     from clipsoid.report.files import check_page_target
 
     check_extra("reports")
-    check_page_target(path)
+    check_page_target(options.report)
 
 
 def natural(text: str) -> int:

@@ -51,6 +51,13 @@ def add_parser(commands: Any) -> None:
         help="where the distributions go, as one HTML page; of id columns, caption and image_path "
         "are shown as such",
     )
+    parser.add_argument("--title", metavar="TEXT", help="of the page")
+    parser.add_argument(
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="where relative image paths begin (the folder of PATH)",
+    )
     shared.add_common(parser)
 
 
@@ -72,8 +79,7 @@ def run(options: argparse.Namespace) -> None:
             raise OutputError(
                 f"{folder}: lies among the embeddings of {path}; wanted another place"
             )
-    if options.report is not None:
-        shared.check_report(options.report)
+    shared.check_report(options)
     # Before the first pass, so that nobody waits for a fit whose scores have no place.
     check_targets(part, folder, store)
     check_id_columns(options.id_column)
@@ -116,7 +122,10 @@ def run(options: argparse.Namespace) -> None:
         from clipsoid.report import write_page
         from clipsoid.report.scores import scores_page
 
-        write_page(scores_page(written.files, made), options.report)
+        first = Path(options.path[0])
+        root = options.image_root or (first if first.is_dir() else first.parent)
+        page = scores_page(written.files, made, title=options.title, root=root)
+        write_page(page, options.report)
     result = {
         "out": options.out,
         **made,

@@ -84,6 +84,7 @@ def bars(
     *,
     legend: bool | None = None,
     what: str = "rows",
+    ends: tuple[float, float] | None = None,
 ) -> alt.Chart:
     """Draw a `histogram_frame`, several series over one another.
 
@@ -98,9 +99,12 @@ def bars(
         By default where there is more than one series.
     what : str, default="rows"
         What is counted.
+    ends : (float, float), optional
+        Of the axis; by default those of the bins.
     """
     import altair as alt
 
+    domain: dict[str, Any] = {"domain": list(ends)} if ends else {}
     shown = len(colours) > 1 if legend is None else legend
     # Over one another: where both have rows, both are seen.
     opacity = 0.55 if len(colours) > 1 else 0.85
@@ -111,7 +115,7 @@ def bars(
             x=alt.X(
                 "low:Q",
                 title=x,
-                scale=alt.Scale(zero=False, nice=False),
+                scale=alt.Scale(zero=False, nice=False, **domain),
                 axis=alt.Axis(labelSeparation=4),
             ),
             x2="high:Q",

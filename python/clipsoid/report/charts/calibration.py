@@ -168,7 +168,7 @@ def _panel(modality: Modality) -> Panel:
     line = modality.calibration
     words = "one of the two does not vary: no line"
     if line is not None:
-        chart = dots + _lines(frame.filter(pl.col("mark") != ROW), x, y, line)
+        chart = _lines(frame.filter(pl.col("mark") != ROW), x, y, line) + dots
         words = f"Pearson correlation {number(line.pearson, 5)}"
     shown = frame.filter(pl.col("mark") == ROW).height
     return Panel(

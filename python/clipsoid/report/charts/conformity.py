@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsoid.report import theme
 from clipsoid.report.figure import Figure, Measure, Panel
-from clipsoid.report.marks import bars, histogram_frame, number, rule
+from clipsoid.report.marks import bars, histogram_frame, number, rule, titled
 
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
@@ -16,18 +16,28 @@ if TYPE_CHECKING:
 RANGE = "range_"
 
 
-def conformity_histogram(histogram: Histogram, mean: float, series: str, colour: str) -> Panel:
-    """Return a distribution of conformity of which a range can be chosen."""
+def conformity_histogram(
+    histogram: Histogram,
+    mean: float,
+    series: str,
+    colour: str,
+    ends: tuple[float, float] | None = None,
+) -> Panel:
+    """Return a distribution of conformity of which a range can be chosen.
+
+    `ends` are those of the axis, by default those of the histogram.
+    """
     import altair as alt
 
     frame = histogram_frame({series: histogram})
-    drawn = bars(frame, "conformity (mean cosine to all others)", {series: colour})
+    drawn = bars(frame, "conformity (mean cosine to all others)", {series: colour}, ends=ends)
     chosen = alt.selection_interval(name=RANGE + series, encodings=["x"])
     chart: Any = drawn.add_params(chosen) + rule(mean, "mean")
     low, high = histogram.edges[0], histogram.edges[-1]
+    words = f"{series.capitalize()}s" if series in theme.MODALITY else series.capitalize()
     return Panel(
         f"conformity-{series}",
-        chart,
+        titled(chart, words, f"mean {number(mean)}"),
         frame,
         f"Histogram of the conformity of {histogram.counts.sum():,} rows ({series}): from "
         f"{number(low)} to {number(high)}, mean {number(mean)}.",
@@ -36,8 +46,11 @@ def conformity_histogram(histogram: Histogram, mean: float, series: str, colour:
 
 def conformity_figure(found: Analysis) -> Figure:
     """Return the distributions of both modalities (Figure 8)."""
+    # One axis for both, so that they can be compared.
+    edges = [m.conformity.edges for m in (found.image, found.text)]
+    ends = (float(min(e[0] for e in edges)), float(max(e[-1] for e in edges)))
     panels = tuple(
-        conformity_histogram(m.conformity, m.mean_conformity, m.name, theme.MODALITY[m.name])
+        conformity_histogram(m.conformity, m.mean_conformity, m.name, theme.MODALITY[m.name], ends)
         for m in (found.image, found.text)
     )
     measures = tuple(
@@ -53,7 +66,8 @@ def conformity_figure(found: Analysis) -> Figure:
         "Figure 8",
         "Conformity: how common each item is",
         "The mean cosine of each row to all other rows of its modality. High: what many rows "
-        "resemble; low: what is rare. The line marks the mean.",
+        "resemble; low: what is rare. The line marks the mean. In a report, drag over a "
+        "histogram to choose a range: its rows are below.",
         panels,
         measures,
     )

@@ -169,7 +169,9 @@ def _measures(shapes: list[Shape]) -> Iterator[Measure]:
             what = "standard deviations by which variances spread beyond a sphere's"
             one[what] = number(shape.variance_score, 0)
         if shape.radii is not None and shape.dominance is not None:
-            longest = shape.radii[0] if len(shape.radii) else math.nan
+            # Of fewer rows than features, the median axis is as long as chance makes it.
+            spans = len(shape.radii) == len(shape.std) > 0
+            longest = shape.radii[0] if spans else math.nan
             one |= {
                 "longest axis over the median": _times(longest, shape.radii),
                 "median off-diagonal dominance": number(_median(shape.dominance), 2),

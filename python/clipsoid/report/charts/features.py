@@ -56,11 +56,7 @@ def features_figure(found: Analysis) -> Figure | None:
     for laws, column, decimals in (("normal laws", "gaussian", 1), ("histograms", "histogram", 2)):
         for way in ("image to text", "text to image"):
             value = best[f"kl_{column}_{way.replace(' to ', '_')}"]
-            # The paper does not say which way, and a histogram cannot reach as much.
-            paper = "about 301" if column == "gaussian" else ""
-            measures.append(
-                Measure(f"its KL of {laws}, {way} (nats)", number(value, decimals), paper)
-            )
+            measures.append(Measure(f"its KL of {laws}, {way} (nats)", number(value, decimals)))
     return Figure(
         "features",
         "Figure 2",
@@ -68,7 +64,7 @@ def features_figure(found: Analysis) -> Figure | None:
         "Each panel is one feature, the most separable first. Where the two histograms do not "
         "overlap, this single number tells an image from a text. Separability is the distance of "
         "the two means over the root of the sum of the variances; KL is that of the normal laws "
-        "with these moments, image to text.",
+        "with these moments, image to text; the paper gives about 301 for feature 93 of ViT-B/32.",
         panels,
         tuple(measures),
         drawn=rows_drawn(int(found.features[0].image.counts.sum()), found.image.count),
@@ -118,7 +114,7 @@ def plane_figure(found: Analysis) -> Figure | None:
                 f"{caption}The line is the boundary of a linear support vector machine that was "
                 "fitted to these two. "
             )
-    measures = [Measure(f"features of separability {TAG:g} or more", f"{tags:,}", "9")]
+    measures = [Measure(f"features of separability above {TAG:g}", f"{tags:,}", "9")]
     if found.linear_separability is not None:
         svm = found.linear_separability
         measures += [
@@ -219,7 +215,7 @@ def _separable(table: pl.DataFrame) -> tuple[Panel, int]:
 
     known = table.drop_nulls("separability")
     apart = known["separability"].to_numpy()
-    tags = int(np.count_nonzero(apart >= TAG))
+    tags = int(np.count_nonzero(apart > TAG))
     higher = np.where(
         known["mean_image"].to_numpy() > known["mean_text"].to_numpy(), "image", "text"
     )
@@ -276,7 +272,7 @@ def _separable(table: pl.DataFrame) -> tuple[Panel, int]:
         ),
         frame,
         f"Separability of {table.height:,} features in descending order, from "
-        f"{number(float(apart[0]) if len(apart) else None, 2)}; {tags:,} reach {TAG:g}{more}.",
+        f"{number(float(apart[0]) if len(apart) else None, 2)}; {tags:,} above {TAG:g}{more}.",
         280,
     )
     return panel, tags
