@@ -205,9 +205,8 @@ def test_whitening_by_few_rows_is_pointed_out() -> None:
     parts = set(PARTS) - {"normality"}
     few, enough = (cs.analyze(*spheres(0, n, 12), leave_out=parts) for n in (119, 120))
     assert [w for w in few.warnings if "normality" in w] == [
-        f"{name}: whitened by 119 rows of 12 features; that they pass tests of normality tells "
-        "nothing"
-        for name in ("image", "text")
+        "image and text: whitened by 119 rows of 12 features; that they pass tests of normality "
+        "tells nothing"
     ]
     assert not any("normality" in warning for warning in enough.warnings)
     tested = few.normality.image
@@ -238,7 +237,12 @@ def test_rows_that_differ_are_no_repeats(dtype: str) -> None:
     repeated = np.concatenate([axes[:10], axes[:50]])
     found = cs.analyze(repeated, repeated, leave_out=PARTS)
     assert found.image.distinct == 50
+    # What is so of both is said once, what is so of one by its name.
+    assert "image and text: 10 of 60 rows repeat others" in found.warnings
+    assert sum("repeat" in warning for warning in found.warnings) == 1
+    found = cs.analyze(repeated, axes[:60], leave_out=PARTS)
     assert "image: 10 of 60 rows repeat others" in found.warnings
+    assert not any(warning.startswith("text: 10") for warning in found.warnings)
 
 
 @pytest.mark.parametrize("dim", [1, 3, 8, 129])

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.parts import Modality
     from clipsoid.matching import MatchSweep
-    from clipsoid.normality import Normality
     from clipsoid.sweep import LossSweep
 
 #: Cross-validated accuracy from which modalities count as linearly separable.
@@ -272,28 +271,12 @@ def _few_for_each_feature(found: Analysis) -> Iterator[str]:
 
 def cautions(found: Analysis) -> Iterator[str]:
     """Yield what a reader should know before the figures."""
-    for modality in (found.image, found.text):
-        if modality.is_normalized:
-            yield (
-                f"{modality.name}: rows are normalised; centre, shell, tilt and whitening describe "
-                "the unit sphere, not the encoder's ellipsoid"
-            )
-        if modality.count < ROWS_PER_FEATURE * modality.dim:
-            yield (
-                f"{modality.name}: {modality.count:,} rows of {modality.dim} features; second "
-                "moments are noisy"
-            )
-        if modality.distinct < modality.count:
-            yield (
-                f"{modality.name}: {modality.count - modality.distinct:,} of {modality.count:,} "
-                "rows repeat others"
-            )
-    for name, tested in _tested(found):
-        if tested.fit_count < ROWS_PER_FEATURE * tested.dim:
-            yield (
-                f"{name}: whitened by {tested.fit_count:,} rows of {tested.dim} features; that "
-                "they pass tests of normality tells nothing"
-            )
+    # What is so of both modalities is said once.
+    names: dict[str, list[str]] = {}
+    for name, words in (*_of_rows(found), *_of_whitening(found)):
+        names.setdefault(words, []).append(name)
+    for words, of in names.items():
+        yield f"{' and '.join(of)}: {words}"
     part, count = found.retrieval, found.image.count
     of_pairs = {
         "losses": found.loss_sweep,
@@ -313,10 +296,36 @@ def cautions(found: Analysis) -> Iterator[str]:
         )
 
 
-def _tested(found: Analysis) -> Iterator[tuple[str, Normality]]:
-    """Yield the tests of normality that there are."""
-    if found.normality is not None:
-        for name in ("image", "text"):
-            tested = getattr(found.normality, name)
-            if tested is not None:
-                yield name, tested
+def _of_rows(found: Analysis) -> Iterator[tuple[str, str]]:
+    """Yield the name of a modality, and what is to be known of its rows."""
+    for modality in (found.image, found.text):
+        if modality.is_normalized:
+            yield (
+                modality.name,
+                "rows are normalised; centre, shell, tilt and whitening describe the unit sphere, "
+                "not the encoder's ellipsoid",
+            )
+        if modality.count < ROWS_PER_FEATURE * modality.dim:
+            yield (
+                modality.name,
+                f"{modality.count:,} rows of {modality.dim} features; second moments are noisy",
+            )
+        if modality.distinct < modality.count:
+            yield (
+                modality.name,
+                f"{modality.count - modality.distinct:,} of {modality.count:,} rows repeat others",
+            )
+
+
+def _of_whitening(found: Analysis) -> Iterator[tuple[str, str]]:
+    """Yield the name of a modality, and what its tests of normality cannot tell."""
+    if found.normality is None:
+        return
+    for name in ("image", "text"):
+        tested = getattr(found.normality, name)
+        if tested is not None and tested.fit_count < ROWS_PER_FEATURE * tested.dim:
+            yield (
+                name,
+                f"whitened by {tested.fit_count:,} rows of {tested.dim} features; that they pass "
+                "tests of normality tells nothing",
+            )

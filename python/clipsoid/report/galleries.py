@@ -119,7 +119,7 @@ def between(found: VslerpGrid, shown: Shown) -> Grid | None:
     return Grid(
         "between",
         "Figure 12",
-        "Between two images",
+        "The nearest images on the way",
         "The image of the set that is nearest to each vector on the way from the most to the least "
         "conforming image (θ), around a centre that is moved by α; with its cosine to the vector. "
         "The paper decodes these vectors; here they are looked up.",

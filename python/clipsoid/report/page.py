@@ -10,8 +10,9 @@ from typing import Any
 
 from clipsoid._native import __version__
 from clipsoid.report import theme
-from clipsoid.report.blocks import Block, Page, Pair
+from clipsoid.report.blocks import Block, Galleries, Grid, Page, Pair
 from clipsoid.report.figure import Figure, Panel
+from clipsoid.report.wording import worded
 
 #: Panels of more marks are drawn on a canvas: as SVG each mark would be an element.
 MOST_ELEMENTS = 1_500
@@ -29,6 +30,7 @@ def html(page: Page) -> str:
         undefined=StrictUndefined,
     )
     room.filters["cell"] = _cell
+    room.filters["worded"] = worded
     loader = room.loader
     assert loader is not None
     read = functools.partial(loader.get_source, room)
@@ -36,12 +38,29 @@ def html(page: Page) -> str:
     return room.get_template("page.html").render(
         page=page,
         version=__version__,
+        has_captions=_has_captions(blocks),
         style=read("style.css")[0],
         script=read("page.js")[0],
         library=library(),
         data=_data(page, blocks),
         payload=_packed(page.payload["text"]) if page.payload else "",
     )
+
+
+def _has_captions(blocks: list[Block]) -> bool:
+    """Return whether any row has a caption: where none has, none is missing."""
+    items = (
+        item
+        for block in blocks
+        if isinstance(block, (Galleries, Grid))
+        for items in (
+            [gallery.items for gallery in block.galleries]
+            if isinstance(block, Galleries)
+            else [row for _, row in block.rows]
+        )
+        for item in items
+    )
+    return any(item.caption for item in items)
 
 
 @functools.cache

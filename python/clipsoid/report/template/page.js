@@ -14,8 +14,30 @@
 
   function setTheme(dark) {
     root.dataset.theme = dark ? "dark" : "light";
-    button.setAttribute("aria-pressed", String(dark));
+    // It says where it leads.
+    button.textContent = dark ? "Light" : "Dark";
     return drawAll();
+  }
+
+  // What a reader has chosen outlives the page. Pages from files may have no storage.
+  const KEPT = "clipsoid-theme";
+
+  function kept() {
+    try {
+      return localStorage.getItem(KEPT);
+    } catch {
+      return null;
+    }
+  }
+
+  function turnTheme() {
+    const dark = !isDark();
+    try {
+      localStorage.setItem(KEPT, dark ? "dark" : "light");
+    } catch {
+      // It holds until the page is closed.
+    }
+    setTheme(dark);
   }
 
   // Every colour of a chart has its counterpart on a dark page.
@@ -52,6 +74,7 @@
     }
     label(place);
     if (state !== undefined) await views[key].view.signal("step", state).runAsync();
+    showRanges(key);
     watch(key);
   }
 
@@ -70,7 +93,10 @@
 
   function resize() {
     const width = widths();
-    for (const [key, { view }] of Object.entries(views)) view.width(width[key]).runAsync();
+    for (const [key, { view }] of Object.entries(views)) {
+      quietly(() => view.width(width[key]).run());
+      showRanges(key);
+    }
   }
 
   let turn = 0;
@@ -95,12 +121,12 @@
 
   // ---- thumbnails
 
-  function picture(number) {
+  function picture(number, caption) {
     const { src, path, why } = data.thumbnails[number];
     if (src) {
       const image = new Image();
       image.src = src;
-      image.alt = path;
+      image.alt = caption || path;
       image.decoding = "async";
       return image;
     }
@@ -110,7 +136,10 @@
     return gone;
   }
 
-  const fill = (place) => place.replaceChildren(picture(Number(place.dataset.thumbnail)));
+  function fill(place) {
+    const caption = one(".caption:not(.none)", place.parentElement)?.textContent;
+    place.replaceChildren(picture(Number(place.dataset.thumbnail), caption));
+  }
 
   // ---- tables
 
@@ -127,7 +156,9 @@
 
   function csv(rows) {
     const cell = (value) => {
-      const text = String(value ?? "");
+      let text = String(value ?? "");
+      // A spreadsheet would run a text that begins like a formula; numbers stay numbers.
+      if (/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text))) text = `'${text}`;
       return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     };
     return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
@@ -245,11 +276,10 @@
         tile.className = "item";
         const frame = document.createElement("span");
         frame.className = "picture";
-        frame.append(picture(images[i]));
+        frame.append(picture(images[i], columns.caption?.[i]));
         const words = document.createElement("p");
         words.className = "caption";
-        words.dir = "auto";
-        words.textContent = columns.caption?.[i] ?? "";
+        if (columns.caption) write(words, columns.caption[i], "no caption");
         const value = document.createElement("p");
         value.className = "value";
         value.textContent = `${shown(by[i])} row ${shown(columns.row[i])}`;
@@ -263,46 +293,80 @@
       for (const name of names) {
         const cell = row.insertCell();
         const value = columns[name][i];
-        cell.textContent = shown(value);
-        cell.dir = "auto";
-        if (typeof value === "number") cell.className = "number";
+        if (typeof value === "number") {
+          cell.className = "number";
+          cell.textContent = shown(value);
+        } else {
+          const words = document.createElement("span");
+          words.className = "cell";
+          write(words, value, name === "caption" ? "no caption" : "");
+          words.title = words.textContent;
+          cell.append(words);
+        }
       }
       return row;
+    }
+
+    function write(place, text, otherwise) {
+      place.textContent = text || otherwise;
+      place.dir = "auto";
+      if (!text) place.classList.add("none");
     }
 
     const low = one("[data-low]", place);
     const high = one("[data-high]", place);
     function choose(from, to) {
-      Object.assign(state, { low: from, high: to, page: 0 });
-      low.value = Number.isFinite(from) ? Number(from.toPrecision(5)) : "";
-      high.value = Number.isFinite(to) ? Number(to.toPrecision(5)) : "";
+      Object.assign(state, { low: Math.min(from, to), high: Math.max(from, to), page: 0 });
+      low.value = Number.isFinite(state.low) ? Number(state.low.toPrecision(5)) : "";
+      high.value = Number.isFinite(state.high) ? Number(state.high.toPrecision(5)) : "";
       show();
     }
     const typed = () => {
-      state.low = low.value === "" ? -Infinity : Number(low.value);
-      state.high = high.value === "" ? Infinity : Number(high.value);
-      state.page = 0;
-      show();
+      choose(low.value === "" ? -Infinity : Number(low.value), high.value === "" ? Infinity : Number(high.value));
+      showRanges(figure);
     };
     low.addEventListener("change", typed);
     high.addEventListener("change", typed);
     one("[data-all]", place).addEventListener("click", () => {
       choose(-Infinity, Infinity);
-      const view = views[figure]?.view;
-      view?.signal(`${signal}_x`, []).runAsync();
+      showRanges(figure);
     });
     one("[data-copy-rows]", place).addEventListener("click", (event) =>
       copy(csv([names, ...state.rows.map((i) => names.map((name) => columns[name][i]))]), event.currentTarget));
     one("[data-previous]", place).addEventListener("click", () => { state.page -= 1; show(); });
     one("[data-next]", place).addEventListener("click", () => { state.page += 1; show(); });
     show();
-    (explorers[figure] ??= []).push([signal, choose]);
+    (explorers[figure] ??= []).push({ signal, state, choose });
+  }
+
+  // The range of an explorer is its own. The chart shows it, and tells only what a reader moves.
+  let quiet = false;
+
+  function quietly(change) {
+    quiet = true;
+    try {
+      change();
+    } finally {
+      quiet = false;
+    }
+  }
+
+  function showRanges(key) {
+    const view = views[key]?.view;
+    for (const { signal, state } of (view && explorers[key]) ?? []) {
+      const scale = view.scale("x");
+      const [least, most] = scale.domain();
+      const ends = [Math.max(state.low, least), Math.min(state.high, most)];
+      const isPart = ends[0] < ends[1] && (state.low > -Infinity || state.high < Infinity);
+      quietly(() => view.signal(`${signal}_x`, isPart ? ends.map(scale) : []).run());
+    }
   }
 
   // A range that is chosen in a histogram.
   function watch(key) {
-    for (const [signal, choose] of explorers[key] ?? []) {
+    for (const { signal, choose } of explorers[key] ?? []) {
       views[key].view.addSignalListener(signal, (name, value) => {
+        if (quiet) return;
         const range = value?.low;
         if (range) choose(Math.min(...range), Math.max(...range));
         else choose(-Infinity, Infinity);
@@ -333,8 +397,8 @@
     clearTimeout(waiting);
     waiting = setTimeout(resize, 150);
   });
-  button.addEventListener("click", () => setTheme(!isDark()));
-  system.addEventListener("change", (event) => setTheme(event.matches));
+  button.addEventListener("click", turnTheme);
+  system.addEventListener("change", (event) => kept() ?? setTheme(event.matches));
   // Paper is white. No chart waits for anything but promises: they have drawn when printing goes on.
   let printed = false;
   window.addEventListener("beforeprint", () => {
@@ -342,5 +406,5 @@
     if (printed) setTheme(false);
   });
   window.addEventListener("afterprint", () => printed && setTheme(true));
-  setTheme(system.matches);
+  setTheme((kept() ?? (system.matches ? "dark" : "light")) === "dark");
 })();
