@@ -184,7 +184,9 @@ def test_brush_and_fields_are_one_range(
     rows = page.locator("#rows-image")
     low, high = (rows.locator(f"[data-{end}]") for end in ("low", "high"))
     count = rows.locator("[data-count]")
-    edges = analysis.image.conformity.edges
+    # One axis for both modalities.
+    both = [*analysis.image.conformity.edges, *analysis.text.conformity.edges]
+    edges = (min(both), max(both))
     ends = (edges[0] + 0.25 * (edges[-1] - edges[0]), edges[0] + 0.6 * (edges[-1] - edges[0]))
     conformity = analysis.image.sample.conformity
 
@@ -426,8 +428,9 @@ def test_a_lone_explorer_has_the_width(browser: Browser, scores: Path) -> None:
             strict=True,
         )
     )
-    assert made["lengths"] == "raw" and made["rows of the ellipsoid"] == "1,200"
-    assert made["the scored rows"].startswith("are those of the ellipsoid")
+    assert made["lengths of the ellipsoid's rows"] == "raw"
+    assert made["rows of the ellipsoid"] == "1,200"
+    assert made["rows that were scored"].startswith("of the ellipsoid")
     assert not {"is normalized", "member", "dim"} & made.keys()
     # Long cells are cut to two lines, and whole when pointed at.
     cell = opened.page.locator("#explorer tbody .cell", has_text="long").first
@@ -463,7 +466,9 @@ def test_accessibility(browser: Browser, report: Path, scheme: str) -> None:
 
 
 def test_the_keyboard_reaches_everything(page: Page) -> None:
-    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    # From the beginning, wherever other tests have been.
+    page.reload()
+    page.wait_for_selector("html[data-drawn=true]")
     reached = set()
     for _ in range(400):
         page.keyboard.press("Tab")

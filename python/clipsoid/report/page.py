@@ -12,7 +12,6 @@ from clipsoid._native import __version__
 from clipsoid.report import theme
 from clipsoid.report.blocks import Block, Galleries, Grid, Page, Pair
 from clipsoid.report.figure import Figure, Panel
-from clipsoid.report.wording import worded
 
 #: Panels of more marks are drawn on a canvas: as SVG each mark would be an element.
 MOST_ELEMENTS = 1_500
@@ -30,7 +29,6 @@ def html(page: Page) -> str:
         undefined=StrictUndefined,
     )
     room.filters["cell"] = _cell
-    room.filters["worded"] = worded
     loader = room.loader
     assert loader is not None
     read = functools.partial(loader.get_source, room)

@@ -100,7 +100,7 @@ def scores_page(
                 ),
             ),
         ),
-        tuple((name.replace("_", " "), _words(value)) for name, value in made.items()),
+        tuple(_made(made)),
         tuple(pictures.made),
         {"format": FORMAT, "text": json.dumps(text)},
     )
@@ -254,7 +254,16 @@ def _warnings(
         yield pictures.missing_words
 
 
-def _words(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "none"
-    return "not known" if value is None else str(value)
+def _made(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "version of clipsoid", made["clipsoid_version"]
+    members = "of the ellipsoid, each left out of its own mean", "not of the ellipsoid"
+    yield "rows that were scored", members[0 if made["member"] else 1]
+    yield "rows of the ellipsoid", f"{made['ellipsoid_rows']:,}"
+    yield "features", f"{made['dim']:,}"
+    yield "element types", ", ".join(made["dtypes"])
+    yield "lengths of the ellipsoid's rows", "normalised" if made["is_normalized"] else "raw"
+    yield "encoder", made["encoder"] or "not known"
+    without = {"error": "none", "skip": "left out", "null": "written without a score"}
+    yield "rows that cannot be scored", without[made["on_invalid"]]
+    yield "instructions of the scores", made["simd"]
+    yield "instructions of the ellipsoid", ", ".join(made["ellipsoid_simd"])
