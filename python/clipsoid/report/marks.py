@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._paper import NEITHER, PAPER
 from clipsoid.report import theme
 
 if TYPE_CHECKING:
@@ -305,6 +306,13 @@ def number(value: float | None, decimals: int = 4) -> str:
         return "∞" if value > 0 else "\N{MINUS SIGN}∞"
     # Never minus zero, not even by rounding.
     return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def paper(name: str, modality: str = "image", write: Callable[[float], str] = "{:g}".format) -> str:
+    """Return what the paper prints of a figure, as `write` does; empty if it has none."""
+    of_image, of_text = PAPER.get(name, NEITHER)
+    value = of_text if modality == "text" else of_image
+    return "" if value is None else write(value)
 
 
 def percent(share: float | None, decimals: int = 2) -> str:

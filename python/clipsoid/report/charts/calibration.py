@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsoid.report import theme
 from clipsoid.report.figure import Figure, Measure, Panel
-from clipsoid.report.marks import PLENTY, evenly, number, rows_drawn, titled, values
+from clipsoid.report.marks import PLENTY, evenly, number, paper, rows_drawn, titled, values
 
 if TYPE_CHECKING:
     import altair as alt
@@ -21,9 +21,6 @@ ROW, FORWARD, INVERSE = "row", "conformity on cosine", "cosine on conformity"
 
 #: The columns of a dot.
 COLUMNS = ("cosine_to_mean", "conformity")
-
-#: The paper prints slopes of the inverse direction.
-PAPER = {"image": ("1.461", "0.9998"), "text": ("1.411", "0.9998")}
 
 
 def calibration_figure(found: Analysis) -> Figure:
@@ -100,14 +97,18 @@ def _box(slope: float, intercept: float) -> tuple[float, float]:
 
 def _measures(modality: Modality) -> tuple[Measure, ...]:
     line = modality.calibration
-    inverse, pearson = PAPER[modality.name]
     figures = (
-        ("slope, conformity on cosine", None if line is None else line.slope, ""),
-        ("slope, cosine on conformity", None if line is None else line.inverse_slope, inverse),
-        ("Pearson correlation", None if line is None else line.pearson, pearson),
+        ("slope", "slope, conformity on cosine"),
+        ("inverse_slope", "slope, cosine on conformity"),
+        ("pearson", "Pearson correlation"),
     )
     return tuple(
-        Measure(f"{name}, {modality.name}", number(value), paper) for name, value, paper in figures
+        Measure(
+            f"{label}, {modality.name}",
+            number(None if line is None else getattr(line, name)),
+            paper(name, modality.name),
+        )
+        for name, label in figures
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from clipsoid._sweeping import SAME_ALPHA
 from clipsoid.report import theme
 from clipsoid.report.charts.distributions import chosen, places_panel, slider_panel
 from clipsoid.report.charts.lines import (
@@ -20,7 +21,7 @@ from clipsoid.report.charts.lines import (
     with_least,
 )
 from clipsoid.report.figure import Figure, Measure, Panel
-from clipsoid.report.marks import number
+from clipsoid.report.marks import number, paper
 
 if TYPE_CHECKING:
     import altair as alt
@@ -85,14 +86,17 @@ def _measures(sweep: MatchSweep) -> Iterator[Measure]:
     at = int(table["alpha"].abs().arg_min() or 0)
     near = alpha_words(table["alpha"][at])
     yield Measure("α of the least KL, images from texts", number(sweep.best_alpha, 2), "0")
-    for name, label, paper in (
-        ("kl_image_text", "KL, images from texts", "0.14"),
-        ("kl_text_image", "KL, texts from images", ""),
-        ("kde_kl_image_text", "KL of smooth densities, images from texts", ""),
-        ("js", "Jensen-Shannon", ""),
-        ("wasserstein", "Wasserstein", ""),
+    given = abs(table["alpha"][at]) <= SAME_ALPHA
+    for name, label in (
+        ("kl_image_text", "KL, images from texts"),
+        ("kl_text_image", "KL, texts from images"),
+        ("kde_kl_image_text", "KL of smooth densities, images from texts"),
+        ("js", "Jensen-Shannon"),
+        ("wasserstein", "Wasserstein"),
     ):
-        yield Measure(f"{label}, at α = {near}", number(table[name][at]), paper)
+        # The paper's is that of the rows as they are.
+        beside = paper(name) if given else ""
+        yield Measure(f"{label}, at α = {near}", number(table[name][at]), beside)
 
 
 def _made(sweep: MatchSweep) -> str:

@@ -15,6 +15,7 @@ from clipsoid.report.marks import (
     distributions,
     histogram_frame,
     number,
+    paper,
     percent,
     rows_drawn,
     rule,
@@ -27,18 +28,19 @@ if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
     from clipsoid.analysis.parts import Modality
 
-#: What is measured, how, and the paper's figures: of its shells it gives that of the images.
-MEASURES: tuple[tuple[str, Callable[[Modality], str], dict[str, str]], ...] = (
-    ("mean radius", lambda m: number(m.shell.mean), {"image": "7.5873"}),
-    ("variance of the radii", lambda m: number(m.shell.variance), {"image": "0.1914"}),
-    ("root mean square of the radii, |σ|", lambda m: number(m.shell.rms), {"image": "7.6007"}),
-    ("error of the mean radius", lambda m: percent(m.shell.relative_error), {"image": "0.18%"}),
-    ("mean norm", lambda m: number(m.norms.mean), {}),
-    (
-        "centre ratio |m| / |σ|",
-        lambda m: number(m.center_ratio, 2),
-        {"image": "0.94", "text": "1.03"},
-    ),
+
+def _two_decimals(value: float) -> str:
+    return number(value, 2)
+
+
+#: What is measured, how, and by which name the paper's figure is known.
+MEASURES: tuple[tuple[str, Callable[[Modality], float], str, Callable[[float], str]], ...] = (
+    ("mean radius", lambda m: m.shell.mean, "shell_mean", number),
+    ("variance of the radii", lambda m: m.shell.variance, "shell_variance", number),
+    ("root mean square of the radii, |σ|", lambda m: m.shell.rms, "shell_rms", number),
+    ("error of the mean radius", lambda m: m.shell.relative_error, "shell_relative_error", percent),
+    ("mean norm", lambda m: m.norms.mean, "", number),
+    ("centre ratio |m| / |σ|", lambda m: m.center_ratio, "center_ratio", _two_decimals),
 )
 
 
@@ -70,8 +72,8 @@ def shell_figure(found: Analysis) -> Figure:
         *_deviations(modalities),
     ]
     measures = [
-        Measure(f"{what}, {m.name}", value(m), paper.get(m.name, ""))
-        for what, value, paper in MEASURES
+        Measure(f"{what}, {m.name}", write(value(m)), paper(name, m.name, write))
+        for what, value, name, write in MEASURES
         for m in modalities
     ]
     unit = [m.name for m in modalities if m.is_normalized]
