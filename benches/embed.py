@@ -1,11 +1,11 @@
-"""Images per second of `clipsoid.embed` against the bare model, and which of its parts is the limit.
+"""Images per second of `clipsoid.embed` against the bare model, and what its limit is.
 
     python benches/embed.py [--device cuda] [--images N] [--workers N] [--model ViT-B-32]
 
 The model has random weights: nothing is downloaded. Two kinds of pictures are made: photographs
-(JPEG, 500 x 375), whose decoding may be the limit, and plain ones (uncompressed, of the size of the
-model's input), which show what the pipeline itself costs. `bare` is the model on batches that lie in
-the device's memory, `decoding` is the workers without a model.
+(JPEG, 500 x 375), whose decoding may be the limit, and plain ones (uncompressed, of the size of
+the model's input), which show what the pipeline itself costs. `bare` is the model on batches that
+lie in the device's memory, `decoding` is the workers without a model.
 """
 
 import argparse
@@ -76,8 +76,14 @@ def main():
                 rates["bare"].append(bare(encoder, batch, max(2, count // batch)))
                 rates["decoding"].append(decoding(decoder, pictures, workers, on_cpu))
                 rate, share = pipeline(
-                    pictures, folder / f"{name}-{turn}", options, checkpoint, precision, batch,
-                    workers, device,
+                    pictures,
+                    folder / f"{name}-{turn}",
+                    options,
+                    checkpoint,
+                    precision,
+                    batch,
+                    workers,
+                    device,
                 )
                 rates["pipeline"].append(rate)
                 busy.append(share)

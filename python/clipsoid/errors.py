@@ -69,7 +69,7 @@ class StoreError(ClipsoidError, ValueError):
 
 
 class EmbedError(ClipsoidError, ValueError):
-    """Images, captions or a model cannot be used: missing, broken, or not as they were said to be."""
+    """Images, captions or a model cannot be used: missing, broken, or not what they are said."""
 
 
 class OutputError(ClipsoidError, OSError):

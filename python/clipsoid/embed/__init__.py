@@ -19,9 +19,7 @@ from clipsoid._extras import check_embed
 from clipsoid.errors import EmbedError, OutputError
 
 if TYPE_CHECKING:
-    from clipsoid.embed.inputs import Inputs
     from clipsoid.embed.job import Spent
-    from clipsoid.embed.loader import Kind
     from clipsoid.embed.manifest import Manifest
     from clipsoid.embed.model import ModelFacts
     from clipsoid.embed.shards import Record
@@ -181,7 +179,14 @@ def embed(
     Bytes are the same for the same rows, model, options, library versions and kind of device.
     """
     check_embed("embed")
-    from clipsoid.embed import job, settings
+    from clipsoid.embed import job, loader
+
+    if workers != 0:
+        # It loads the model's library meanwhile.
+        loader.start_server()
+    from clipsoid.embed import settings
+    from clipsoid.embed.inputs import find_inputs
+    from clipsoid.embed.model import load
 
     if model is None:
         if model_config is None:
@@ -193,7 +198,7 @@ def embed(
     precision = precision or ("fp32" if devices[0] == "cpu" else "fp16")
     dtype = dtype or ("float32" if precision == "fp32" else "float16")
     workers = settings.workers(workers, devices)
-    inputs = settings.inputs(
+    inputs = find_inputs(
         images,
         captions,
         image_column=image_column,
@@ -204,7 +209,7 @@ def embed(
     _check_place(folder, images)
     which = settings.model_name(model, pretrained, model_config)
     with _locked(folder):
-        network, facts, decoder = settings.load(which)
+        network, facts, decoder = load(which)
         options, manifest, encoder = settings.prepare(
             folder,
             inputs,
@@ -223,7 +228,8 @@ def embed(
         )
         todo = [i for i in range(options.layout.count) if i not in manifest.records]
         if prepared is not None:
-            prepared(settings.items_in(inputs, options, todo), f"{options.kinds[0]}s")
+            what = "images" if inputs.has_images else "captions"
+            prepared(settings.items_in(inputs, options, todo), what)
         with _Listener(manifest, progress) as listener:
             if not todo:
                 spent = job.Spent(0.0, 0.0, 0.0)
@@ -237,9 +243,7 @@ def embed(
     return _result(manifest, facts, listener, spent)
 
 
-def _result(
-    manifest: Manifest, facts: ModelFacts, listener: _Listener, spent: Spent
-) -> Embedded:
+def _result(manifest: Manifest, facts: ModelFacts, listener: _Listener, spent: Spent) -> Embedded:
     whole = manifest.to_dict()
     if not whole["counts"]["rows"]:
         first = whole["broken"][0]
@@ -269,10 +273,10 @@ class _Listener:
         self.stop = False
         self._before: Any = None
 
-    def encoded(self, items: int) -> None:
+    def encoded(self, items: int, broken: int) -> None:
         self.items += items
         if self.progress is not None:
-            self.progress(items)
+            self.progress(items + broken)
 
     def finished(self, record: Record) -> None:
         self.manifest.add(record)
@@ -298,9 +302,10 @@ class _Listener:
 
 def _check_place(folder: Path, images: AnyPath | None) -> None:
     """Refuse an output folder within the folder of pictures: it would be read the next time."""
-    if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
-        if folder.resolve() == Path(images).resolve():
-            raise OutputError(f"{folder}: holds the images; wanted a folder of its own")
+    if not isinstance(images, (str, os.PathLike)) or not Path(images).is_dir():
+        return
+    if folder.resolve().is_relative_to(Path(images).resolve()):
+        raise OutputError(f"{folder}: lies among the images of {images}; wanted another place")
 
 
 @contextmanager

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 FILE, OFFSET, LENGTH = "_file", "_offset", "_length"
 
 #: Pictures in a folder, by their suffix; what they hold is seen when they are decoded.
-PICTURES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .webp .bmp .tif .tiff .jp2 .avif .ppm .pgm".split()
-)
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+OTHERS = (".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".ppm", ".pgm")
+PICTURES = frozenset((*JPEG, *OTHERS))
 
 TABLES = frozenset([".csv", ".tsv", ".parquet"])
 

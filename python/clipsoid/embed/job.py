@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -76,14 +76,14 @@ class Options:
 class Listener(Protocol):
     """Who is told of the work while it goes on."""
 
-    def encoded(self, items: int) -> None:
-        """So many more images, or captions where there are no images."""
+    def encoded(self, items: int, broken: int) -> None:
+        """Count more images, or captions where there are no images."""
 
     def finished(self, record: Record) -> None:
-        """The files of a shard are complete."""
+        """Keep that the files of a shard are complete."""
 
     def stopping(self) -> bool:
-        """Whether no shard is to be begun any more."""
+        """Tell whether no shard is to be begun any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,12 @@ def run(
         written: deque[Future[Record]] = deque()
 
         def take(*, wait: bool) -> None:
-            for (shard, kind, order, ends), found in stream.results(wait=wait):
-                shard.put(kind, order, found)
-                if kind == counted:
-                    listener.encoded(len(order))
-                if ends:
+            for (step, order, broken), found in stream.results(wait=wait):
+                shard = step.shard
+                shard.put(step.kind, order, found)
+                if step.kind == counted:
+                    listener.encoded(len(order), broken)
+                if step.ends_shard:
                     while len(written) > 1 or (written and written[0].done()):
                         listener.finished(written.popleft().result())
                     written.append(
@@ -150,6 +151,7 @@ def run(
                     )
 
         in_order: list[int] = []
+        broken = 0
         done = decoded(
             decoder,
             planned(),
@@ -167,14 +169,13 @@ def run(
             failed = {step.first + i: reason for i, reason in failures}
             for number, reason in failed.items():
                 _fail(step, number, reason, options)
-            numbers_in = [i for i in range(step.first, step.first + step.count) if i not in failed]
-            in_order += numbers_in
+            broken += len(failed)
+            in_order += [i for i in range(step.first, step.first + step.count) if i not in failed]
             if len(rows):
                 stream.add(step.kind, rows)
             if step.ends_batch:
-                key = (step.shard, step.kind, np.array(in_order, np.int64), step.ends_shard)
-                stream.launch(key)
-                in_order = []
+                stream.launch((step, np.array(in_order, np.int64), broken))
+                in_order, broken = [], 0
                 take(wait=False)
         take(wait=True)
         for future in written:
@@ -215,8 +216,8 @@ class _Reporter:
     def __init__(self, messages: Any, stop: Any) -> None:
         self.messages, self.stop = messages, stop
 
-    def encoded(self, items: int) -> None:
-        self.messages.put(("encoded", items))
+    def encoded(self, items: int, broken: int) -> None:
+        self.messages.put(("encoded", (items, broken)))
 
     def finished(self, record: Record) -> None:
         self.messages.put(("finished", record))
@@ -279,7 +280,7 @@ def run_on_several(
                 _check_alive(processes, devices)
                 continue
             if kind == "encoded":
-                listener.encoded(value)
+                listener.encoded(*value)
             elif kind == "finished":
                 listener.finished(value)
             elif kind == "spent":
@@ -308,7 +309,3 @@ def _check_alive(processes: Sequence[Any], devices: Sequence[str]) -> None:
                 f"{device}: its process ended with exit code {process.exitcode}; what it said is "
                 "above"
             )
-
-
-#: What `embed` calls with the number of images, or captions, of each batch that is done.
-Progress = Callable[[int], object]

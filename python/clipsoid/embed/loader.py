@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -96,8 +96,8 @@ class Decoder:
 
     def tokens(self, captions: list[str | None]) -> Done:
         """Tokenise captions: (n, context) int64 of those that are there."""
-        failures = [(i, "the caption is missing") for i, text in enumerate(captions) if text is None]
-        return self.tokenizer([text for text in captions if text is not None]), failures
+        missing = [(i, "the caption is missing") for i, text in enumerate(captions) if text is None]
+        return self.tokenizer([text for text in captions if text is not None]), missing
 
 
 def read(place: Place) -> bytes:
@@ -133,22 +133,27 @@ def decoded(
         for piece in work:
             yield decoder.__getitems__(piece)
         return
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["clipsoid.embed.loader", "torch", "open_clip"])
+    start_server()
     loader: Any = DataLoader(
         decoder,  # type: ignore[arg-type]
         batch_sampler=work,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pinned,
-        multiprocessing_context=context,
+        multiprocessing_context=get_context("forkserver"),
         prefetch_factor=AHEAD,
         worker_init_fn=_begin,
     )
     yield from loader
 
 
-def _as_it_is(done: Done) -> Done:
+def start_server() -> None:
+    """Start the fork server, if it does not run yet; it loads its libraries by itself."""
+    forkserver.set_forkserver_preload(["clipsoid.embed.loader", "torch", "open_clip"])
+    forkserver.ensure_running()
+
+
+def _as_it_is(done: Any) -> Any:
     return done
 
 

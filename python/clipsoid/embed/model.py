@@ -185,7 +185,7 @@ def _digest(state: dict[str, torch.Tensor]) -> str:
     digest = blake2b(digest_size=16)
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -270,4 +270,5 @@ class Encoder:
             found = self._encode[kind](rows, normalize=False).float()
             if self.normalize:
                 found = torch.nn.functional.normalize(found, dim=-1)
-            return found.to(self.dtype)
+            converted: torch.Tensor = found.to(self.dtype)
+            return converted

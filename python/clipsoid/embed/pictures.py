@@ -6,7 +6,7 @@ import warnings
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 #: Most pixels of a picture that was resized for a model: a line of 1 x 10,000 would need more.
 MOST_PIXELS = 1 << 26
@@ -43,7 +43,7 @@ def decode(data: bytes) -> Image.Image:
             return _rgb(ImageOps.exif_transpose(image))
     except PictureError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise PictureError("is no picture that Pillow knows") from None
     except ERRORS as error:
         raise PictureError(f"{error}" or type(error).__name__) from None

@@ -10,16 +10,13 @@ from typing import Any
 
 from clipsoid import __version__
 from clipsoid.embed.inputs import FILE, OFFSET, Inputs
-from clipsoid.embed.inputs import find_inputs as inputs
 from clipsoid.embed.job import Options
 from clipsoid.embed.loader import Kind, default_workers
 from clipsoid.embed.manifest import Manifest, read
-from clipsoid.embed.model import PRECISIONS, Encoder, ModelFacts, ModelName, Precision, load
+from clipsoid.embed.model import PRECISIONS, Encoder, ModelFacts, ModelName, Precision
 from clipsoid.embed.shards import Layout
 from clipsoid.embed.stream import find_batch_size
 from clipsoid.errors import EmbedError
-
-__all__ = ["check", "devices", "inputs", "items_in", "load", "model_name", "prepare", "workers"]
 
 DTYPES = ("float16", "float32")
 
@@ -111,9 +108,8 @@ def prepare(
     on_error: str,
 ) -> tuple[Options, Manifest, Encoder]:
     """Put the model on the first device, find the batch size, and begin or take up the set."""
-    kinds: tuple[Kind, ...] = (("image",) if inputs.has_images else ()) + (
-        ("text",) if inputs.has_captions else ()
-    )
+    there: dict[Kind, bool] = {"image": inputs.has_images, "text": inputs.has_captions}
+    kinds = tuple(kind for kind, is_there in there.items() if is_there)
     layout = Layout(folder, inputs.count, shard_rows)
     encoder = Encoder(
         network,

@@ -69,7 +69,7 @@ class Stream:
         self.encoder, self.batch_size = encoder, batch_size
         self.busy = 0.0
         self._cuda = encoder.device.type == "cuda"
-        self._copies = torch.cuda.Stream(encoder.device) if self._cuda else None
+        self._copies = torch.cuda.Stream(encoder.device) if self._cuda else None  # type: ignore[no-untyped-call]
         event = torch.cuda.Event if self._cuda else lambda: None
         self._slots = [_Slot({}, event(), event()) for _ in range(2)]
         self._launched: deque[_Launched] = deque()
@@ -117,7 +117,10 @@ class Stream:
         assert self._copies is not None
         slot.filled.record(self._copies)
         torch.cuda.current_stream().wait_event(slot.filled)
-        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begun, ended = (
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            for _ in range(2)
+        )
         begun.record()
         found = self.encoder.features(kind, rows)[:count]
         slot.free.record()

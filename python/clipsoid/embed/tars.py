@@ -41,9 +41,7 @@ def find_tars(images: AnyPath) -> list[Path]:
             found += map(Path, members)
     for path in found:
         if path.suffix.lower() != ".tar":
-            raise EmbedError(
-                f"{path}: is neither a folder nor a .tar, .csv, .tsv or .parquet file"
-            )
+            raise EmbedError(f"{path}: is neither a folder nor a .tar, .csv, .tsv or .parquet file")
     return found
 
 
