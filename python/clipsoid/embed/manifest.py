@@ -71,7 +71,7 @@ class Manifest:
             )
             for shard in found["shards"]
         }
-        return cls(folder, made, shards, records)
+        return cls(folder, found["made"], shards, records)
 
     def add(self, record: Record) -> None:
         """Add a finished shard, and write."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipsoid.embed.loader import Decoder, Kind
-from clipsoid.errors import EmbedError
+from clipsoid.errors import EmbedError, UnavailableError
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,10 @@ def load(which: ModelName) -> tuple[Any, ModelFacts, Decoder]:
     try:
         model, preprocess = open_clip.create_model_from_pretrained(which.name, which.pretrained)
         tokenizer = open_clip.get_tokenizer(which.name)
-    # Everything that open_clip, torch, safetensors and the hub raise for what cannot be loaded.
+    except ImportError as error:
+        # Some text towers and tokenizers are of another library's.
+        raise UnavailableError(f"{_called(which)}: {error}: pip install {error.name}") from None
+    # What open_clip, torch, safetensors and the hub raise for a model that cannot be loaded.
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, pickle.PickleError) as error:
         raise EmbedError(f"{_called(which)}: cannot be loaded: {error}") from None
     model.eval().requires_grad_(False)

@@ -153,6 +153,7 @@ def prepare(
         },
         "on_error": on_error,
     }
+    manifest = Manifest.begin(folder, made, layout.count)
     options = Options(
         model=which,
         layout=layout,
@@ -164,9 +165,8 @@ def prepare(
         batch_size=batch_size,
         workers=workers,
         on_error=on_error,
-        made=made,
+        made=manifest.made,
     )
-    manifest = Manifest.begin(folder, made, layout.count)
     layout.remove_unfinished()
     manifest.write()
     return options, manifest, encoder
