@@ -59,6 +59,40 @@ def test_from_pictures_to_a_set_that_the_other_commands_read(
     assert run("info", "set/img_emb").code == 0
     fitted = run("fit", "set/img_emb", "--out", "image.ellipsoid", "--json").json
     assert (fitted["count"], fitted["is_normalized"]) == (7, False)
+    # What the manifest says is carried on: the model's name and its temperature.
+    assert fitted["encoder"].startswith("tiny-cli tiny-cli.pt (")
+    assert fitted["temperature"] == again.json["temperature"]
+    swept = run("sweep", "set", "--json").json
+    assert swept["temperature"] == again.json["temperature"]
+    assert run("sweep", "set", "--temperature", "0.5", "--json").json["temperature"] == 0.5
+    scored = run("score", "set/img_emb", "--ellipsoid", "image.ellipsoid", "--out", "scores")
+    assert scored.code == 0, scored.err
+    other = run("fit", "set/img_emb", "--encoder", "another", "--out", "other.ellipsoid")
+    assert other.code == 0, other.err
+    refused = run("score", "set/img_emb", "--ellipsoid", "other.ellipsoid", "--out", "scores2")
+    assert refused.code == 3
+    assert (
+        "was fitted on embeddings of 'another', these are of 'tiny-cli tiny-cli.pt" in refused.err
+    )
+
+
+def test_a_sigmoid_model_is_told_apart(run, photos: Path, tmp_path: Path) -> None:
+    config = {**TINY, "custom_text": True, "init_logit_bias": -10.0}
+    file, checkpoint = make_model(tmp_path, "tiny-sigmoid-cli", config)
+    command = ["embed", photos, "--captions", "captions.csv", "--out", "set", "--workers", 0]
+    made = run(*command, "--model-config", file, "--pretrained", checkpoint, "--device", "cpu")
+    assert made.code == 0, made.err
+    assert "logit bias   -10: trained with a sigmoid loss, not a softmax" in made.out
+    swept = run("sweep", "set")
+    assert "tiny-sigmoid-cli.pt" in swept.err
+    assert "was trained with a sigmoid loss; the softmax loss of this command" in swept.err
+    assert "warning" not in run("sweep", "set", "--quiet").err
+
+
+def test_pairs_are_one_set_or_two_paths(run) -> None:
+    assert "wanted SET, or --images and --texts" in run("sweep", "--images", "x").err
+    both = run("sweep", "set", "--images", "x", "--texts", "y")
+    assert (both.code, "SET is in place of" in both.err) == (2, True)
 
 
 def test_failures_have_their_exit_codes(run, photos: Path, model: list[object]) -> None:

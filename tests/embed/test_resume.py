@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clipsoid.errors import EmbedError, MismatchError, OutputError
+from clipsoid.errors import MismatchError, OutputError, StoreError
 from embed.models import contents
 
 
@@ -136,17 +136,20 @@ def test_folders_that_are_not_ours(run, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"holds no manifest\.json; wanted a new or empty folder"):
+    with pytest.raises(
+        OutputError,
+        match=r"holds no manifest\.json of clipsoid embed; wanted a new or empty folder",
+    ):
         run(folder)
     (out / "mine.txt").unlink()
     (out / "manifest.json").write_text('{"format": "other"}')
-    with pytest.raises(EmbedError, match=r"manifest\.json: is no manifest of clipsoid embed"):
+    with pytest.raises(OutputError, match=r"holds no manifest\.json of clipsoid embed; wanted"):
         run(folder)
     (out / "manifest.json").write_text('{"format": "clipsoid.embed", "format_version": 9}')
-    with pytest.raises(EmbedError, match=r"manifest\.json: is of version 9; wanted 1"):
+    with pytest.raises(StoreError, match=r"manifest\.json: is of version 9; wanted 1"):
         run(folder)
     (out / "manifest.json").write_text("{")
-    with pytest.raises(EmbedError, match=r"manifest\.json: cannot be read"):
+    with pytest.raises(StoreError, match=r"manifest\.json: cannot be read"):
         run(folder)
     with pytest.raises(OutputError, match="lies among the images"):
         run(folder, out=folder / "set")

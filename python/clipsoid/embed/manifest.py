@@ -10,10 +10,8 @@ from typing import Any
 
 from clipsoid._output import as_output_errors, written_beside
 from clipsoid.embed.shards import Record
-from clipsoid.errors import EmbedError, MismatchError, OutputError
-
-NAME = "manifest.json"
-FORMAT, FORMAT_VERSION = "clipsoid.embed", 1
+from clipsoid.errors import MismatchError, OutputError
+from clipsoid.store.origin import FORMAT, FORMAT_VERSION, MANIFEST, read_manifest
 
 #: What may differ between two runs of one job: names of the same weights.
 _FREE = frozenset(["model.pretrained"])
@@ -49,11 +47,15 @@ class Manifest:
             If it was begun in another way; the message says in which.
         OutputError
             If the folder holds anything else.
+        StoreError
+            If its manifest cannot be read.
         """
-        found = read(folder)
+        found = read_manifest(folder)
         if found is None:
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise OutputError(f"{folder}: holds no {NAME}; wanted a new or empty folder")
+                raise OutputError(
+                    f"{folder}: holds no {MANIFEST} of clipsoid embed; wanted a new or empty folder"
+                )
             return cls(folder, made, shards, {})
         for name, theirs, ours in _differences(found["made"], made):
             raise MismatchError(
@@ -80,7 +82,7 @@ class Manifest:
 
     def write(self) -> None:
         """Write the manifest: whole or not at all, and the same whichever shard came first."""
-        path = self.folder / NAME
+        path = self.folder / MANIFEST
         with as_output_errors(path):
             self.folder.mkdir(parents=True, exist_ok=True)
         with written_beside(path) as temporary:
@@ -107,32 +109,6 @@ class Manifest:
             "shards": shards,
             "broken": broken,
         }
-
-
-def read(folder: Path) -> dict[str, Any] | None:
-    """Read the manifest of a set, or None if the folder has none.
-
-    Raises
-    ------
-    EmbedError
-        If it cannot be read, or is of another kind or version.
-    """
-    path = folder / NAME
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        return None
-    except (OSError, ValueError) as error:
-        raise EmbedError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise EmbedError(f"{path}: is no manifest of clipsoid embed")
-    if found.get("format_version") != FORMAT_VERSION:
-        raise EmbedError(
-            f"{path}: is of version {found.get('format_version')!r}; wanted {FORMAT_VERSION}"
-        )
-    return found
 
 
 def _differences(theirs: Any, ours: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

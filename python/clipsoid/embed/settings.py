@@ -12,11 +12,12 @@ from clipsoid import __version__
 from clipsoid.embed.inputs import FILE, OFFSET, Inputs
 from clipsoid.embed.job import Options
 from clipsoid.embed.loader import Kind, default_workers
-from clipsoid.embed.manifest import Manifest, read
+from clipsoid.embed.manifest import Manifest
 from clipsoid.embed.model import PRECISIONS, Encoder, ModelFacts, ModelName, Precision
 from clipsoid.embed.shards import Layout
 from clipsoid.embed.stream import find_batch_size
 from clipsoid.errors import EmbedError
+from clipsoid.store.origin import read_manifest
 
 DTYPES = ("float16", "float32")
 
@@ -122,7 +123,7 @@ def prepare(
     )
     if batch_size is None:
         # A set that was begun goes on with its batches, whatever memory is free now.
-        begun = read(folder)
+        begun = read_manifest(folder)
         batch_size = (
             find_batch_size(encoder, kinds)
             if begun is None
