@@ -45,8 +45,10 @@ class Embedded:
         Features of a row.
     broken : tuple of dict
         What was left out: ``row`` of the input, ``image_path`` if there is one, ``reason``.
-    temperature, logit_bias : float
-        Of the model's loss; `logit_bias` is None for a softmax loss.
+    temperature : float
+        Of the model's loss: 1 over the exponential of its ``logit_scale``.
+    logit_bias : float or None
+        Of a sigmoid loss; None for a softmax loss.
     encoded : int
         Images, or captions where there are no images, that this run encoded.
     seconds : float
