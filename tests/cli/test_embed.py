@@ -100,9 +100,9 @@ def test_failures_have_their_exit_codes(run, photos: Path, model: list[object]) 
     failed = run("embed", photos, "--out", "set", "--on-error", "fail", "--workers", 0, *model)
     assert failed.code == 3
     assert "broken.jpg: is no picture" in failed.err
-    other = run("embed", photos, "--out", "set", "--workers", 0, *model)
+    other = run("embed", photos, "--out", "set", "--workers", 0, "--shard-rows", 3, *model)
     assert other.code == 3
-    assert "was begun with on_error 'fail', this run has 'skip'" in other.err
+    assert "was begun with output.shard_rows 10000, this run has 3" in other.err
     inside = run("embed", photos, "--out", photos / "set", "--workers", 0, *model)
     assert inside.code == 4
     assert json.loads((Path(photos).parent / "set" / "manifest.json").read_text())["shards"] == []

@@ -152,7 +152,6 @@ def prepare(
             "rows": inputs.count,
             "digest": inputs.digest(),
         },
-        "on_error": on_error,
     }
     manifest = Manifest.begin(folder, made, layout.count)
     options = Options(
