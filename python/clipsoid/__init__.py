@@ -19,6 +19,7 @@ from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import (
     ClipsoidError,
     DTypeError,
+    EmbedError,
     InvalidRowError,
     MismatchError,
     OutputError,
@@ -100,6 +101,7 @@ __all__ = [
     "Divergence",
     "DoubleEllipsoid",
     "Ellipsoid",
+    "EmbedError",
     "FalseNegatives",
     "FalseNegativesOptions",
     "FalseNegativesPart",
@@ -231,7 +233,7 @@ _NAMES = {
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 #: Modules that are attributes without an import of their own.
-_MODULES = {"report", *(module for module in _NAMES if not module.startswith("_"))}
+_MODULES = {"embed", "report", *(module for module in _NAMES if not module.startswith("_"))}
 
 if not TYPE_CHECKING:
 

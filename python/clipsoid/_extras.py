@@ -15,6 +15,7 @@ _PACKAGES = {
         "jinja2": "jinja2",
         "PIL": "pillow",
     },
+    "embed": {"torch": "torch", "open_clip": "open_clip_torch", "PIL": "pillow"},
 }
 
 
@@ -26,6 +27,11 @@ def check_stats(what: str, *modules: str) -> None:
 def check_report(what: str = "figures") -> None:
     """Raise unless all modules of the extra ``report`` are installed."""
     _check("report", what, "need", tuple(_PACKAGES["report"]))
+
+
+def check_embed(what: str) -> None:
+    """Raise unless the modules of the extra ``embed`` are installed."""
+    _check("embed", what, "needs", tuple(_PACKAGES["embed"]))
 
 
 def _check(extra: str, what: str, verb: str, modules: tuple[str, ...]) -> None:

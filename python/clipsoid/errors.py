@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "ClipsoidError",
     "DTypeError",
+    "EmbedError",
     "InvalidRowError",
     "MismatchError",
     "OutputError",
@@ -65,6 +66,10 @@ class UnavailableError(ClipsoidError, ValueError):
 
 class StoreError(ClipsoidError, ValueError):
     """An embedding set on disk cannot be read: missing, truncated, changed or of another format."""
+
+
+class EmbedError(ClipsoidError, ValueError):
+    """Images, captions or a model cannot be used: missing, broken, or not what they are said."""
 
 
 class OutputError(ClipsoidError, OSError):

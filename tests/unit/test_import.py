@@ -15,14 +15,17 @@ import clipsoid as cs
 from unit.samples import run_python
 
 LATER = (
+    "PIL",
     "altair",
     "argparse",
     "clipsoid.analysis",
     "clipsoid.cli",
+    "clipsoid.embed",
     "clipsoid.report",
     "clipsoid.store",
     "concurrent.futures",
     "json",
+    "open_clip",
     "polars",
     "safetensors",
     "scipy",
@@ -100,7 +103,7 @@ def test_what_type_checkers_see_is_what_there_is() -> None:
 
 
 def test_listed_and_documented() -> None:
-    assert set(cs.__all__) | {"analysis", "report", "store"} <= set(dir(cs))
+    assert set(cs.__all__) | {"analysis", "embed", "report", "store"} <= set(dir(cs))
     text = pydoc.plain(pydoc.render_doc(cs))
     assert "analyze(image: 'Any', text: 'Any'" in text
     assert "class Whitening" in text

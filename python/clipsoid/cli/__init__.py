@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from clipsoid.cli import analyze, compare, demo, fit, info, merge, score, sweep, vslerp
+from clipsoid.cli import analyze, compare, demo, embed, fit, info, merge, score, sweep, vslerp
 
-COMMANDS = (demo, info, fit, merge, score, sweep, analyze, compare, vslerp)
+COMMANDS = (demo, info, fit, merge, score, sweep, analyze, compare, vslerp, embed)
 
 EPILOG = """\
 exit codes:

@@ -82,7 +82,10 @@ def add_parser(commands: Any) -> None:
         help="rows whose own figures are kept, to be drawn: a sample, of more (5000)",
     )
     parser.add_argument(
-        "--temperature", type=shared.positive, default=0.01, metavar="T", help="of the loss (0.01)"
+        "--temperature",
+        type=shared.positive,
+        metavar="T",
+        help="of the loss (the model's, or 0.01)",
     )
     parser.add_argument(
         "--most-pairs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ MAX_THREADS = 4096
 
 #: Most numbers of START:STOP:COUNT: a sweep takes 50 to 80 bytes for each of them and pair.
 MAX_NUMBERS = 100_000
+
+#: Of the loss, where neither an option nor a manifest says another.
+USUAL_TEMPERATURE = 0.01
 
 PATH_HELP = (
     "embeddings: .npy, .npz, .parquet or .safetensors files, a folder of them, or a quoted "
@@ -59,10 +63,14 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
 
 def add_pairs(parser: argparse.ArgumentParser) -> None:
     """Add what is said about images and texts to be read, row by row."""
-    parser.add_argument("--images", metavar="PATH", nargs="+", required=True, help=PATH_HELP)
     parser.add_argument(
-        "--texts", metavar="PATH", nargs="+", required=True, help="their texts, row by row"
+        "set",
+        metavar="SET",
+        nargs="?",
+        help="a folder that clipsoid embed made: its images and texts",
     )
+    parser.add_argument("--images", metavar="PATH", nargs="+", help=PATH_HELP)
+    parser.add_argument("--texts", metavar="PATH", nargs="+", help="their texts, row by row")
     parser.add_argument(
         "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
     )
@@ -96,24 +104,44 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every command takes."""
     parser.add_argument("--threads", type=_threads, metavar="N", help="most threads (default: all)")
+    add_output(parser)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add what is said about standard output and standard error."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress, and no result but JSON")
 
 
 def open_rows(options: argparse.Namespace) -> Store:
-    """Open the whole set that the options name."""
+    """Open the whole set that the options name; what its manifest says need not be given."""
     from clipsoid.store import open_store
+    from clipsoid.store.origin import origin
 
     path = options.path if len(options.path) > 1 else options.path[0]
-    return open_store(path, key=options.key, dtype=options.dtype)
+    store = open_store(path, key=options.key, dtype=options.dtype)
+    made = origin(store)
+    if made is not None:
+        _fill_in(options, encoder=made.encoder, temperature=made.temperature)
+    return store
 
 
 def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
-    """Open the images and the texts."""
+    """Open the images and the texts; the temperature is that of their model, if it is known."""
+    from pathlib import Path
+
     from clipsoid.store import open_store
 
+    if options.set is not None:
+        if options.images or options.texts:
+            options.usage("SET is in place of --images and --texts")
+        options.images = [Path(options.set) / "img_emb"]
+        options.texts = [Path(options.set) / "text_emb"]
+    elif not options.images or not options.texts:
+        options.usage("wanted SET, or --images and --texts")
     images = open_store(options.images, key=options.image_key or options.key, dtype=options.dtype)
     texts = open_store(options.texts, key=options.text_key or options.key, dtype=options.dtype)
+    _fill_in(options, temperature=_common_temperature(images, texts, options))
     return images, texts
 
 
@@ -129,6 +157,34 @@ def read_table(path: Path) -> pl.DataFrame:
         return pl.read_csv(path, infer_schema=False) if is_csv else pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path}: cannot be read: {error}") from None
+
+
+def _common_temperature(images: Store, texts: Store, options: argparse.Namespace) -> float:
+    """Return the temperature of the model that made both, or the usual one."""
+    from clipsoid.errors import MismatchError
+    from clipsoid.store.origin import origin
+
+    made = [origin(images), origin(texts)]
+    if None not in made and made[0] != made[1]:
+        names = " and of ".join(repr(one.encoder) for one in made if one is not None)
+        raise MismatchError(f"images and texts are of {names}; wanted one model")
+    known = made[0] or made[1]
+    if known is None:
+        return USUAL_TEMPERATURE
+    if known.logit_bias is not None and not options.quiet:
+        print(
+            f"clipsoid: warning: {known.encoder} was trained with a sigmoid loss; the softmax loss "
+            "of this command is not what it made small",
+            file=sys.stderr,
+        )
+    return known.temperature
+
+
+def _fill_in(options: argparse.Namespace, **known: object) -> None:
+    """Set what a command takes and nobody gave."""
+    for name, value in known.items():
+        if getattr(options, name, value) is None:
+            setattr(options, name, value)
 
 
 def named(options: argparse.Namespace) -> str:
@@ -171,7 +227,7 @@ def check_temperature(options: argparse.Namespace) -> None:
     """Refuse a temperature whose logits are out of range."""
     from clipsoid._sweeping import LEAST_TEMPERATURE
 
-    if options.temperature < LEAST_TEMPERATURE:
+    if options.temperature is not None and options.temperature < LEAST_TEMPERATURE:
         options.usage(
             f"--temperature: {options.temperature:g} is too small; wanted {LEAST_TEMPERATURE} or "
             "more"

@@ -12,7 +12,9 @@ INTERVAL = 10.0
 
 
 @contextmanager
-def progress(task: str, rows: int, *, quiet: bool) -> Iterator[Callable[[int], object] | None]:
+def progress(
+    task: str, rows: int, *, quiet: bool, unit: str = "rows"
+) -> Iterator[Callable[[int], object] | None]:
     """Give a function to be called with the number of rows of each batch that is done."""
     if quiet:
         yield None
@@ -22,7 +24,7 @@ def progress(task: str, rows: int, *, quiet: bool) -> Iterator[Callable[[int], o
         with tqdm(
             total=rows,
             desc=task,
-            unit=" rows",
+            unit=f" {unit}",
             unit_scale=True,
             file=sys.stderr,
             dynamic_ncols=True,
@@ -30,12 +32,12 @@ def progress(task: str, rows: int, *, quiet: bool) -> Iterator[Callable[[int], o
         ) as bar:
             yield bar.update
     else:
-        yield _Lines(task, rows)
+        yield _Lines(task, rows, unit)
 
 
 class _Lines:
-    def __init__(self, task: str, rows: int) -> None:
-        self.task, self.rows, self.done = task, rows, 0
+    def __init__(self, task: str, rows: int, unit: str) -> None:
+        self.task, self.rows, self.unit, self.done = task, rows, unit, 0
         self.start = self.last = time.monotonic()
 
     def __call__(self, rows: int) -> None:
@@ -46,7 +48,8 @@ class _Lines:
             speed = self.done / max(now - self.start, 1e-9)
             left = (self.rows - self.done) / speed
             print(
-                f"{self.task}: {self.done:,} of {self.rows:,} rows, {speed:,.0f} rows/s, "
+                f"{self.task}: {self.done:,} of {self.rows:,} {self.unit}, "
+                f"{speed:,.0f} {self.unit}/s, "
                 f"{left:.0f} s left",
                 file=sys.stderr,
                 flush=True,

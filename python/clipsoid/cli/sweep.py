@@ -47,7 +47,10 @@ def add_parser(commands: Any) -> None:
         help="the modality that moves (image)",
     )
     parser.add_argument(
-        "--temperature", type=shared.positive, default=0.01, metavar="T", help="of the loss (0.01)"
+        "--temperature",
+        type=shared.positive,
+        metavar="T",
+        help="of the loss (the model's, or 0.01)",
     )
     parser.add_argument(
         "--partition",

@@ -75,7 +75,7 @@ def _resolve(text: str, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
     """Root and files of one entry. What exists under exactly this name is never a pattern."""
     path = Path(text)
     if path.is_dir():
-        return path, _one_format(text, _walk(path), suffixes, "holds")
+        return path, _one_format(text, walk(path), suffixes, "holds")
     if path.exists():
         return path.parent, [path]
     members = expand_braces(text)
@@ -129,7 +129,7 @@ def _count(first: str, last: str) -> Iterator[str]:
         yield f"{number:0{width}d}" if width else str(number)
 
 
-def _walk(folder: Path) -> list[Path]:
+def walk(folder: Path) -> list[Path]:
     """All files below `folder` that are not hidden, sorted by their path in it."""
     found: list[Path] = []
     # Folders behind links are read too (a set may be spread over disks), but each once only.

@@ -1,0 +1,173 @@
+"""Decoding and tokenising in worker processes, ahead of the device."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from multiprocessing import forkserver, get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from clipsoid.embed.pictures import PictureError, check_shape, decode
+
+if TYPE_CHECKING:
+    import torch
+
+Kind = Literal["image", "text"]
+
+#: Bytes of the pixels that travel together from a worker: few enough to wait little for, enough
+#: to cost little each.
+CHUNK_BYTES = 4 << 20
+
+#: Captions that travel together.
+CHUNK_CAPTIONS = 256
+
+#: Chunks that each worker is ahead.
+AHEAD = 4
+
+
+class Place(NamedTuple):
+    """Where the bytes of an image are: a file, or `length` bytes at `offset` of a tar."""
+
+    file: str | None
+    offset: int | None = None
+    length: int | None = None
+
+
+class Work(NamedTuple):
+    """What a worker is asked for: pictures to decode, or captions to tokenise."""
+
+    kind: Kind
+    items: list[Any]
+
+
+#: What a worker returns: pixels or tokens of what was in order, and for the others their number in
+#: the work and the reason.
+Done = tuple["torch.Tensor", list[tuple[int, str]]]
+
+
+class Decoder:
+    """Turns places into pixels and captions into tokens; what the workers hold.
+
+    Pixels stay 8-bit until they are on the device: a quarter of the bytes to move, and the
+    arithmetic that follows is the same there.
+
+    Parameters
+    ----------
+    resize : callable
+        From a picture to one of `height` x `width` pixels: the model's preprocessing up to there.
+    height, width : int
+        Of the model's input.
+    tokenizer : callable
+        From a list of captions to their tokens.
+    """
+
+    def __init__(self, resize: Any, height: int, width: int, tokenizer: Any) -> None:
+        self.resize, self.height, self.width, self.tokenizer = resize, height, width, tokenizer
+
+    def __getitems__(self, work: Work) -> Done:
+        """Do a piece of work; the name is what a DataLoader calls for a whole batch."""
+        return self.pixels(work.items) if work.kind == "image" else self.tokens(work.items)
+
+    def __getitem__(self, index: int) -> None:
+        """Not called: there is `__getitems__`."""
+        raise NotImplementedError
+
+    def pixels(self, places: list[Place]) -> Done:
+        """Decode pictures: (n, height, width, 3) uint8 of those that are in order."""
+        import torch
+
+        rows = np.empty((len(places), self.height, self.width, 3), np.uint8)
+        failures = []
+        good = 0
+        for i, place in enumerate(places):
+            try:
+                image = decode(read(place))
+                check_shape(image, max(self.height, self.width))
+                rows[good] = np.asarray(self.resize(image))
+            except PictureError as error:
+                failures.append((i, str(error)))
+            else:
+                good += 1
+        return torch.from_numpy(rows[:good]), failures
+
+    def tokens(self, captions: list[str | None]) -> Done:
+        """Tokenise captions: (n, context) int64 of those that are there."""
+        missing = [(i, "the caption is missing") for i, text in enumerate(captions) if text is None]
+        return self.tokenizer([text for text in captions if text is not None]), missing
+
+
+def read(place: Place) -> bytes:
+    """Read the bytes of an image; a reason why not is a PictureError."""
+    if not place.file:
+        raise PictureError("the path is missing")
+    try:
+        if place.offset is None:
+            if place.length is None and place.file.endswith(".tar"):
+                raise PictureError("the sample has no picture")
+            return Path(place.file).read_bytes()
+        with Path(place.file).open("rb") as file:
+            file.seek(place.offset)
+            data = file.read(place.length)
+    except OSError as error:
+        raise PictureError(error.strerror or str(error)) from None
+    if len(data) != place.length:
+        raise PictureError(f"found {len(data)} bytes of {place.length}")
+    return data
+
+
+def decoded(
+    decoder: Decoder, work: Iterable[Work], *, workers: int, pinned: bool
+) -> Iterator[Done]:
+    """Do all work in order, ahead of the consumer.
+
+    Workers come from a fork server, which has the model's library loaded but neither threads nor a
+    device; without workers, the work is done when it is asked for.
+    """
+    from torch.utils.data import DataLoader
+
+    if not workers:
+        for piece in work:
+            yield decoder.__getitems__(piece)
+        return
+    start_server()
+    loader: Any = DataLoader(
+        decoder,  # type: ignore[arg-type]
+        batch_sampler=work,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pinned,
+        multiprocessing_context=get_context("forkserver"),
+        prefetch_factor=AHEAD,
+        worker_init_fn=_begin,
+    )
+    yield from loader
+
+
+def start_server() -> None:
+    """Start the fork server, if it does not run yet; it loads its libraries by itself."""
+    forkserver.set_forkserver_preload(["clipsoid.embed.loader", "torch", "open_clip"])
+    forkserver.ensure_running()
+
+
+def _as_it_is(done: Any) -> Any:
+    return done
+
+
+def _begin(number: int) -> None:
+    """Begin a worker: Ctrl-C is the parent's to handle, and the device's thread goes first."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    os.nice(5)
+
+
+def default_workers(devices: int, *, on_cpu: bool) -> int:
+    """Worker processes of each device: all processors but its own, or one beside a CPU's model."""
+    if on_cpu:
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // devices - 1)

@@ -1,0 +1,73 @@
+"""Pictures as the model is to see them: upright, in 8 bits for each of red, green and blue."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+#: Most pixels of a picture that was resized for a model: a line of 1 x 10,000 would need more.
+MOST_PIXELS = 1 << 26
+
+#: What can be wrong with a picture, as far as Pillow's decoders say it.
+ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError)
+
+
+class PictureError(ValueError):
+    """A picture that cannot be used; the message is the reason."""
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode a picture.
+
+    The first frame of an animation, turned as its EXIF orientation says, what is transparent over
+    white (as img2dataset does), 16-bit grey scaled to 8 bits. For an ordinary RGB picture this is
+    what Pillow alone gives.
+
+    Raises
+    ------
+    PictureError
+        With the reason: no picture, truncated, or of a mode without a known range.
+    """
+    if not data:
+        raise PictureError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            # Large pictures are meant; the error for still larger ones stays.
+            warnings.simplefilter("ignore")
+            image = Image.open(BytesIO(data))
+            image.seek(0)
+            image.load()
+            return _rgb(ImageOps.exif_transpose(image))
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        raise PictureError("is no picture that Pillow knows") from None
+    except ERRORS as error:
+        raise PictureError(f"{error}" or type(error).__name__) from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.int64)
+        if grey.size and not 0 <= grey.min() <= grey.max() <= 0xFFFF:
+            raise PictureError(f"grey from {grey.min()} to {grey.max()}; wanted 0 to 65535")
+        return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise PictureError("grey as floating point has no known range")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def check_shape(image: Image.Image, side: int) -> None:
+    """Refuse a picture so narrow that it would be huge when its short side has `side` pixels."""
+    short, long = sorted(image.size)
+    if short < 1 or side * (side * long // short) > MOST_PIXELS:
+        raise PictureError(f"{image.width} x {image.height} pixels are too narrow to be resized")

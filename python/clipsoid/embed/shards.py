@@ -1,0 +1,204 @@
+"""Shards in clip-retrieval's layout: features of images, of texts, and what they are of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipsoid._output import PART_SUFFIX, written_beside
+from clipsoid.embed.loader import Kind, Place
+from clipsoid.errors import EmbedError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Folder and stem of each file of a shard.
+FOLDERS: dict[str, tuple[str, str]] = {
+    "image": ("img_emb", ".npy"),
+    "text": ("text_emb", ".npy"),
+    "metadata": ("metadata", ".parquet"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where shards are, how many rows each has, and how their numbers are written.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the set.
+    rows, shard_rows : int
+        Of the input, and of each shard.
+    """
+
+    folder: Path
+    rows: int
+    shard_rows: int
+
+    @property
+    def count(self) -> int:
+        """Number of shards."""
+        return -(-self.rows // self.shard_rows)
+
+    def path(self, what: str, number: int) -> Path:
+        """File of a shard: ``"image"``, ``"text"`` or ``"metadata"``."""
+        folder, suffix = FOLDERS[what]
+        width = max(4, len(str(self.count - 1)))
+        return self.folder / folder / f"{folder}_{number:0{width}d}{suffix}"
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed run left half-written."""
+        for folder, _ in FOLDERS.values():
+            for path in self.folder.glob(f"{folder}/.{folder}_*{PART_SUFFIX}"):
+                path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is written of a shard into the manifest once its files are complete.
+
+    Attributes
+    ----------
+    number, first, read : int
+        Of the shard; the row of the input that it begins with; rows of the input that it has.
+    rows : int
+        Rows that its files hold: all that are in order.
+    broken : list of dict
+        The others: ``row`` of the input, ``image_path`` if there is one, ``reason``.
+    """
+
+    number: int
+    first: int
+    read: int
+    rows: int
+    broken: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Shard:
+    """The shard in hand: features of each of its images, once, and of its captions.
+
+    Attributes
+    ----------
+    number, first : int
+        Of the shard; the row of the input that it begins with.
+    frame : pl.DataFrame
+        Its rows.
+    places : list of Place
+        Its images, each once, in the order in which they first occur.
+    image_of : ndarray of shape (rows,) or None
+        Number of each row's image.
+    """
+
+    number: int
+    first: int
+    frame: pl.DataFrame
+    places: list[Place]
+    image_of: np.ndarray[Any, Any] | None
+    features: dict[Kind, np.ndarray[Any, Any]] = field(default_factory=dict)
+    reasons: dict[Kind, dict[int, str]] = field(default_factory=dict)
+
+    def items(self, kind: Kind) -> list[Any]:
+        """Images or captions to be encoded."""
+        return self.places if kind == "image" else self.frame["caption"].to_list()
+
+    def put(self, kind: Kind, numbers: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> None:
+        """Keep the features of the items with these numbers."""
+        if kind not in self.features:
+            count = len(self.places) if kind == "image" else self.frame.height
+            self.features[kind] = np.zeros((count, found.shape[1]), found.dtype)
+        self.features[kind][numbers] = found
+
+    def fail(self, kind: Kind, number: int, reason: str) -> None:
+        """Keep the reason why an item has no features."""
+        self.reasons.setdefault(kind, {})[number] = reason
+
+    def broken(self) -> dict[int, str]:
+        """Rows that are left out, with the reason, of the image before the caption."""
+        found = dict(self.reasons.get("text", {}))
+        images = self.reasons.get("image", {})
+        if images and self.image_of is not None:
+            for row, image in enumerate(self.image_of.tolist()):
+                if image in images:
+                    found[row] = images[image]
+        return dict(sorted(found.items()))
+
+
+def cut(frame: pl.DataFrame, number: int, layout: Layout) -> Shard:
+    """Cut a shard out of the rows; several captions of one image share it."""
+    from clipsoid.embed.inputs import FILE, LENGTH, OFFSET
+
+    first = number * layout.shard_rows
+    part = frame.slice(first, layout.shard_rows)
+    if FILE not in part.columns:
+        return Shard(number, first, part, [], None)
+    keys = [name for name in (FILE, OFFSET, LENGTH) if name in part.columns]
+    each = part.select(keys).unique(maintain_order=True).with_row_index("_image")
+    joined = part.select(keys).join(
+        each, on=keys, how="left", nulls_equal=True, maintain_order="left"
+    )
+    places = [Place(*row) for row in each.select(keys).iter_rows()]
+    return Shard(number, first, part, places, joined["_image"].to_numpy())
+
+
+def write(shard: Shard, layout: Layout, kinds: tuple[Kind, ...], made: Mapping[str, Any]) -> Record:
+    """Write the files of a shard; each is complete or not there.
+
+    A shard without a row in order has no files, as in clip-retrieval.
+
+    Raises
+    ------
+    EmbedError
+        If features are not finite.
+    OutputError
+        If a file cannot be written.
+    """
+    import polars as pl
+
+    broken = shard.broken()
+    count = shard.frame.height
+    kept = np.setdiff1d(np.arange(count), np.fromiter(broken, np.int64, len(broken)))
+    names = shard.frame["image_path"] if "image_path" in shard.frame.columns else None
+    record = Record(
+        shard.number,
+        shard.first,
+        count,
+        len(kept),
+        [
+            {"row": shard.first + row}
+            | ({} if names is None else {"image_path": names[row]})
+            | {"reason": reason}
+            for row, reason in broken.items()
+        ],
+    )
+    if not len(kept):
+        return record
+    for kind in kinds:
+        rows = kept if kind == "text" or shard.image_of is None else shard.image_of[kept]
+        found = shard.features[kind][rows]
+        finite = np.isfinite(found).all(axis=1)
+        if not finite.all():
+            row = shard.first + int(kept[int(np.argmin(finite))])
+            raise EmbedError(
+                f"row {row}: features of the {kind} are not finite as {found.dtype}; wanted "
+                "another precision or dtype: --precision fp32 --dtype float32"
+            )
+        path = layout.path(kind, shard.number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_beside(path) as temporary, temporary.open("wb") as file:
+            np.save(file, found)
+    public = [name for name in shard.frame.columns if not name.startswith("_")]
+    table = shard.frame.select(
+        pl.int_range(shard.first, shard.first + count, dtype=pl.Int64).alias("source_row"), *public
+    )
+    path = layout.path("metadata", shard.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(path) as temporary:
+        table[kept].write_parquet(temporary, metadata={"clipsoid": json.dumps(made)})
+    return record

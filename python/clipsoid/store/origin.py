@@ -1,0 +1,96 @@
+"""What made a set, as the manifest beside its shards says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsoid.errors import MismatchError, StoreError
+
+if TYPE_CHECKING:
+    from clipsoid.store.base import Store
+
+#: The manifest of a set that `clipsoid embed` made.
+MANIFEST = "manifest.json"
+FORMAT, FORMAT_VERSION = "clipsoid.embed", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The model that made a set.
+
+    Attributes
+    ----------
+    encoder : str
+        Name, weights and their digest.
+    temperature : float
+        Of the model's loss.
+    logit_bias : float or None
+        Of a sigmoid loss; None for a softmax loss.
+    """
+
+    encoder: str
+    temperature: float
+    logit_bias: float | None
+
+
+def origin(store: Store) -> Origin | None:
+    """Return what made a set, or None where no manifest says it of all its shards.
+
+    Raises
+    ------
+    StoreError
+        If a manifest of `clipsoid embed` cannot be understood.
+    MismatchError
+        If shards were made by different models.
+    """
+    folders = {shard.path.absolute().parent: shard.path for shard in store.shards}
+    found: dict[Origin, Path] = {}
+    for folder in folders:
+        made = read_manifest(folder) or read_manifest(folder.parent)
+        if made is None:
+            return None
+        found.setdefault(_origin(folder, made), folder)
+    if len(found) > 1:
+        (one, here), (other, there), *_ = found.items()
+        raise MismatchError(
+            f"{here} was made by {one.encoder!r}, {there} by {other.encoder!r}; wanted one model"
+        )
+    return next(iter(found), None)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Read the manifest in a folder, or None if there is none of `clipsoid embed`.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read, or is of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        return None
+    if found.get("format_version") != FORMAT_VERSION:
+        raise StoreError(
+            f"{path}: is of version {found.get('format_version')!r}; wanted {FORMAT_VERSION}"
+        )
+    return found
+
+
+def _origin(folder: Path, manifest: dict[str, Any]) -> Origin:
+    try:
+        model = manifest["made"]["model"]
+        name = " ".join(filter(None, [model["name"], model["pretrained"]]))
+        return Origin(
+            f"{name} ({model['weights'][:8]})", float(model["temperature"]), model["logit_bias"]
+        )
+    except (KeyError, TypeError, ValueError):
+        raise StoreError(f"{folder}: its {MANIFEST} does not say which model made it") from None

@@ -1,0 +1,101 @@
+"""Models, options and features that cannot be used are refused with what was wanted."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import clipsoid
+from clipsoid.embed import embed
+from clipsoid.errors import ClipsoidError, EmbedError, UnavailableError
+from embed.models import TINY, make_model
+from unit.samples import run_python
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0; wanted 1 or more"),
+        ({"workers": -1}, "workers is -1; wanted 0 or more"),
+        ({"shard_rows": 0}, "shard_rows is 0; wanted 1 or more"),
+        ({"dtype": "float64"}, "dtype is 'float64'; wanted float16, float32"),
+        ({"precision": "half"}, "precision is 'half'; wanted fp32, fp16, bf16"),
+        ({"on_error": "null"}, "on_error is 'null'; wanted skip, fail"),
+        ({"model_config": None, "model": None}, "model is not given; wanted a name such as"),
+        (
+            {"model_config": None, "model": "ViT-B-33"},
+            "ViT-B-33: open_clip knows no such model; near it are ViT-B-32",
+        ),
+        ({"pretrained": "laion"}, "pretrained is 'laion'; wanted the path of a checkpoint or one"),
+        ({"pretrained": None}, "pretrained is None; wanted the path of a checkpoint or one of"),
+        (
+            {"model_config": None, "model": "ViT-B-32", "pretrained": "laion"},
+            "wanted the path of a checkpoint or one of openai, laion400m_e31",
+        ),
+        (
+            {"model_config": None, "model": "local-dir:/nowhere", "pretrained": None},
+            "local-dir:/nowhere: cannot be loaded: ",
+        ),
+        (
+            {"model_config": None, "model": "hf-hub:a/b", "pretrained": "openai"},
+            "hf-hub:a/b: brings its own weights; wanted no pretrained, found 'openai'",
+        ),
+        ({"model": "other"}, "tiny-clip.json: defines model 'tiny-clip'; wanted other.json"),
+    ],
+)
+def test_options(run, folder: Path, tmp_path: Path, options: dict, message: str) -> None:
+    with pytest.raises(EmbedError, match=message):
+        run(folder, **options)
+    assert not (tmp_path / "set").exists()
+
+
+def test_checkpoints_and_configurations(run, folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pt"
+    bad.write_bytes(b"no checkpoint")
+    with pytest.raises(EmbedError, match=r"tiny-clip with .*bad\.pt: cannot be loaded"):
+        run(folder, pretrained=bad)
+    _, other = make_model(tmp_path, "tiny-wide", {**TINY, "embed_dim": 24})
+    with pytest.raises(EmbedError, match=r"(?s)cannot be loaded: .*size mismatch"):
+        run(folder, pretrained=other)
+    config = tmp_path / "config.json"
+    for text, message in (
+        ("{", r"config\.json: cannot be read"),
+        ("{}", r"config\.json: is no model's configuration; wanted embed_dim, vision_cfg, text"),
+    ):
+        config.write_text(text)
+        with pytest.raises(EmbedError, match=message):
+            run(folder, model_config=config)
+
+
+def test_features_that_are_not_finite(run, model, folder: Path, tmp_path: Path) -> None:
+    state = torch.load(model.checkpoint)
+    state["visual.proj"] = state["visual.proj"] * 1e5
+    huge = tmp_path / "huge.pt"
+    torch.save(state, huge)
+    with pytest.raises(EmbedError, match="row 0: features of the image are not finite as float16"):
+        run(folder, pretrained=huge, dtype="float16")
+    assert not list((tmp_path / "set").rglob("*.npy"))
+    known = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    assert (known["complete"], known["shards"]) == (False, [])
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
+    with pytest.raises(UnavailableError, match=r'open_clip_torch.*pip install "clipsoid\[embed\]"'):
+        embed(tmp_path, out=tmp_path / "set", model="ViT-B-32")
+
+
+def test_embed_is_there_without_torch() -> None:
+    script = """
+import sys
+import clipsoid, clipsoid.embed, clipsoid.cli
+clipsoid.cli.parser()
+print(sorted({"torch", "open_clip", "PIL", "torchvision"} & set(sys.modules)))
+"""
+    assert run_python(script).stdout == "[]\n"
+    assert issubclass(clipsoid.EmbedError, ClipsoidError)
+    assert issubclass(clipsoid.EmbedError, builtins.ValueError)
