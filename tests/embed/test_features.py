@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 import clipsoid as cs
 from clipsoid.embed import embed
-from embed.models import TINY, make_model, read_model, rows_of
+from embed.models import TINY, contents, make_model, read_model, rows_of
 
 #: Roundings one after another in two layers and their ends, and the longest sum among them.
 ROUNDINGS, TERMS = 30, 192
@@ -134,6 +134,8 @@ def test_order_and_ids_survive_workers_shards_and_several_captions(
     check(rows_of(made.folder, "text_emb"), texts)
     # Encoded once for each shard that it is in: 0 1 2 | 4 5 | 5 6 7.
     assert made.encoded == 4 + 2 + 3 - 1
+    threads = run(folder, coco, workers=0, shard_rows=4, batch_size=3, out=tmp_path / "threads")
+    assert contents(threads.folder) == contents(made.folder)
     one = run(folder, coco, captions_per_image=1, out=tmp_path / "one")
     assert one.rows == 7
 

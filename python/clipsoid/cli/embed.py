@@ -65,7 +65,7 @@ def add_parser(commands: Any) -> None:
         "--workers",
         type=shared.natural,
         metavar="N",
-        help="processes that decode for each device; 0 for none",
+        help="processes that decode for each device; 0 for threads (0 on a CPU, many on a GPU)",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="cpu, cuda (all GPUs) or cuda:0,cuda:1 (all GPUs, or cpu)"

@@ -132,8 +132,9 @@ def embed(
         By default 32 on a CPU; on a GPU the largest power of two, up to 1,024, that leaves half of
         its memory.
     workers : int, optional
-        Processes for each device that decode pictures and tokenise captions; 0 for none. By
-        default one on a CPU, and on GPUs the processors divided among them, less one each.
+        Processes for each device that decode pictures and tokenise captions; 0 to do that with
+        threads between batches, the default on a CPU. On GPUs, by default the processors divided
+        among them, less one each.
     device : str or list of str, optional
         ``"cpu"``, ``"cuda"`` (all GPUs) or some of them, ``"cuda:0,cuda:1"``. By default all GPUs
         or, where there is none, the CPU.
@@ -181,12 +182,7 @@ def embed(
     Bytes are the same for the same rows, model, options, library versions and kind of device.
     """
     check_embed("embed")
-    from clipsoid.embed import job, loader
-
-    if workers != 0:
-        # It loads the model's library meanwhile.
-        loader.start_server()
-    from clipsoid.embed import settings
+    from clipsoid.embed import job, loader, settings
     from clipsoid.embed.inputs import find_inputs
     from clipsoid.embed.model import load
 
@@ -200,6 +196,9 @@ def embed(
     precision = precision or ("fp32" if devices[0] == "cpu" else "fp16")
     dtype = dtype or ("float32" if precision == "fp32" else "float16")
     workers = settings.workers(workers, devices)
+    if workers:
+        # It loads its libraries while the model is loaded here.
+        loader.start_server()
     inputs = find_inputs(
         images,
         captions,

@@ -189,6 +189,9 @@ def plan(shard: Shard, decoder: Decoder, options: Options) -> Iterator[tuple[_St
     for kind in options.kinds:
         items = shard.items(kind)
         size = max(1, CHUNK_BYTES // pixels) if kind == "image" else CHUNK_CAPTIONS
+        if not options.workers:
+            # Nothing travels.
+            size = options.batch_size
         for batch in range(0, len(items), options.batch_size):
             end = min(batch + options.batch_size, len(items))
             for first in range(batch, end, size):

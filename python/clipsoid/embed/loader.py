@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -70,29 +72,37 @@ class Decoder:
 
     def __getitems__(self, work: Work) -> Done:
         """Do a piece of work; the name is what a DataLoader calls for a whole batch."""
-        return self.pixels(work.items) if work.kind == "image" else self.tokens(work.items)
+        return self.do(work, map)
 
     def __getitem__(self, index: int) -> None:
         """Not called: there is `__getitems__`."""
         raise NotImplementedError
 
-    def pixels(self, places: list[Place]) -> Done:
+    def do(self, work: Work, each: Callable[..., Iterable[Any]]) -> Done:
+        """Do a piece of work; `each` maps over its pictures."""
+        return self.pixels(work.items, each) if work.kind == "image" else self.tokens(work.items)
+
+    def pixels(self, places: list[Place], each: Callable[..., Iterable[Any]] = map) -> Done:
         """Decode pictures: (n, height, width, 3) uint8 of those that are in order."""
         import torch
 
         rows = np.empty((len(places), self.height, self.width, 3), np.uint8)
         failures = []
-        good = 0
-        for i, place in enumerate(places):
-            try:
-                image = decode(read(place))
-                check_shape(image, max(self.height, self.width))
-                rows[good] = np.asarray(self.resize(image))
-            except PictureError as error:
-                failures.append((i, str(error)))
+        for i, found in enumerate(each(self._picture, places)):
+            if isinstance(found, str):
+                failures.append((i, found))
             else:
-                good += 1
-        return torch.from_numpy(rows[:good]), failures
+                rows[i - len(failures)] = found
+        return torch.from_numpy(rows[: len(places) - len(failures)]), failures
+
+    def _picture(self, place: Place) -> np.ndarray[Any, Any] | str:
+        """Decode a picture, or say why it cannot be."""
+        try:
+            image = decode(read(place))
+            check_shape(image, max(self.height, self.width))
+        except PictureError as error:
+            return str(error)
+        return np.asarray(self.resize(image))
 
     def tokens(self, captions: list[str | None]) -> Done:
         """Tokenise captions: (n, context) int64 of those that are there."""
@@ -125,13 +135,16 @@ def decoded(
     """Do all work in order, ahead of the consumer.
 
     Workers come from a fork server, which has the model's library loaded but neither threads nor a
-    device; without workers, the work is done when it is asked for.
+    device. Without workers, the work is done when it is asked for, by as many threads as there are
+    processors. That suits a model on the same processors: it waits for all of its threads all the
+    time, and would wait while a worker has the processor of one.
     """
     from torch.utils.data import DataLoader
 
     if not workers:
-        for piece in work:
-            yield decoder.__getitems__(piece)
+        with ThreadPoolExecutor(processors(), "clipsoid-decode") as pool:
+            for piece in work:
+                yield decoder.do(piece, pool.map)
         return
     start_server()
     loader: Any = DataLoader(
@@ -158,16 +171,19 @@ def _as_it_is(done: Any) -> Any:
 
 
 def _begin(number: int) -> None:
-    """Begin a worker: Ctrl-C is the parent's to handle, and the device's thread goes first."""
+    """Begin a worker: Ctrl-C is the parent's to handle, and what Pillow finds odd is no news."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    os.nice(5)
+
+
+def processors() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def default_workers(devices: int, *, on_cpu: bool) -> int:
-    """Worker processes of each device: all processors but its own, or one beside a CPU's model."""
-    if on_cpu:
-        return 1
-    return max(1, len(os.sched_getaffinity(0)) // devices - 1)
+    """Worker processes of each GPU: all processors but its own. None beside a model on a CPU."""
+    return 0 if on_cpu else max(1, processors() // devices - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from io import BytesIO
 
 import numpy as np
@@ -34,13 +33,10 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise PictureError("the file is empty")
     try:
-        with warnings.catch_warnings():
-            # Large pictures are meant; the error for still larger ones stays.
-            warnings.simplefilter("ignore")
-            image = Image.open(BytesIO(data))
-            image.seek(0)
-            image.load()
-            return _rgb(ImageOps.exif_transpose(image))
+        image = Image.open(BytesIO(data))
+        image.seek(0)
+        image.load()
+        return _rgb(ImageOps.exif_transpose(image))
     except PictureError:
         raise
     except UnidentifiedImageError:
