@@ -13,7 +13,7 @@ import pytest
 from clipsoid.embed.inputs import FILE, find_inputs
 from clipsoid.embed.loader import Place, read
 from clipsoid.embed.shards import Layout, cut
-from clipsoid.errors import EmbedError, MismatchError
+from clipsoid.errors import EmbedError
 from embed.models import rows_of
 
 
@@ -41,10 +41,6 @@ def test_tables_by_their_usual_names_and_by_any(tmp_path: Path) -> None:
     found = find_inputs(tmp_path / "t.parquet", None, **chosen).frame
     assert found.rows() == [("1.jpg", "one", 3, f"{tmp_path}/1.jpg")]
     frame.write_csv(tmp_path / "t.tsv", separator="\t")
-    found = (
-        find_inputs("/photos", tmp_path / "t.tsv", **chosen) if Path("/photos").is_dir() else None
-    )
-    assert found is None
     found = find_inputs(None, tmp_path / "t.tsv", **chosen)
     assert (found.has_images, found.frame["caption"].to_list()) == (False, ["one"])
 
@@ -203,4 +199,3 @@ def test_inputs_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     pl.DataFrame({"image": [1]}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(EmbedError, match="column 'image_path' is Int64; wanted text"):
         find_inputs(tmp_path / "t.parquet", None)
-    assert not issubclass(EmbedError, MismatchError)
