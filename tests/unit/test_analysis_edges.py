@@ -205,8 +205,8 @@ def test_whitening_by_few_rows_is_pointed_out() -> None:
     parts = set(PARTS) - {"normality"}
     few, enough = (cs.analyze(*spheres(0, n, 12), leave_out=parts) for n in (119, 120))
     assert [w for w in few.warnings if "normality" in w] == [
-        "image and text: whitened by 119 rows of 12 features; that they pass tests of normality "
-        "tells nothing"
+        "image and text: too few rows (119 of 12 features) to whiten: passing tests of normality "
+        "says nothing here"
     ]
     assert not any("normality" in warning for warning in enough.warnings)
     tested = few.normality.image

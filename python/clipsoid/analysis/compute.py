@@ -290,7 +290,8 @@ def parts(
         frame = separability_table(*sources, image.features, text.features, options.bins, n_threads)
         order = frame["feature"].to_list()
         found["features"] = features(image, text, order)
-        found["plane"] = plane(image, text, order)
+        if "linear_separability" in options.left_out:
+            found["plane"] = plane(image, text, order)
         return frame
 
     def separated() -> LinearSeparability:

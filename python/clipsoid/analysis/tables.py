@@ -114,16 +114,16 @@ def _of_both(found: Analysis) -> Iterator[Line]:
         yield line("gap_of_unit_means", found.gap.unit_distance)
     if found.loss_sweep is not None:
         sweep = found.loss_sweep
-        for loss in _where_given(sweep.table, "loss"):
+        for loss in where_given(sweep.table, "loss"):
             yield line("loss", loss)
         yield line("best_alpha_of_loss", sweep.best_alpha)
     if found.match_sweep is not None:
-        for kl in _where_given(found.match_sweep.table, "kl_image_text"):
+        for kl in where_given(found.match_sweep.table, "kl_image_text"):
             yield line("kl_image_text", kl)
         yield line("best_alpha_of_match", found.match_sweep.best_alpha)
 
 
-def _where_given(table: pl.DataFrame, column: str) -> list[float]:
+def where_given(table: pl.DataFrame, column: str) -> list[float]:
     """Return a column at alpha 0, if the grid has it: no other stands beside the paper's."""
     at = np.flatnonzero(np.abs(table["alpha"].to_numpy()) <= SAME_ALPHA)[:1]
     return [float(figure) for figure in table[column].to_numpy()[at]]

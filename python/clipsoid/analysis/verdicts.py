@@ -326,6 +326,6 @@ def _of_whitening(found: Analysis) -> Iterator[tuple[str, str]]:
         if tested is not None and tested.fit_count < ROWS_PER_FEATURE * tested.dim:
             yield (
                 name,
-                f"whitened by {tested.fit_count:,} rows of {tested.dim} features; that they pass "
-                "tests of normality tells nothing",
+                f"too few rows ({tested.fit_count:,} of {tested.dim} features) to whiten: passing "
+                "tests of normality says nothing here",
             )

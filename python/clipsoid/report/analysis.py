@@ -243,6 +243,7 @@ def _verdict(one: Any) -> Verdict:
 
 def _key_figures(found: Analysis) -> Iterator[tuple[str, str]]:
     """Yield the figures of the first screen."""
+    from clipsoid.analysis.tables import where_given
 
     def both(name: str, measure: str, decimals: int) -> tuple[str, str]:
         image, text = (getattr(m, measure) for m in (found.image, found.text))
@@ -256,9 +257,8 @@ def _key_figures(found: Analysis) -> Iterator[tuple[str, str]]:
     if found.loss_sweep is not None:
         yield "α of the least loss", number(found.loss_sweep.best_alpha, 2)
     if found.match_sweep is not None:
-        table = found.match_sweep.table
-        at = int(table["alpha"].abs().arg_min() or 0)
-        yield "KL of the conformities", number(float(table["kl_image_text"][at]))
+        for kl in where_given(found.match_sweep.table, "kl_image_text"):
+            yield "KL of the conformities", number(kl)
         yield "α of the least KL", number(found.match_sweep.best_alpha, 2)
     part = found.retrieval
     if part is not None:
