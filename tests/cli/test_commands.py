@@ -184,7 +184,7 @@ def test_demo_in_json_is_what_its_score_files_hold(run, shards, tmp_path):
         assert (result["least"], result["most"]) == (conformity.argmin(), conformity.argmax())
     demo, score = (
         json.loads(pl.read_parquet_metadata(tmp_path / file)["clipsoid"])
-        for file in ("d/scores/text/text_0.parquet", "s/img_emb/img_emb_0.parquet")
+        for file in ("d/scores/text/text_emb_0.parquet", "s/img_emb/img_emb_0.parquet")
     )
     assert demo.keys() == score.keys()
     assert demo["member"] is True and demo["ellipsoid_rows"] == 1500 and demo["dim"] == 512

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,7 @@ from clipsoid._paper import NEITHER, PAPER
 from clipsoid.cli import options as shared
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from clipsoid.synthetic import DoubleEllipsoid
 
 #: Figures that are shown, as `analyze` calls them.
 SHOWN = (
@@ -33,6 +34,9 @@ SHOWN = (
 PERCENT = ("shell_relative_error",)
 
 SHARDS = 2
+
+#: Folders of the set, in clip-retrieval's layout, by modality.
+FOLDERS = {"image": "img_emb", "text": "text_emb"}
 
 
 def add_parser(commands: Any) -> None:
@@ -62,23 +66,23 @@ def run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     data = double_ellipsoid(options.rows, seed=options.seed)
     made = time.perf_counter() - start
-    results: dict[str, Any] = {}
-    for modality, rows in (("image", data.image), ("text", data.text)):
-        results[modality] = _one(out, modality, rows, options)
+    _write_set(out / "set", data, options.seed)
+    results = {modality: _one(out, modality, options) for modality in FOLDERS}
     result = {"rows": options.rows, "dim": data.image.shape[1], "seed": options.seed}
     text = _table(result, results, out, made)
     paper = {name: PAPER.get(name, NEITHER) for name in SHOWN}
     show(options, {**result, **results, "paper": paper}, text)
 
 
-def _names(modality: str) -> list[str]:
-    """Return the files that the demo makes of a modality."""
-    shards = [f"{modality}_{i}" for i in range(SHARDS)]
-    return [
-        f"{modality}.ellipsoid",
-        *(f"embeddings/{modality}/{shard}.npy" for shard in shards),
-        *(f"scores/{modality}/{shard}.parquet" for shard in shards),
-    ]
+def _names() -> Iterator[str]:
+    """Return the files that the demo makes."""
+    for modality, folder in FOLDERS.items():
+        yield f"{modality}.ellipsoid"
+        for i in range(SHARDS):
+            yield f"set/{folder}/{folder}_{i}.npy"
+            yield f"scores/{modality}/{folder}_{i}.parquet"
+    for i in range(SHARDS):
+        yield f"set/metadata/metadata_{i}.parquet"
 
 
 def _check_folder(out: Path) -> None:
@@ -87,7 +91,7 @@ def _check_folder(out: Path) -> None:
 
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; wanted a folder: --out DIR")
-    ours = {out / name for modality in ("image", "text") for name in _names(modality)}
+    ours = {out / name for name in _names()}
     for path in sorted(out.rglob("*")):
         if path.is_file() and path not in ours:
             raise OutputError(
@@ -95,28 +99,47 @@ def _check_folder(out: Path) -> None:
             )
 
 
-def _one(
-    out: Path, modality: str, rows: NDArray[np.float32], options: argparse.Namespace
-) -> dict[str, Any]:
-    """Shards, ellipsoid and scores of one modality."""
+def _write_set(folder: Path, data: DoubleEllipsoid, seed: int) -> None:
+    """Write the pairs as clip-retrieval does: images, texts and metadata, row by row."""
     import numpy as np
     import polars as pl
 
     from clipsoid._output import as_output_errors, written_beside
+
+    def place(kind: str, i: int, suffix: str) -> Path:
+        path = folder / kind / f"{kind}_{i}{suffix}"
+        with as_output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    uids = [
+        blake2b(f"{seed} {row}".encode(), digest_size=16).hexdigest()
+        for row in range(len(data.topic))
+    ]
+    metadata = pl.DataFrame({"uid": uids, "topic": data.topic})
+    first = 0
+    for i, topics in enumerate(np.array_split(data.topic, SHARDS)):
+        rows = slice(first, first + len(topics))
+        for modality, kind in FOLDERS.items():
+            with written_beside(place(kind, i, ".npy")) as temporary, temporary.open("wb") as file:
+                np.save(file, getattr(data, modality)[rows])
+        with written_beside(place("metadata", i, ".parquet")) as temporary:
+            metadata[rows].write_parquet(temporary)
+        first += len(topics)
+
+
+def _one(out: Path, modality: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Ellipsoid and scores of one modality."""
+    import numpy as np
+    import polars as pl
+
     from clipsoid.cli.score import how_made
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.store import open_store
     from clipsoid.store.scores import write_scores
 
-    folder = out / "embeddings" / modality
-    with as_output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for i, part in enumerate(np.array_split(rows, SHARDS)):
-        with written_beside(folder / f"{modality}_{i}.npy") as temporary, temporary.open("wb") as f:
-            np.save(f, part)
-
     start = time.perf_counter()
-    store = open_store(folder)
+    store = open_store(out / "set" / FOLDERS[modality])
     e = Ellipsoid.fit(store, n_threads=options.threads)
     fitted = time.perf_counter()
     calibration = e.calibrate(store, n_threads=options.threads)
@@ -185,7 +208,7 @@ def _table(result: dict[str, Any], results: dict[str, Any], out: Path, made_seco
             "",
             f"fitted in {image['fit_seconds'] + text['fit_seconds']:.2f} s with covariance, scored "
             f"in {image['score_seconds'] + text['score_seconds']:.2f} s",
-            f"{out}/*.ellipsoid, {out}/scores/   (paper: Levi & Gilboa, ICML 2025)",
+            f"{out}/set/, {out}/*.ellipsoid, {out}/scores/   (paper: Levi & Gilboa, ICML 2025)",
         ]
     )
 
