@@ -126,7 +126,7 @@ def select(
     -----
     Of equal scores at a cut, the first rows are kept: by shard, then by row. Quantiles and cuts
     are exact: each takes two passes over a column of float32, four over float64, and more with
-    many strata. Memory is one bit for each row, 8 MB of counters and a few batches of 1,048,576
+    many strata. Memory is one bit for each row, 8 MB of counters and a few batches of 262,144
     rows; with `on`, also the ids and those columns of the metadata that a rule uses.
 
     A histogram is brought near its target by giving each bin rows in proportion to its weight, as

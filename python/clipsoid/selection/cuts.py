@@ -90,7 +90,7 @@ def order_statistics(keys: Callable[[], Iterable[Keys]], bits: int, ranks: list[
                 own = shifted[_begins(shifted, prefix, width)] if rest + width < bits else shifted
                 line += np.bincount(_low(own, width), minlength=1 << width)
         below = counts.cumsum(axis=1)[np.searchsorted(begun, found)]
-        found, left = _next(found, left, below, width)
+        found, left, _ = _next(found, left, below, width)
     return found
 
 
@@ -124,7 +124,11 @@ def keep_smallest(
             # What is taken whole, or not at all, ends anywhere.
             below = counts.reshape(groups, -1).cumsum(axis=1)
             below[~sought, -1] = left[~sought]
-            found, left = _next(found, left, below, width)
+            found, left, alike = _next(found, left, below, width)
+            if (alike == left)[sought].all():
+                # All that begin like this are taken, however they end.
+                found = (found + np.uint64(1) << np.uint64(rest)) - np.uint64(1)
+                break
     # Whole groups have no cut: all of their keys lie below it or tie.
     whole = quota >= available
     for start, kept, keys, group in runs():
@@ -144,11 +148,14 @@ def _low(shifted: Keys, width: int) -> NDArray[np.intp]:
     return (shifted & np.uint64((1 << width) - 1)).astype(np.intp)
 
 
-def _next(found: Keys, left: Counts, below: Counts, width: int) -> tuple[Keys, Counts]:
-    """Return longer beginnings of the keys sought, and their ranks among what begins like that."""
+def _next(found: Keys, left: Counts, below: Counts, width: int) -> tuple[Keys, Counts, Counts]:
+    """Return longer beginnings of the keys sought, their ranks in these, and how many begin so."""
     digit = (below < left[:, None]).sum(axis=1)
-    before = np.take_along_axis(below, np.maximum(digit - 1, 0)[:, None], 1)[:, 0]
-    return found << np.uint64(width) | digit.astype(np.uint64), left - np.where(digit, before, 0)
+    upto = np.take_along_axis(below, digit[:, None], 1)[:, 0]
+    before = np.where(
+        digit, np.take_along_axis(below, np.maximum(digit - 1, 0)[:, None], 1)[:, 0], 0
+    )
+    return found << np.uint64(width) | digit.astype(np.uint64), left - before, upto - before
 
 
 def _first(group: Groups, left: Counts) -> Bools:

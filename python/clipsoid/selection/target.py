@@ -36,10 +36,19 @@ class Target:
 
     def bins_of(self, values: NDArray[Any]) -> NDArray[np.intp]:
         """Return the bin of each value; -1 outside all of them."""
-        bins = np.searchsorted(self.edges, values, side="right") - 1
-        bins[values == self.edges[-1]] = len(self.weights) - 1
-        bins[bins == len(self.weights)] = -1
-        return bins
+        count = len(self.weights)
+        low, high = self.edges[[0, -1]]
+        if np.array_equal(self.edges, np.linspace(low, high, count + 1)):
+            # Much faster than a search, and put right by the edges themselves.
+            inside = np.where((values >= low) & (values <= high), values, low)
+            scaled = (inside.astype(np.float64) - low) * (count / (high - low))
+            bins = np.minimum(scaled.astype(np.intp), count - 1)
+            bins -= inside < self.edges[bins]
+            bins += (inside >= self.edges[bins + 1]) & (bins < count - 1)
+        else:
+            bins = np.searchsorted(self.edges[1:-1], values, side="right").astype(np.intp)
+        bins[~((values >= low) & (values <= high))] = -1
+        return np.asarray(bins)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, as `read_target` takes them."""

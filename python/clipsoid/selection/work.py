@@ -70,14 +70,17 @@ class Work:
         columns = [n for n in self.table.schema if n in {*wanted, "status", self.column}]
         status: Counter[str] = Counter()
         unscored = 0
+        kind = self.table.schema.get("status", pl.String())
+        if kind not in (pl.String, pl.Enum, pl.Categorical):
+            raise SelectionError(f"{self.table.label}: 'status' is {kind}; wanted words")
         for start, batch, _ in self.table.walk(self.mask, columns):
             if wanted:
                 order.check(batch)
             ok = np.ones(batch.height, np.bool_)
             if "status" in columns:
-                words = batch["status"].cast(pl.String)
-                status.update(dict(words.value_counts().iter_rows()))
-                ok = (words == "ok").fill_null(False).to_numpy()
+                words = batch["status"].value_counts().cast({"status": pl.String})
+                status.update(dict(words.iter_rows()))
+                ok = (batch["status"] == "ok").fill_null(False).to_numpy()
             scored = np.isfinite(numbers_of(batch[self.column]))
             unscored += int(np.count_nonzero(ok & ~scored))
             self.mask.write(start, ok & scored)
