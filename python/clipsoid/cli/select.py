@@ -195,24 +195,24 @@ def _text(selection: Selection, options: argparse.Namespace) -> str:
         odd = {word: n for word, n in selection.status.items() if word != "ok"}
         if name == "status" and odd:
             text["- status"] += f"   {', '.join(f'{n:,} {word}' for word, n in odd.items())}"
+    text["score"] = selection.column
     tail = {f"note{' ' * i}": note for i, note in enumerate(selection.notes)}
     if options.out:
         tail["written"] = ", ".join(map(str, options.out))
     both = {"before": selection.before, "after": selection.after}
-    parts = [lines(text), _quantiles(selection.column, both), "\n".join(_histogram(both))]
+    parts = [lines(text), _quantiles(both), "\n".join(_histogram(both))]
     return "\n\n".join(parts + ([lines(tail)] if tail else []))
 
 
-def _quantiles(column: str, both: dict[str, ScoreDistribution]) -> str:
+def _quantiles(both: dict[str, ScoreDistribution]) -> str:
     from clipsoid.cli.output import number
 
     heads = ("min", "5 %", "25 %", "median", "75 %", "95 %", "max")
     names = ("min", "p5", "p25", "median", "p75", "p95", "max")
-    wide = 15
-    body = [f"{column[:wide]:<{wide}}" + "".join(f"{head:>9}" for head in heads)]
+    body = [" " * 8 + "".join(f"{head:>10}" for head in heads)]
     for name, found in both.items():
         cells = (number(getattr(found, one)) for one in names)
-        body.append(f"{name:<{wide}}" + "".join(f"{cell:>9}" for cell in cells))
+        body.append(f"{name:<8}" + "".join(f"{cell:>10}" for cell in cells))
     return "\n".join(body)
 
 

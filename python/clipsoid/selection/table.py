@@ -80,10 +80,16 @@ class Table:
             known = ", ".join(self.schema)
             raise SelectionError(f"{self.label}: has no column {name!r} ({what}); found {known}")
 
-    def batches(self, frame: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Yield the rows of `frame`, which is made of this table, and the number of the first."""
+    def batches(
+        self, frame: pl.LazyFrame, what: str | None = None
+    ) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Yield the rows of `frame`, which is made of this table, and the number of the first.
+
+        An error names `what` was asked of the rows, or the table.
+        """
         start = 0
-        with as_selection_errors(self.label):
+        failed = (self.label, "cannot be read") if what is None else (what, "cannot be asked")
+        with as_selection_errors(*failed):
             for batch in frame.collect_batches(
                 chunk_size=BATCH_ROWS, maintain_order=True, engine="streaming"
             ):
@@ -102,7 +108,7 @@ class Table:
 
 
 @contextmanager
-def as_selection_errors(label: str, what: str = "cannot be read") -> Iterator[None]:
+def as_selection_errors(label: str, failed: str = "cannot be read") -> Iterator[None]:
     """Raise a SelectionError that names `label` in place of an error of polars or the system."""
     import polars as pl
 
@@ -111,4 +117,4 @@ def as_selection_errors(label: str, what: str = "cannot be read") -> Iterator[No
     except (pl.exceptions.PolarsError, OSError) as error:
         # Polars adds its plan, of many lines.
         reason = str(error).strip().splitlines()
-        raise SelectionError(f"{label}: {what}: {reason[0] if reason else error!r}") from None
+        raise SelectionError(f"{label}: {failed}: {reason[0] if reason else error!r}") from None

@@ -171,11 +171,10 @@ class Work:
             kind = frame.collect_schema()["__where"]
         if kind != pl.Boolean:
             raise SelectionError(f"where: gives {kind}; wanted true or false")
-        with as_selection_errors("where", "cannot be asked"):
-            for start, batch in self.table.batches(frame):
-                kept = self.mask.read(start, batch.height)
-                true = batch["__where"].fill_null(False).to_numpy()
-                self._recount(start, kept & true, kept)
+        for start, batch in self.table.batches(frame, "where"):
+            kept = self.mask.read(start, batch.height)
+            true = batch["__where"].fill_null(False).to_numpy()
+            self._recount(start, kept & true, kept)
 
     def _filter(self, wanted: Callable[[NDArray[Any]], Bools]) -> None:
         for start, batch, kept in self.table.walk(self.mask, [self.column]):
