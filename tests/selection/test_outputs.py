@@ -56,7 +56,7 @@ def test_uids_that_are_there_twice_are_named(tmp_path: Path) -> None:
     with pytest.raises(cs.SelectionError, match=r"row 5: uid .* is that of img_0.npy, row 3"):
         cs.select(same).write(tmp_path / "a.npy", tmp_path / "a.parquet")
     assert not [*tmp_path.iterdir()]
-    with pytest.raises(cs.SelectionError, match="row 1 of those kept: .* is that of row 0 of"):
+    with pytest.raises(cs.SelectionError, match=r"row 1 of those kept: .* is that of row 0 of"):
         cs.select(same.filter(row=5).select("uid", "conformity")).write(tmp_path / "a.npy")
 
 
@@ -84,7 +84,7 @@ def test_ids_as_text(folder: Path, tmp_path: Path) -> None:
     ]
     for bad in ("a\nb", None):
         frame = pl.DataFrame({"uid": ["a", bad], "conformity": [1.0, 2.0]})
-        with pytest.raises(cs.SelectionError, match="row 1 of those kept: uid is .*of one line"):
+        with pytest.raises(cs.SelectionError, match=r"row 1 of those kept: uid is .*of one line"):
             cs.select(frame).write(tmp_path / "bad.txt")
 
 
@@ -141,7 +141,7 @@ def test_recipes_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
         cs.select_again({**recipe, "rules": {"colour": "red"}}, folder)
     cs.select(folder, where=pl.col("norm") > 9).write(tmp_path / "b.npy")
     asked = json.loads((tmp_path / "b.npy.json").read_text())
-    with pytest.raises(cs.SelectionError, match="was the Polars expression .*only Python can say"):
+    with pytest.raises(cs.SelectionError, match=r"was the Polars expression .*only Python can say"):
         cs.select_again(asked, folder)
 
 

@@ -88,26 +88,24 @@ class Rules:
         return self.pick == "random" or self.rows is not None
 
     def to_dict(self, target: Target | None = None) -> dict[str, Any]:
-        """Return what was asked for, by name: what is as by default is left out, but the column.
+        """Return what was asked for, by name, without options that nothing asks for.
 
-        A `target` that was made of rows stands there as its edges and weights.
+        A `target` stands there as its edges and weights, wherever they came from.
         """
+        is_sql = self.where is None or isinstance(self.where, str)
         found = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) is not field.default
+            "where": self.where if is_sql else {"polars": str(self.where)},
+            **{field.name: getattr(self, field.name) for field in fields(self)[1:]},
+            "quantiles": None if self.quantiles is None else list(self.quantiles),
+            "target": None if target is None else target.to_dict(),
         }
-        found["column"] = self.column
-        if self.is_random:
-            found["seed"] = self.seed
-        if self.where is not None and not isinstance(self.where, str):
-            found["where"] = {"polars": str(self.where)}
-        if self.quantiles is not None:
-            found["quantiles"] = list(self.quantiles)
-        if self.target is not None and target is not None:
-            found["target"] = target.to_dict()
-            found.pop("bins", None)
-        return found
+        if not self.is_random:
+            del found["seed"]
+        if not self.balance:
+            del found["bins"], found["balance"]
+        if self.fraction is None:
+            del found["pick"]
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def rules_of(found: Mapping[str, Any]) -> dict[str, Any]:
