@@ -53,7 +53,7 @@ def test_what_a_terminal_shows(run, folder, tmp_path):
     own = frame["conformity"].drop_nulls()
     want = np.quantile(own, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1], method="inverted_cdf")
     assert before == [f"{value:.4f}" for value in want]
-    assert head.split() == "min 5 % 25 % median 75 % 95 % max".split()
+    assert head.split() == ["min", "5", "%", "25", "%", "median", "75", "%", "95", "%", "max"]
     first = next(i for i, line in enumerate(lines) if line.lstrip().startswith("from"))
     table = lines[first + 1 : first + 21]
     counts = np.histogram(own, np.linspace(own.min(), own.max(), 21))[0]

@@ -132,8 +132,10 @@ def test_a_recipe_says_what_it_needs_and_no_more(folder: Path, tmp_path: Path) -
 def test_recipes_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     cs.select(folder, top=5).write(tmp_path / "a.npy")
     recipe = json.loads((tmp_path / "a.npy.json").read_text())
-    with pytest.raises(cs.SelectionError, match="found 2 files; the recipe was made of 3"):
+    with pytest.raises(cs.SelectionError, match="has 200 rows; the recipe was made of 300"):
         cs.select_again(recipe, sorted(folder.iterdir())[:2])
+    with pytest.raises(cs.SelectionError, match="found 0 files; the recipe was made of 3"):
+        cs.select_again(recipe, scores())
     other = write(scores(seed=1), tmp_path / "other", dim=3)
     with pytest.raises(cs.SelectionError, match=r"img_0.parquet has \w+ .*the recipe was made of"):
         cs.select_again(recipe, other)

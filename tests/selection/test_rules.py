@@ -109,6 +109,14 @@ def test_where_in_sql_and_as_an_expression() -> None:
     assert kept(cs.select(FRAME, where="shard LIKE 'img_2%'")) == [i for i in ROWS if i >= 200]
 
 
+def test_where_that_is_null_is_no_and_is_noted() -> None:
+    frame = FRAME.with_columns(width=pl.when(pl.col("row") % 2 == 0).then("row"))
+    selection = cs.select(frame, where="width < 40")
+    assert kept(selection) == [i for i in ROWS if frame["row"][i] in range(0, 40, 2)]
+    odd = sum(frame["row"][i] % 2 for i in ROWS)
+    assert selection.notes == (f"where is null for {odd} rows, which are left out",)
+
+
 def test_where_sees_the_whole_set_and_not_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clipsoid.selection.table.BATCH_ROWS", 16)
     mean = FRAME["norm"].mean()

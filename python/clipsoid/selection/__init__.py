@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipsoid.errors import SelectionError
 from clipsoid.selection.recipe import check_inputs
 from clipsoid.selection.result import ScoreDistribution, Selection
 from clipsoid.selection.rules import BINS, Amount, Pick, Rules, is_path, rules_of
@@ -196,6 +197,10 @@ def select_again(
         expression of Polars.
     """
     table = open_table(scores, metadata, recipe["on"] if metadata is not None else None)
+    if table.count != recipe["rows_in"]:
+        raise SelectionError(
+            f"{table.label}: has {table.count} rows; the recipe was made of {recipe['rows_in']}"
+        )
     check_inputs("scores", recipe, table.scores)
     check_inputs("metadata", recipe, table.metadata)
     return _select(table, Rules(**rules_of(recipe["rules"])), recipe["on"], progress)
@@ -222,7 +227,7 @@ def _select(
         before=before,
         after=_distribution(work, shown),
         rules=rules.to_dict(goal),
-        notes=table.notes,
+        notes=(*table.notes, *work.notes),
         _table=table,
         _mask=work.mask,
         _on=on,

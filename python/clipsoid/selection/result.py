@@ -165,7 +165,7 @@ class Selection(Shown):
 
         Notes
         -----
-        ``O(rows)`` time. A ``.npy`` takes 32 bytes of memory for each chosen row, the others a
+        ``O(rows)`` time. A ``.npy`` takes 48 bytes of memory for each chosen row, the others a
         batch.
         """
         from clipsoid.selection.outputs import write_selection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid._row_hash import mixed
 from clipsoid.errors import SelectionError
 from clipsoid.selection.cuts import (
     MAX_GROUPS,
     Counts,
-    Keys,
     Run,
     keep_smallest,
     key_bits,
@@ -29,6 +26,7 @@ from clipsoid.selection.cuts import (
     values_of,
 )
 from clipsoid.selection.mask import Bools, Mask
+from clipsoid.selection.places import Order, hashes
 from clipsoid.selection.rules import Amount, Rules, expression, rounded, rows_of, share_of
 from clipsoid.selection.table import PLACE, Table, as_selection_errors
 from clipsoid.selection.target import Target, equal_bins, fill
@@ -51,6 +49,7 @@ class Work:
     kept: int = 0
     status: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.table.check_column(self.column, "column")
@@ -65,7 +64,7 @@ class Work:
         """Take in what has a status of ``ok`` and a number for its score; check the order."""
         import polars as pl
 
-        order = _Order(self.table.label)
+        order = Order(self.table.label)
         wanted = {*PLACE} if self.table.has_places else set()
         columns = [n for n in self.table.schema if n in {*wanted, "status", self.column}]
         status: Counter[str] = Counter()
@@ -171,10 +170,14 @@ class Work:
             kind = frame.collect_schema()["__where"]
         if kind != pl.Boolean:
             raise SelectionError(f"where: gives {kind}; wanted true or false")
+        unknown = 0
         for start, batch in self.table.batches(frame, "where"):
             kept = self.mask.read(start, batch.height)
+            unknown += int(np.count_nonzero(kept & batch["__where"].is_null().to_numpy()))
             true = batch["__where"].fill_null(False).to_numpy()
             self._recount(start, kept & true, kept)
+        if unknown:
+            self.notes.append(f"where is null for {unknown:,} rows, which are left out")
 
     def _filter(self, wanted: Callable[[NDArray[Any]], Bools]) -> None:
         for start, batch, kept in self.table.walk(self.mask, [self.column]):
@@ -279,7 +282,7 @@ class Work:
 
         def runs() -> Iterator[Run]:
             for start, batch, kept in self.table.walk(self.mask, wanted):
-                keys = _hashes(batch, start, self.seed, placed=self.table.has_places)
+                keys = hashes(batch, start, self.seed, placed=self.table.has_places)
                 yield start, kept, keys[kept], group(batch)[kept]
 
         return runs
@@ -297,54 +300,3 @@ def _numbered(column: pl.Series, number: dict[str | None, int]) -> NDArray[np.in
     codes = column.cast(pl.String).cast(pl.Enum(names), strict=False).to_physical()
     null = number.get(None, 0)
     return codes.cast(pl.Int64).fill_null(null).to_numpy().astype(np.intp)
-
-
-def _hashes(batch: pl.DataFrame, start: int, seed: int, *, placed: bool) -> Keys:
-    """Return a number for each row that depends on the seed, its shard and its number there."""
-    if placed:
-        runs = batch["shard"].rle().struct.unnest()
-        shards = np.array([_shard_hash(seed, name) for name in runs["value"]], np.uint64)
-        base = np.repeat(shards, runs["len"].to_numpy())
-        rows = batch["row"].to_numpy().astype(np.uint64)
-    else:
-        base = np.full(batch.height, _shard_hash(seed, ""))
-        rows = np.arange(start, start + batch.height, dtype=np.uint64)
-    return mixed(base, rows)
-
-
-def _shard_hash(seed: int, shard: str) -> np.uint64:
-    digest = hashlib.blake2b(f"{seed}:{shard}".encode(), digest_size=8).digest()
-    return np.uint64(int.from_bytes(digest, "little"))
-
-
-class _Order:
-    """Whether shards follow one another whole, and their rows ascend: then none is there twice."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self._seen: set[str] = set()
-        self._shard: str | None = None
-        self._row = -1
-
-    def check(self, batch: pl.DataFrame) -> None:
-        rows = batch["row"].to_numpy().astype(np.int64)
-        runs = batch["shard"].rle().struct.unnest()
-        start = 0
-        for count, shard in zip(runs["len"], runs["value"], strict=True):
-            if shard != self._shard:
-                if shard in self._seen:
-                    raise SelectionError(
-                        f"{self.label}: shard {shard!r} comes back after {self._shard!r}; wanted "
-                        "the rows of a shard together, each once: sort by shard and row"
-                    )
-                self._seen.add(shard)
-                self._shard, self._row = shard, -1
-            steps = np.diff(rows[start : start + count], prepend=self._row)
-            if (steps <= 0).any():
-                at = start + int(np.argmax(steps <= 0))
-                raise SelectionError(
-                    f"{self.label}: row {rows[at]} of shard {shard!r} comes after row "
-                    f"{rows[at] - steps[at - start]}; wanted each row once, in ascending order"
-                )
-            self._row = int(rows[start + count - 1])
-            start += count
