@@ -179,6 +179,15 @@ def test_rows_that_are_there_twice(frame: pl.DataFrame, tmp_path: Path) -> None:
         cs.select(folder)
 
 
+def test_places_that_are_none(frame: pl.DataFrame) -> None:
+    with pytest.raises(cs.SelectionError, match="'row' is String; wanted whole numbers"):
+        cs.select(frame.with_columns(pl.col("row").cast(pl.String)))
+    with pytest.raises(cs.SelectionError, match="'row' is null in 1 rows; wanted the place of"):
+        cs.select(frame.with_columns(row=pl.when(pl.col("row") != 99).then("row")))
+    with pytest.raises(cs.SelectionError, match="'status' is Int32; wanted words"):
+        cs.select(frame.with_columns(status=pl.lit(0)))
+
+
 def test_files_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(cs.StoreError, match="nowhere: found no such file or folder"):
         cs.select(tmp_path / "nowhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
@@ -98,6 +99,21 @@ def test_random_choices_follow_the_seed_and_spread_evenly() -> None:
     assert abs(len(one & other) / n - 0.25) < 0.018
     halves = sum(i < 10_000 for i in one) / len(one)
     assert abs(halves - 0.5) < 0.025
+
+
+def test_random_choices_are_the_least_hashes_of_places() -> None:
+    # SplitMix64 in whole numbers of Python, from a state for each seed and shard.
+    def hashed(shard: str, row: int) -> int:
+        state = blake2b(f"5:{shard}".encode(), digest_size=8).digest()
+        z = (int.from_bytes(state, "little") + (row + 1) * 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        return z ^ z >> 31
+
+    places = FRAME.select("shard", "row").rows()
+    order = sorted(ROWS, key=lambda i: hashed(*places[i]))
+    found = cs.select(FRAME, fraction=0.25, pick="random", seed=5)
+    assert kept(found) == sorted(order[: int(0.25 * N + 0.5)])
 
 
 def test_where_in_sql_and_as_an_expression() -> None:

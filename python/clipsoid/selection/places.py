@@ -26,6 +26,12 @@ class Order:
 
     def check(self, batch: pl.DataFrame) -> None:
         """Take in the next rows."""
+        for name in ("shard", "row"):
+            if batch[name].null_count():
+                raise SelectionError(
+                    f"{self.label}: {name!r} is null in {batch[name].null_count()} rows; wanted "
+                    "the place of each"
+                )
         rows = batch["row"].to_numpy().astype(np.int64)
         runs = batch["shard"].rle().struct.unnest()
         start = 0

@@ -72,6 +72,9 @@ class Work:
         kind = self.table.schema.get("status", pl.String())
         if kind not in (pl.String, pl.Enum, pl.Categorical):
             raise SelectionError(f"{self.table.label}: 'status' is {kind}; wanted words")
+        if wanted and not self.table.schema["row"].is_integer():
+            kind = self.table.schema["row"]
+            raise SelectionError(f"{self.table.label}: 'row' is {kind}; wanted whole numbers")
         for start, batch, _ in self.table.walk(self.mask, columns):
             if wanted:
                 order.check(batch)
