@@ -183,7 +183,7 @@ def test_places_that_are_none(frame: pl.DataFrame) -> None:
     with pytest.raises(cs.SelectionError, match="'row' is String; wanted whole numbers"):
         cs.select(frame.with_columns(pl.col("row").cast(pl.String)))
     with pytest.raises(cs.SelectionError, match="'row' is null in 1 rows; wanted the place of"):
-        cs.select(frame.with_columns(row=pl.when(pl.col("row") != 99).then("row")))
+        cs.select(frame.with_columns(row=pl.when(pl.col("row") != 149).then("row")))
     with pytest.raises(cs.SelectionError, match="'status' is Int32; wanted words"):
         cs.select(frame.with_columns(status=pl.lit(0)))
 
