@@ -23,6 +23,7 @@ from clipsoid.errors import (
     InvalidRowError,
     MismatchError,
     OutputError,
+    SelectionError,
     ShapeError,
     SmallSampleWarning,
     StoreError,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         RivalsPart,
         Spearman,
     )
+    from clipsoid.selection import ScoreDistribution, Selection, select, select_again
     from clipsoid.separation import LinearSeparability, linear_separability
     from clipsoid.shifted import shifted_conformity
     from clipsoid.store import Store, open_store
@@ -128,7 +130,10 @@ __all__ = [
     "Rivals",
     "RivalsOptions",
     "RivalsPart",
+    "ScoreDistribution",
     "Scores",
+    "Selection",
+    "SelectionError",
     "ShapeError",
     "Shell",
     "SimilarityHistogram",
@@ -165,6 +170,8 @@ __all__ = [
     "open_store",
     "retrieval_ranks",
     "retrieval_ranks_part",
+    "select",
+    "select_again",
     "separability",
     "shifted_conformity",
     "shifted_sphere",
@@ -223,6 +230,7 @@ _NAMES = {
         "RivalsPart",
         "Spearman",
     ),
+    "selection": ("ScoreDistribution", "Selection", "select", "select_again"),
     "separation": ("LinearSeparability", "linear_separability"),
     "shifted": ("shifted_conformity",),
     "store": ("Store", "open_store"),

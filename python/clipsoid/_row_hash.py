@@ -43,6 +43,13 @@ def row_hashes(rows: NDArray[Any]) -> Words:
     return found
 
 
+def mixed(base: Words, numbers: Words) -> Words:
+    """Return the words that SplitMix64 gives at these numbers, each from a state of its own."""
+    words = base + (numbers + np.uint64(1)) * _STEP
+    _mix(words, np.empty_like(words))
+    return words
+
+
 def _mix(words: Words, shifted: Words) -> None:
     """Mix words in place, with room for as many."""
     for shift, factor in zip(_SHIFTS, (*_FACTORS, None), strict=True):

@@ -14,6 +14,7 @@ __all__ = [
     "InvalidRowError",
     "MismatchError",
     "OutputError",
+    "SelectionError",
     "ShapeError",
     "SmallSampleWarning",
     "StoreError",
@@ -70,6 +71,10 @@ class StoreError(ClipsoidError, ValueError):
 
 class EmbedError(ClipsoidError, ValueError):
     """Images, captions or a model cannot be used: missing, broken, or not what they are said."""
+
+
+class SelectionError(ClipsoidError, ValueError):
+    """Rows cannot be chosen as asked: no such column, an expression that fails, no row left."""
 
 
 class OutputError(ClipsoidError, OSError):

@@ -116,6 +116,8 @@ def results(pair: Any, analysis: cs.Analysis) -> list[Any]:
         *(analysis.features[0], analysis.conformity_difference, analysis.verdicts[0]),
         *(analysis.image.sample, analysis.image.highest, analysis.image.conformity),
         *(analysis.retrieval.image_link, analysis.retrieval.text_to_image),
+        (selection := cs.select(pl.DataFrame({"conformity": e.conformity(image)}), top="10%")),
+        selection.before,
         cs.analysis.Normalities(*[whitening.normality(image)] * 2),
     ]
 

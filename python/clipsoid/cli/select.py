@@ -1,0 +1,267 @@
+"""``clipsoid select``: rows by their scores, and the files that the next tool reads."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsoid.cli import options as shared
+
+if TYPE_CHECKING:
+    from clipsoid.selection import ScoreDistribution, Selection
+
+#: Options that are rules, as `select` calls them.
+RULES = (
+    "where",
+    "column",
+    "above",
+    "below",
+    "quantiles",
+    "fraction",
+    "per",
+    "pick",
+    "top",
+    "bottom",
+    "balance",
+    "target",
+    "rows",
+    "bins",
+    "seed",
+)
+
+#: Columns of a terminal that a bar takes.
+BAR = 20
+
+BLOCKS = " ▏▎▍▌▋▊▉█"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = shared.command(
+        commands, "select", run, "choose rows by their scores: rules, targets, files of ids"
+    )
+    parser.add_argument(
+        "scores",
+        metavar="SCORES",
+        nargs="+",
+        help="a folder that clipsoid score wrote, parquet files, or a quoted pattern of them",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="where the rows go: .parquet, .npy (uids of DataComp) or .txt (ids); may be repeated",
+    )
+    _add_rules(parser.add_argument_group("rules, applied in this order"))
+    _add_target(parser.add_argument_group("a distribution to choose after, last of all"))
+    _add_inputs(parser.add_argument_group("more columns, and columns of the output"))
+    shared.add_output(parser)
+
+
+def _add_rules(group: Any) -> None:
+    group.add_argument(
+        "--where", metavar="SQL", help="such as \"norm > 9 AND caption LIKE '%%cat%%'\""
+    )
+    group.add_argument(
+        "--column", metavar="NAME", help="the score of all that follows (conformity)"
+    )
+    group.add_argument("--above", type=_finite, metavar="X", help="scores of X or more")
+    group.add_argument("--below", type=_finite, metavar="X", help="scores below X")
+    group.add_argument(
+        "--quantiles",
+        type=_band,
+        metavar="LO:HI",
+        help="a band of the rows by rank, 0 <= LO < HI <= 1",
+    )
+    group.add_argument(
+        "--fraction", type=_finite, metavar="F", help="that share of the rows, of each stratum"
+    )
+    group.add_argument("--per", metavar="COLUMN", help="with --fraction: what makes the strata")
+    pick = group.add_mutually_exclusive_group()
+    for name in ("lowest", "random"):
+        pick.add_argument(
+            f"--{name}",
+            dest="pick",
+            action="store_const",
+            const=name,
+            help=f"with --fraction: the {name} scores, not the highest"
+            if name == "lowest"
+            else "with --fraction: any scores, by the seed",
+        )
+    ends = group.add_mutually_exclusive_group()
+    for name, scores in (("top", "highest"), ("bottom", "lowest")):
+        ends.add_argument(
+            f"--{name}", type=_amount, metavar="K", help=f"so many of the {scores} scores, or 10%%"
+        )
+
+
+def _add_target(group: Any) -> None:
+    goal = group.add_mutually_exclusive_group()
+    goal.add_argument(
+        "--balance", action="store_true", default=None, help="as flat as the rows allow"
+    )
+    goal.add_argument(
+        "--target",
+        metavar="FILE",
+        help="as near as can be to other scores (parquet, or a folder), or to edges and weights "
+        "(.json)",
+    )
+    group.add_argument("--rows", type=_amount, metavar="N", help="how many rows, or 10%%")
+    group.add_argument("--bins", type=shared.counting, metavar="N", help="of the histogram (50)")
+    group.add_argument("--seed", type=shared.natural, metavar="N", help="of random choices (0)")
+
+
+def _add_inputs(group: Any) -> None:
+    group.add_argument(
+        "--metadata",
+        metavar="PATH",
+        help="parquet of more columns: a file for each shard, row by row, or any with --on",
+    )
+    group.add_argument("--on", metavar="COLUMN", help="ids that scores and metadata have")
+    group.add_argument("--id-column", metavar="NAME", help="ids of .npy and .txt (uid)")
+    group.add_argument(
+        "--columns", metavar="NAMES", help="of .parquet, with commas between them (all)"
+    )
+    group.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="rules as a FILE.json beside an output has them"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from clipsoid.cli.output import show
+    from clipsoid.cli.progress import announced
+    from clipsoid.errors import OutputError
+    from clipsoid.selection.outputs import check_targets
+
+    for path in options.out:
+        for scores in map(Path, options.scores):
+            if scores.is_dir() and path.resolve().is_relative_to(scores.resolve()):
+                raise OutputError(
+                    f"{path}: lies among the scores of {scores}; wanted another place"
+                )
+    check_targets(options.out)
+    with announced("select", quiet=options.quiet) as step:
+        selection, written = _selection(options, step)
+        given = {"id_column": options.id_column or written.get("id_column")}
+        columns = options.columns.split(",") if options.columns else written.get("columns")
+        if options.out:
+            named = {name: value for name, value in given.items() if value is not None}
+            selection.write(*options.out, columns=columns, progress=step, **named)
+    result = {"out": options.out, **selection.to_dict()}
+    show(options, result, _text(selection, options))
+
+
+def _selection(options: argparse.Namespace, step: Any) -> tuple[Selection, dict[str, Any]]:
+    """Return the selection, and what its recipe says of the file, if there is one."""
+    from clipsoid.errors import SelectionError
+    from clipsoid.selection import select, select_again
+    from clipsoid.selection.recipe import read_recipe
+    from clipsoid.selection.rules import Rules
+
+    given = {name: getattr(options, name) for name in RULES}
+    given = {name: value for name, value in given.items() if value is not None}
+    scores = options.scores if len(options.scores) > 1 else options.scores[0]
+    if options.recipe is not None:
+        if given or options.on:
+            name = next(iter(given), "on")
+            options.usage(f"--recipe has all rules; --{name.replace('_', '-')} cannot be added")
+        recipe = read_recipe(options.recipe)
+        return select_again(recipe, scores, metadata=options.metadata, progress=step), recipe
+    if options.on and not options.metadata:
+        options.usage("--on needs --metadata")
+    try:
+        # What is wrong with the options alone is said before any file is opened.
+        Rules(**given)
+    except SelectionError as error:
+        options.usage(f"--{error}")
+    except ValueError as error:
+        options.usage(str(error).replace("=", " ", 1))
+    found = select(scores, metadata=options.metadata, on=options.on, progress=step, **given)
+    return found, {}
+
+
+def _text(selection: Selection, options: argparse.Namespace) -> str:
+    from clipsoid.cli.output import lines
+
+    share = 100 * selection.rows_kept / selection.rows_in
+    text = {"kept": f"{selection.rows_kept:,} of {selection.rows_in:,} rows ({share:.3g} %)"}
+    for name, count in selection.removed.items():
+        text[f"- {name}"] = f"{count:>{len(f'{selection.rows_in:,}')},}"
+        odd = {word: n for word, n in selection.status.items() if word != "ok"}
+        if name == "status" and odd:
+            text["- status"] += f"   {', '.join(f'{n:,} {word}' for word, n in odd.items())}"
+    text["score"] = selection.column
+    tail = {f"note{' ' * i}": note for i, note in enumerate(selection.notes)}
+    if options.out:
+        tail["written"] = ", ".join(map(str, options.out))
+    both = {"before": selection.before, "after": selection.after}
+    parts = [lines(text), _quantiles(both), "\n".join(_histogram(both))]
+    return "\n\n".join(parts + ([lines(tail)] if tail else []))
+
+
+def _quantiles(both: dict[str, ScoreDistribution]) -> str:
+    from clipsoid.cli.output import number
+
+    heads = ("min", "5 %", "25 %", "median", "75 %", "95 %", "max")
+    names = ("min", "p5", "p25", "median", "p75", "p95", "max")
+    body = [" " * 8 + "".join(f"{head:>10}" for head in heads)]
+    for name, found in both.items():
+        cells = (number(getattr(found, one)) for one in names)
+        body.append(f"{name:<8}" + "".join(f"{cell:>10}" for cell in cells))
+    return "\n".join(body)
+
+
+def _histogram(both: dict[str, ScoreDistribution]) -> Iterator[str]:
+    """Yield a line for each bin: where it begins, and bars, each side to its own scale."""
+    from clipsoid.cli.output import number
+
+    yield f"{'from':>8}" + "".join(f"  {name:<{BAR}} {'rows':>12}" for name in both)
+    edges = both["before"].edges
+    for i, edge in enumerate(edges[:-1].tolist()):
+        line = f"{number(edge):>8}"
+        for found in both.values():
+            count, most = int(found.counts[i]), int(found.counts.max())
+            line += f"  {_bar(count, most):<{BAR}} {count:>12,}"
+        yield line
+
+
+def _bar(count: int, most: int) -> str:
+    """Return a bar in eighths of a letter; one row shows, too."""
+    full, rest = divmod(-(-count * BAR * 8 // most), 8)
+    return "█" * full + BLOCKS[rest].strip()
+
+
+def _amount(text: str) -> int | str:
+    """Read a number of rows, or a percentage."""
+    from clipsoid.selection.rules import rows_of
+
+    amount = int(text) if text.isdecimal() else text
+    try:
+        rows_of("amount", amount, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of rows, 1 or more, or a percentage such as 10%"
+        ) from None
+    return amount
+
+
+def _band(text: str) -> tuple[float, float]:
+    """Read ``LO:HI``."""
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LO:HI, such as 0.05:0.5") from None
+    return low, high
+
+
+def _finite(text: str) -> float:
+    """Read one finite number."""
+    found = shared.numbers(text)
+    if len(found) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one number")
+    return found[0]
