@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from clipsoid.nearest import NearestRows, nearest_rows
     from clipsoid.normality import Normality
     from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
+    from clipsoid.polars import scan
     from clipsoid.retrieval import (
         RetrievalRanks,
         RetrievalRanksOptions,
@@ -165,6 +166,7 @@ __all__ = [
     "open_store",
     "retrieval_ranks",
     "retrieval_ranks_part",
+    "scan",
     "separability",
     "shifted_conformity",
     "shifted_sphere",
@@ -207,6 +209,7 @@ _NAMES = {
     "nearest": ("NearestRows", "nearest_rows"),
     "normality": ("Normality",),
     "pair": ("StrongestFeatures", "separability", "strongest_features", "tags"),
+    "polars": ("scan",),
     "retrieval": (
         "RetrievalRanks",
         "RetrievalRanksOptions",
