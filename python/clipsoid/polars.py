@@ -8,40 +8,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
+from clipsoid._columns import Cosine, OnInvalid, Scored, norms
 from clipsoid._frames import Frames
-from clipsoid._scoring import Reference, score_batches
-from clipsoid._source import Source, as_source, check_threads, is_path
-from clipsoid._wide import paired_rows
+from clipsoid._source import check_threads, is_path
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import DTypeError, InvalidRowError, MismatchError, StoreError, UnavailableError
-from clipsoid.results import Scores
+from clipsoid.errors import StoreError, UnavailableError
 from clipsoid.store.base import Store, open_store
 from clipsoid.whitening import Whitening
 
 __all__ = ["Expressions", "scan"]
 
-Array = NDArray[np.float64]
-OnInvalid = Literal["error", "null"]
-
 #: Folders of the two modalities, where one folder holds both.
 _BOTH = {"img_emb", "text_emb"}
-
-_WANTED = "a list or array of Float16, Float32 or Float64"
-_FLOATS = (pl.Float16(), pl.Float32(), pl.Float64())
-
-_PROBLEMS = {
-    "non_finite": "holds a value that is not finite (NaN or infinity), or its norm is not",
-    "zero_norm": "has zero norm",
-}
 
 
 def scan(
@@ -181,7 +165,7 @@ class Expressions:
         on_invalid: OnInvalid = "error",
         n_threads: int | None = None,
     ) -> pl.Expr:
-        """Conformity estimated by the calibration of an ellipsoid: `Ellipsoid.estimated_conformity`.
+        """Conformity estimated by a calibration: `Ellipsoid.estimated_conformity`.
 
         Raises
         ------
@@ -202,7 +186,7 @@ class Expressions:
         on_invalid: OnInvalid = "error",
         n_threads: int | None = None,
     ) -> pl.Expr:
-        """Log-likelihood, in nats, under a whitening or a file of one: `Whitening.log_likelihood`."""
+        """Log-likelihood, in nats, under a whitening: `Whitening.log_likelihood`."""
         if is_path(w):
             w = Whitening.load(w)  # type: ignore[arg-type]
         if not isinstance(w, Whitening):
@@ -211,9 +195,9 @@ class Expressions:
         return self._scored("log_likelihood", w, on_invalid, n_threads, **options)
 
     def norm(self, *, on_invalid: OnInvalid = "error", n_threads: int | None = None) -> pl.Expr:
-        """Euclidean length, as in a score file: of an embedding of zero norm there is none."""
+        """Euclidean length, as in a score file; 0 is one, and no invalid row here."""
         _check(on_invalid, n_threads)
-        return self._mapped("norm", _Scored(partial(_norms, n_threads=n_threads), None, on_invalid))
+        return self._mapped("norm", Scored(partial(norms, n_threads=n_threads), None, on_invalid))
 
     def cosine(self, other: str | pl.Expr, *, on_invalid: OnInvalid = "error") -> pl.Expr:
         """Cosine to the embedding of another column in the same row, in [-1, 1], in float64.
@@ -228,7 +212,7 @@ class Expressions:
         _check(on_invalid, None)
         other = pl.col(other) if isinstance(other, str) else other
         found = pl.map_batches(
-            [self._expr, other], _Cosine(on_invalid), return_dtype=pl.Float64, is_elementwise=True
+            [self._expr, other], Cosine(on_invalid), return_dtype=pl.Float64, is_elementwise=True
         )
         return found.alias("cosine")
 
@@ -244,113 +228,11 @@ class Expressions:
         # Bound methods and the objects that they belong to can be pickled, which polars does with
         # an expression in a filter.
         measure = partial(getattr(of, name), on_invalid="null", n_threads=n_threads, **options)
-        return self._mapped(name, _Scored(measure, of, on_invalid))
+        return self._mapped(name, Scored(measure, of, on_invalid))
 
     def _mapped(self, name: str, function: Callable[[pl.Series], pl.Series]) -> pl.Expr:
         found = self._expr.map_batches(function, return_dtype=pl.Float64, is_elementwise=True)
         return found.alias(name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """What polars calls with the pieces of a column."""
-
-    #: NaN for rows that have no score.
-    measure: Callable[[Source], Array]
-    of: Ellipsoid | Whitening | None
-    on_invalid: OnInvalid
-
-    def __call__(self, series: pl.Series) -> pl.Series:
-        dim = _dim(series)
-        if self.of is not None and dim not in (None, self.of.dim):
-            what = f"the {type(self.of).__name__.lower()}"
-            raise MismatchError(
-                f"{_label(series)}: the rows have {dim} features, {what} has {self.of.dim}"
-            )
-        if series.null_count() == len(series):
-            return _without_scores(series)
-        values = self.measure(as_source(series, _label(series)))
-        found = pl.Series(series.name, values, nan_to_null=True)
-        if self.on_invalid == "error":
-            _refuse_invalid(series, found)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Cosine:
-    """As `_Scored`, of two columns."""
-
-    on_invalid: OnInvalid
-
-    def __call__(self, columns: Sequence[pl.Series]) -> pl.Series:
-        one, other = columns
-        dims = _dim(one), _dim(other)
-        if None not in dims and dims[0] != dims[1]:
-            raise MismatchError(
-                f"{_label(one)}: the rows have {dims[0]} features, {_label(other)} has {dims[1]}"
-            )
-        there = one.is_not_null() & other.is_not_null()
-        if not there.any():
-            found = _without_scores(one)
-        else:
-            sources = (as_source(series, _label(series)) for series in columns)
-            parts = [_cosines(x, y) for x, y in paired_rows(*sources)]
-            found = pl.Series(one.name, np.concatenate(parts), nan_to_null=True)
-        if self.on_invalid == "error":
-            for series in columns:
-                _refuse_invalid(series, found)
-        return found
-
-
-def _cosines(x: Array, y: Array) -> Array:
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        products = np.einsum("ij,ij->i", x, y)
-        lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-        return np.clip(products / lengths, -1, 1)
-
-
-def _norms(source: Source, n_threads: int | None) -> Array:
-    return np.concatenate([part.norm for part in _scores(source, n_threads)])
-
-
-def _scores(source: Source, n_threads: int | None = None) -> list[Scores]:
-    """Norm and status of rows, which are the same against any set."""
-    nothing = np.zeros(source.dim)
-    reference = Reference(1, nothing, nothing, member=False)
-    return list(score_batches(source, reference, on_invalid="null", n_threads=n_threads))
-
-
-def _dim(series: pl.Series) -> int | None:
-    """Number of features, None where lists hold nothing that tells it."""
-    kind = series.dtype
-    if isinstance(kind, (pl.List, pl.Array)) and kind.inner in _FLOATS:
-        if isinstance(kind, pl.Array):
-            return kind.size
-        lengths = series.list.len().drop_nulls()
-        return None if lengths.is_empty() else int(lengths[0])
-    raise DTypeError(f"{_label(series)} is {kind}; wanted {_WANTED}")
-
-
-def _label(series: pl.Series) -> str:
-    return f"column {series.name!r}"
-
-
-def _without_scores(series: pl.Series) -> pl.Series:
-    return pl.repeat(None, len(series), dtype=pl.Float64, eager=True).alias(series.name)
-
-
-def _refuse_invalid(series: pl.Series, found: pl.Series) -> None:
-    """Raise for the first embedding that is there, has no score, and is at fault."""
-    suspects = (found.is_null() & series.is_not_null()).arg_true()
-    if suspects.is_empty():
-        return
-    (scores,) = _scores(as_source(series.gather(suspects), _label(series)))
-    for row, status in zip(suspects, scores.status, strict=True):
-        if status:
-            raise InvalidRowError(
-                f"{_label(series)}: row {row} of a batch of {len(series)} "
-                f"{_PROBLEMS[Scores.STATUS[status]]}; on_invalid='null' gives null for it"
-            )
 
 
 def _check(on_invalid: str, n_threads: int | None) -> None:
@@ -386,7 +268,8 @@ def _opened(rows: Any, *, key: str | None, dtype: str | None) -> Store:
     stores = {name: side for name, side in sides.items() if isinstance(side, Store)}
     if not stores:
         raise TypeError(
-            f"found {type(rows).__module__}.{type(rows).__qualname__}; wanted a path, a Store or a set"
+            f"found {type(rows).__module__}.{type(rows).__qualname__}; "
+            "wanted a path, a Store or a set"
         )
     if len(stores) > 1:
         raise StoreError("the set holds images and texts; wanted scan(set.image) or scan(set.text)")
