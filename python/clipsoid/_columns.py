@@ -127,8 +127,9 @@ def _refuse_invalid(series: pl.Series, found: pl.Series) -> None:
     suspects = (found.is_null() & series.is_not_null()).arg_true()
     if suspects.is_empty():
         return
-    (scores,) = _scores(as_source(series.gather(suspects), _label(series)))
-    for row, status in zip(suspects, scores.status, strict=True):
+    parts = _scores(as_source(series.gather(suspects), _label(series)))
+    statuses = np.concatenate([part.status for part in parts])
+    for row, status in zip(suspects, statuses, strict=True):
         if status:
             raise InvalidRowError(
                 f"{_label(series)}: row {row} of a batch of {len(series)} "
