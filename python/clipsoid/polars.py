@@ -104,13 +104,9 @@ class Expressions:
     length takes the memory of some batches. A null gives null. The bits are those of the
     same call on an array, whatever the engine and the batches.
 
-    Every method takes:
-
-    on_invalid : {"error", "null"}, default="error"
-        For an embedding that is not finite or of zero norm: raise, or give null. Rows are never
-        left out.
-    n_threads : int, optional
-        Most threads to use for one batch. The engine may work on several batches at a time.
+    For an embedding that is not finite or of zero norm, ``on_invalid="error"``, the default,
+    raises, and ``"null"`` gives null. ``n_threads`` is the most threads to use for one batch; the
+    engine may work on several batches at a time.
 
     Raises
     ------
@@ -141,7 +137,14 @@ class Expressions:
         on_invalid: OnInvalid = "error",
         n_threads: int | None = None,
     ) -> pl.Expr:
-        """Exact conformity to an ellipsoid or an ellipsoid file: `Ellipsoid.conformity`."""
+        """Exact conformity to an ellipsoid: `clipsoid.Ellipsoid.conformity`, in [-1, 1].
+
+        Parameters
+        ----------
+        e : Ellipsoid or path of one
+        member : bool, default=False
+            Whether the embeddings belong to the fitted set: each is left out of its own mean.
+        """
         e = _ellipsoid(e)
         e.reference(member=member)
         return self._scored("conformity", e, on_invalid, n_threads, member=member)
@@ -153,7 +156,12 @@ class Expressions:
         on_invalid: OnInvalid = "error",
         n_threads: int | None = None,
     ) -> pl.Expr:
-        """Cosine to the raw mean of an ellipsoid: `Ellipsoid.cosine_to_mean`."""
+        """Cosine to the raw mean of an ellipsoid: `clipsoid.Ellipsoid.cosine_to_mean`.
+
+        Parameters
+        ----------
+        e : Ellipsoid or path of one
+        """
         e = _ellipsoid(e)
         e.reference(member=False)
         return self._scored("cosine_to_mean", e, on_invalid, n_threads)
@@ -165,7 +173,11 @@ class Expressions:
         on_invalid: OnInvalid = "error",
         n_threads: int | None = None,
     ) -> pl.Expr:
-        """Conformity estimated by a calibration: `Ellipsoid.estimated_conformity`.
+        """Conformity estimated by a calibration: `clipsoid.Ellipsoid.estimated_conformity`.
+
+        Parameters
+        ----------
+        e : Ellipsoid or path of one
 
         Raises
         ------
@@ -186,7 +198,14 @@ class Expressions:
         on_invalid: OnInvalid = "error",
         n_threads: int | None = None,
     ) -> pl.Expr:
-        """Log-likelihood, in nats, under a whitening: `Whitening.log_likelihood`."""
+        """Log-likelihood, in nats, under the normal law of an ellipsoid.
+
+        Parameters
+        ----------
+        w : Whitening or path of one
+        determinant, precision
+            As for ``Whitening.log_likelihood``.
+        """
         if is_path(w):
             w = Whitening.load(w)  # type: ignore[arg-type]
         if not isinstance(w, Whitening):
@@ -195,7 +214,7 @@ class Expressions:
         return self._scored("log_likelihood", w, on_invalid, n_threads, **options)
 
     def norm(self, *, on_invalid: OnInvalid = "error", n_threads: int | None = None) -> pl.Expr:
-        """Euclidean length, as in a score file; 0 is one, and no invalid row here."""
+        """Euclidean length, as in a score file. A length of 0 is none that is invalid."""
         _check(on_invalid, n_threads)
         return self._mapped("norm", Scored(partial(norms, n_threads=n_threads), None, on_invalid))
 
