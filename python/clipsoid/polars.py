@@ -85,8 +85,9 @@ def scan(
     >>> folder = tempfile.TemporaryDirectory()
     >>> np.save(f"{folder.name}/image.npy", image)
     >>> e = cs.Ellipsoid.fit(image)
+    >>> scanned = cs.scan(folder.name)
     >>> conformity = pl.col("embedding").clipsoid.conformity(e, member=True)
-    >>> cs.scan(folder.name).select("row", conformity).bottom_k(2, by="conformity").collect().shape
+    >>> scanned.select("row", conformity).bottom_k(2, by="conformity").collect().shape
     (2, 2)
     >>> folder.cleanup()
     """
