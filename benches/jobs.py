@@ -7,6 +7,7 @@ import numpy as np
 import analyses
 import clipsoid as cs
 import data
+import frames
 import matches
 import pairs
 import peers
@@ -122,6 +123,8 @@ MAKERS = {
     "pairwise": lambda rows, _: pairwise(rows),
     "covariance": lambda rows, _: covariance(rows),
     "score": scoring,
+    "expression": lambda rows, _: frames.expression(rows),
+    "scan": frames.scan,
     "analyze": lambda rows, _: analyses.job(rows),
     "separability": lambda rows, _: analyses.separability(rows),
     **matches.MAKERS,
@@ -136,6 +139,8 @@ SIZES = [
     ("covariance", 100_000),
     ("covariance", 1_000_000),
     ("score", 2_000_000),
+    ("expression", 1_000_000),
+    ("scan", 1_000_000),
     ("separability", 100_000),
     *matches.SIZES,
     *pairs.SIZES,

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from clipsoid.nearest import NearestRows, nearest_rows
     from clipsoid.normality import Normality
     from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
+    from clipsoid.polars import scan
     from clipsoid.retrieval import (
         RetrievalRanks,
         RetrievalRanksOptions,
@@ -170,6 +171,7 @@ __all__ = [
     "open_store",
     "retrieval_ranks",
     "retrieval_ranks_part",
+    "scan",
     "select",
     "select_again",
     "separability",
@@ -214,6 +216,7 @@ _NAMES = {
     "nearest": ("NearestRows", "nearest_rows"),
     "normality": ("Normality",),
     "pair": ("StrongestFeatures", "separability", "strongest_features", "tags"),
+    "polars": ("scan",),
     "retrieval": (
         "RetrievalRanks",
         "RetrievalRanksOptions",

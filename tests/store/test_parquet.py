@@ -327,3 +327,18 @@ def test_only_the_footer_is_read_at_opening(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(parquet, "_column", column)
     assert open_store(tmp_path / "a.parquet").dim == 3
+
+
+def test_the_schema_is_that_of_the_columns_beside_the_embeddings(tmp_path: Path):
+    rows = numbers(3, 2, "float32")
+    table = frame(rows, "float32", "list").with_columns(url=pl.lit("a"), emb2=pl.col("emb"))
+    table.write_parquet(tmp_path / "a.parquet")
+    (shard,) = open_store(tmp_path / "a.parquet", key="emb").shards
+    assert shard.schema() == {
+        "id": pl.get_index_type(),
+        "url": pl.String,
+        "emb2": pl.List(pl.Float32),
+    }
+    np.save(tmp_path / "a.npy", rows)
+    (plain,) = open_store(tmp_path / "a.npy").shards
+    assert plain.schema() == {}

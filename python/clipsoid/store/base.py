@@ -61,6 +61,30 @@ class Shard(ABC):
         By default batches are as long as the way of reading makes worth while.
         """
 
+    def located_batches(self, max_bytes: int | None = None) -> Iterator[tuple[Shard, int, Batch]]:
+        """As `batches`, each with this shard and the number of its first row.
+
+        Raises
+        ------
+        StoreError
+            At the end, if there were not as many rows as the header says.
+        """
+        start = 0
+        for batch in self.batches(max_bytes):
+            length = len(batch)
+            yield self, start, batch
+            # Without this, the loop would hold a batch while it waits for the next one.
+            del batch
+            start += length
+        if start != self.count:
+            raise StoreError(
+                f"{self.path}: found {start} rows, wanted the {self.count} of its header"
+            )
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Names and types of the columns that lie beside the embeddings: what `columns` takes."""
+        return {}
+
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse what `columns` could not find; only the header is read.
 
@@ -158,17 +182,7 @@ class Store:
 
         def read() -> Iterator[tuple[Shard, int, Batch]]:
             for shard in self.shards:
-                start = 0
-                for batch in shard.batches(max_bytes):
-                    length = len(batch)
-                    yield shard, start, batch
-                    # Without this, the loop would hold a batch while it waits for the next one.
-                    del batch
-                    start += length
-                if start != shard.count:
-                    raise StoreError(
-                        f"{shard.path}: found {start} rows, wanted the {shard.count} of its header"
-                    )
+                yield from shard.located_batches(max_bytes)
 
         return read_ahead(read())
 

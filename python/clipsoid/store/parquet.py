@@ -48,17 +48,21 @@ class ParquetShard(Shard):
                     yield Batch(rows[start:stop], self.dtype, marks)
                 del rows, missing
 
+    def schema(self) -> dict[str, pl.DataType]:
+        """Every column of the footer but that of the embeddings."""
+        found = self._footer_schema()
+        del found[self.part]
+        return found
+
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse columns that the footer does not name."""
-        file, _ = open_file(self.path)
-        with file, self.stamp.guarding(self.path, file):
-            found = _schema(file, self.path, self.stamp.size)
-            absent = [name for name in names if name not in found]
-            if absent:
-                raise StoreError(
-                    f"{self.path}: has no column {', '.join(map(repr, absent))}; "
-                    f"found {', '.join(found)}"
-                )
+        found = self._footer_schema()
+        absent = [name for name in names if name not in found]
+        if absent:
+            raise StoreError(
+                f"{self.path}: has no column {', '.join(map(repr, absent))}; "
+                f"found {', '.join(found)}"
+            )
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns beside the embeddings, read whole."""
@@ -79,6 +83,11 @@ class ParquetShard(Shard):
         if names and len(frame) != self.count:
             raise StoreError(f"{self.path}: found {len(frame)} rows of ids, wanted {self.count}")
         return frame
+
+    def _footer_schema(self) -> dict[str, pl.DataType]:
+        file, _ = open_file(self.path)
+        with file, self.stamp.guarding(self.path, file):
+            return _schema(file, self.path, self.stamp.size)
 
     def _series(self, file: FileIO, max_bytes: int) -> Iterator[tuple[int, pl.Series]]:
         """Unpack the column run by run, each with the number of its first row."""

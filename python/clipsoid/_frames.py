@@ -1,0 +1,284 @@
+"""An embedding set as Polars frames: which columns it has, and the rows of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from clipsoid._batch import Batch
+from clipsoid._gather import widened
+from clipsoid.errors import StoreError
+from clipsoid.store.base import BATCH_BYTES, Shard, Store
+from clipsoid.store.readahead import read_ahead
+
+#: Where a row lies: the name of its shard, and its number in it.
+PLACES = {"shard": pl.String(), "row": pl.UInt32()}
+
+EMBEDDING = "embedding"
+
+#: Row numbers are 32 bits wide, as those of polars.
+MAX_ROWS = 2**32 - 1
+
+#: Rows of a frame that holds no embeddings.
+FRAME_ROWS = 1 << 17
+
+#: Element types of the column: polars has no bfloat16.
+ELEMENTS = {"float16": pl.Float16, "float32": pl.Float32, "float64": pl.Float64}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows ``start : stop`` of a shard: what is known of them before they become a frame."""
+
+    shard: Shard
+    start: int
+    stop: int
+    #: Of the whole shard: its other columns, and which rows pass; None where nobody asks.
+    columns: pl.DataFrame | None
+    keep: pl.Series | None
+    batch: Batch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What a LazyFrame reads a set by.
+
+    Attributes
+    ----------
+    store : Store
+        The set.
+    columns : dict of str to polars dtype
+        Those beside the embeddings, of every shard.
+    element : str
+        Element type of all embeddings: the widest that is stored.
+    """
+
+    store: Store
+    columns: dict[str, pl.DataType]
+    element: str
+
+    @classmethod
+    def of(cls, store: Store, columns: Sequence[str] | None) -> Frames:
+        """Look at the headers of a set; `columns` are all that there are by default.
+
+        Raises
+        ------
+        StoreError
+            If shards lack one of the columns, have it in different types, have one whose name is
+            taken, or more rows than can be counted.
+        """
+        for shard in store.shards:
+            if shard.count > MAX_ROWS:
+                raise StoreError(f"{shard.path}: has {shard.count} rows; wanted at most {MAX_ROWS}")
+        return cls(store, _common_columns(store, columns), _widest(store.dtypes))
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Names and types of all columns, in order."""
+        embedding = pl.Array(ELEMENTS[self.element], self.store.dim)
+        return {**PLACES, **self.columns, EMBEDDING: embedding}
+
+    def read(
+        self,
+        names: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        """Read the rows that pass, with the columns `names`: what polars asks an IO source for.
+
+        Parameters
+        ----------
+        names : list of str, optional
+            All columns by default.
+        predicate : polars expression, optional
+            Of any columns.
+        n_rows : int, optional
+            Rows to look at, before the predicate.
+        batch_size : int, optional
+            Most rows of a frame.
+
+        Yields
+        ------
+        polars.DataFrame
+            In the order of rows; none without rows.
+        """
+        names = list(self.schema) if names is None else names
+        conditions = [] if predicate is None else conjuncts(predicate)
+        costly = [one for one in conditions if EMBEDDING in one.meta.root_names()]
+        cheap = [one for one in conditions if EMBEDDING not in one.meta.root_names()]
+        asked = {*names, *(root for one in conditions for root in one.meta.root_names())}
+        needed = [name for name in self.schema if name in asked]
+        with closing(read_ahead(self._parts(needed, cheap, n_rows))) as parts:
+            for part in parts:
+                frame = self._frame(part, needed)
+                if part.keep is not None:
+                    frame = frame.filter(part.keep[part.start : part.stop])
+                # A batch may go as soon as its frame, which may be a view of it, does.
+                del part
+                if costly:
+                    frame = frame.filter(costly)
+                frame = frame.select(names)
+                for start in range(0, len(frame), batch_size or len(frame)):
+                    yield frame[start : start + batch_size] if batch_size else frame
+                del frame
+
+    def _parts(
+        self, needed: list[str], cheap: list[pl.Expr], n_rows: int | None
+    ) -> Generator[_Part, None, None]:
+        """Read what is needed; nothing of a shard of which no row passes."""
+        left = self.store.count if n_rows is None else n_rows
+        beside = [name for name in needed if name in self.columns]
+        by_place = [one for one in cheap if PLACES.keys() >= set(one.meta.root_names())]
+        by_column = [one for one in cheap if not PLACES.keys() >= set(one.meta.root_names())]
+        for shard in self.store.shards:
+            count = min(shard.count, left)
+            left -= count
+            keep = self._passing(_Part(shard, 0, count, None, None), by_place)
+            if not count or (keep is not None and not keep.any()):
+                continue
+            columns = self._columns(shard, beside) if beside else None
+            keep = self._passing(_Part(shard, 0, count, columns, keep), by_column)
+            if keep is not None and not keep.any():
+                continue
+            if EMBEDDING not in needed:
+                for start in range(0, count, FRAME_ROWS):
+                    yield _Part(shard, start, min(start + FRAME_ROWS, count), columns, keep)
+                continue
+            for start, batch in _batches(shard, count):
+                stop = start + len(batch)
+                if keep is None or keep[start:stop].any():
+                    yield _Part(shard, start, stop, columns, keep, batch)
+                del batch
+
+    def _columns(self, shard: Shard, names: list[str]) -> pl.DataFrame:
+        # What has no value in one shard may have another type there.
+        wanted = {name: self.columns[name] for name in names}
+        return shard.columns(names).select(names).cast(wanted)  # type: ignore[arg-type]
+
+    def _passing(self, part: _Part, conditions: list[pl.Expr]) -> pl.Series | None:
+        """Which rows of `part` pass the conditions, and did before; None if there are none."""
+        if not conditions:
+            return part.keep
+        roots = {root for one in conditions for root in one.meta.root_names()}
+        passes = pl.all_horizontal(conditions).fill_null(value=False).alias("passes")
+        found = []
+        for start in range(part.start, part.stop, FRAME_ROWS):
+            stop = min(start + FRAME_ROWS, part.stop)
+            piece = _Part(part.shard, start, stop, part.columns, None)
+            frame = self._frame(piece, [name for name in self.schema if name in {*roots, "row"}])
+            # Beside the row numbers, so that a constant condition has a value for each.
+            found.append(frame.select("row", passes)["passes"])
+        keep = pl.concat(found) if found else pl.Series(dtype=pl.Boolean)
+        return keep if part.keep is None else keep & part.keep
+
+    def _frame(self, part: _Part, names: list[str]) -> pl.DataFrame:
+        """Make the columns `names` of a part."""
+        columns: list[pl.Series] = []
+        for name in names:
+            match name:
+                case "shard":
+                    length = part.stop - part.start
+                    shard = pl.repeat(part.shard.name, length, dtype=pl.String, eager=True)
+                    columns.append(shard.alias(name))
+                case "row":
+                    numbers = pl.int_range(part.start, part.stop, dtype=pl.UInt32, eager=True)
+                    columns.append(numbers.alias(name))
+                case "embedding":
+                    assert part.batch is not None
+                    columns.append(self._embeddings(part.batch))
+                case _:
+                    assert part.columns is not None
+                    columns.append(part.columns[name][part.start : part.stop])
+        return pl.DataFrame(columns)
+
+    def _embeddings(self, batch: Batch) -> pl.Series:
+        rows = widened(batch, self.element).rows
+        # A flat array in C order becomes a column without a copy.
+        series = pl.Series(EMBEDDING, rows.reshape(-1)).reshape(rows.shape)
+        if batch.missing is None:
+            return series
+        there = pl.when(pl.Series(~batch.missing)).then(pl.col(EMBEDDING))
+        return series.to_frame().select(there)[EMBEDDING]
+
+
+def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
+    """Take ``a & b & ...`` apart; the predicate itself if it is no such thing."""
+    inputs = predicate.meta.pop()
+    if len(inputs) == 2 and predicate.meta.eq(inputs[1] & inputs[0]):
+        return [*conjuncts(inputs[1]), *conjuncts(inputs[0])]
+    return [predicate]
+
+
+def _batches(shard: Shard, count: int) -> Iterator[tuple[int, Batch]]:
+    """Batches of the first `count` rows, each with the number of its first row."""
+    # A few rows are not worth a batch of the usual size.
+    few = count * max(1, shard.dim) * 8
+    max_bytes = few if count < shard.count and few < BATCH_BYTES else None
+    for _, start, batch in shard.located_batches(max_bytes):
+        left = count - start
+        if len(batch) > left:
+            missing = None if batch.missing is None else batch.missing[:left]
+            batch = Batch(batch.rows[:left], batch.dtype, missing)
+        done = start + len(batch)
+        yield start, batch
+        del batch
+        # All rows are read to the end, where the shard is checked once more.
+        if done == count < shard.count:
+            return
+
+
+def _widest(dtypes: frozenset[str]) -> str:
+    """Return the narrowest element type of polars that holds all of these."""
+    if "float64" in dtypes:
+        return "float64"
+    return "float16" if dtypes == {"float16"} else "float32"
+
+
+def _common_columns(store: Store, names: Sequence[str] | None) -> dict[str, pl.DataType]:
+    """Names and types of the columns that are asked for, the same in every shard."""
+    common: dict[str, pl.DataType] = {}
+    first: Shard | None = None
+    for shard in store.shards:
+        if names is not None:
+            if not names:
+                break
+            shard.check_columns(names)
+        found = {
+            name: kind
+            for name, kind in shard.schema().items()
+            if (not _holds_embeddings(kind) if names is None else name in names)
+        }
+        if names is not None:
+            found = {name: found[name] for name in names}
+        if taken := sorted(found.keys() & {*PLACES, EMBEDDING}):
+            raise StoreError(
+                f"{shard.path}: column {taken[0]!r} has the name of a column that every scan has; "
+                "wanted columns= with the others"
+            )
+        if first is None:
+            first, common = shard, found
+        elif other := sorted(found.keys() ^ common.keys()):
+            has, lacks = (shard, first) if other[0] in found else (first, shard)
+            raise StoreError(
+                f"{has.path}: has a column {other[0]!r}, but {lacks.path} has none; "
+                "wanted the same columns in every shard, or columns= with those that are"
+            )
+        for name, kind in found.items():
+            if common[name] == pl.Null:
+                common[name] = kind
+            elif kind not in (common[name], pl.Null):
+                raise StoreError(
+                    f"{shard.path}: column {name!r} is {kind}, but {common[name]} in {first.path}; "
+                    "wanted one type, or columns= without it"
+                )
+    return common
+
+
+def _holds_embeddings(kind: Any) -> bool:
+    """Whether a column of this type has the size of an embedding in every row."""
+    return isinstance(kind, (pl.List, pl.Array)) and kind.inner.is_float()
