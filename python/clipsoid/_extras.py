@@ -8,6 +8,7 @@ from clipsoid.errors import UnavailableError
 
 #: By the extra and the name to import, the name to install.
 _PACKAGES = {
+    "cloud": {"obstore": "obstore"},
     "stats": {"scipy": "scipy", "sklearn": "scikit-learn"},
     "report": {
         "altair": "altair",
@@ -32,6 +33,11 @@ def check_report(what: str = "figures") -> None:
 def check_embed(what: str) -> None:
     """Raise unless the modules of the extra ``embed`` are installed."""
     _check("embed", what, "needs", tuple(_PACKAGES["embed"]))
+
+
+def check_cloud(what: str) -> None:
+    """Raise unless the modules of the extra ``cloud`` are installed."""
+    _check("cloud", f"{what}: reading it", "needs", tuple(_PACKAGES["cloud"]))
 
 
 def _check(extra: str, what: str, verb: str, modules: tuple[str, ...]) -> None:

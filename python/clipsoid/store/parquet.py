@@ -21,7 +21,7 @@ from clipsoid.store.files import open_file
 from clipsoid.store.parquet_pages import MAGIC, ColumnPages, Cut, footer_bytes, read_footer
 
 if TYPE_CHECKING:
-    from io import FileIO
+    from io import RawIOBase
 
     import polars as pl
 
@@ -80,7 +80,7 @@ class ParquetShard(Shard):
             raise StoreError(f"{self.path}: found {len(frame)} rows of ids, wanted {self.count}")
         return frame
 
-    def _series(self, file: FileIO, max_bytes: int) -> Iterator[tuple[int, pl.Series]]:
+    def _series(self, file: RawIOBase, max_bytes: int) -> Iterator[tuple[int, pl.Series]]:
         """Unpack the column run by run, each with the number of its first row."""
         pages = ColumnPages(file, self.path, self.stamp.size, self.part)
         first = 0
@@ -194,7 +194,7 @@ def open_parquet(path: Path, name: str, *, key: str | None, dtype: str | None) -
     return ParquetShard(path, name, pages.count, dim, element, stamp, key)
 
 
-def _first_length(shard: ParquetShard, file: FileIO) -> int:
+def _first_length(shard: ParquetShard, file: RawIOBase) -> int:
     """Length of the first list, or 0 where every row is null."""
     for _, series in shard._series(file, BATCH_BYTES):
         lengths = _lengths(series.drop_nulls())
@@ -205,7 +205,7 @@ def _first_length(shard: ParquetShard, file: FileIO) -> int:
     return 0
 
 
-def _schema(file: FileIO, path: Path, size: int) -> dict[str, pl.DataType]:
+def _schema(file: RawIOBase, path: Path, size: int) -> dict[str, pl.DataType]:
     """Names and types of the columns; polars sees the footer alone."""
     import polars as pl
 

@@ -26,7 +26,7 @@ from clipsoid.store.files import read_at
 from clipsoid.store.thrift import DAMAGE, I64, LIST, STRUCT, Reader, Struct, encode
 
 if TYPE_CHECKING:
-    from io import FileIO
+    from io import RawIOBase
 
 MAGIC = b"PAR1"
 
@@ -82,7 +82,7 @@ class ColumnPages:
 
     Parameters
     ----------
-    file : FileIO
+    file : RawIOBase
         The parquet file.
     path : Path
         Its name, for errors.
@@ -95,7 +95,7 @@ class ColumnPages:
     """
 
     def __init__(
-        self, file: FileIO, path: Path, size: int, column: str, *, groups: int | None = None
+        self, file: RawIOBase, path: Path, size: int, column: str, *, groups: int | None = None
     ) -> None:
         self.file, self.path, self.column = file, path, column.encode()
         data = read_footer(file, path, size)
@@ -326,7 +326,7 @@ def _natural(value: object) -> int:
     return value
 
 
-def read_footer(file: FileIO, path: Path, size: int) -> bytes:
+def read_footer(file: RawIOBase, path: Path, size: int) -> bytes:
     """Read the metadata at the end of a parquet file, without the length and the magic after it."""
     if not size:
         raise StoreError(f"{path}: is empty (0 bytes); wanted a parquet file")
