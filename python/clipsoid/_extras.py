@@ -41,7 +41,7 @@ def check_cloud(what: str) -> None:
 
 
 def _check(extra: str, what: str, verb: str, modules: tuple[str, ...]) -> None:
-    missing = [_PACKAGES[extra][name] for name in modules if not _is_there(name)]
+    missing = [_PACKAGES[extra][name] for name in modules if not has_module(name)]
     if missing:
         raise UnavailableError(
             f"{what} {verb} {' and '.join(missing)}, not installed here: "
@@ -49,7 +49,8 @@ def _check(extra: str, what: str, verb: str, modules: tuple[str, ...]) -> None:
         )
 
 
-def _is_there(name: str) -> bool:
+def has_module(name: str) -> bool:
+    """Whether a module is installed; it is not imported."""
     try:
         return find_spec(name) is not None
     except ValueError:

@@ -94,7 +94,9 @@ class MappedShard(Shard):
         if not self.fortran:
             length = self.count * self.dim * self.disk.itemsize
             return planned(self.path, self.stamp, [(self.offset, self.offset + length)])
-        return planned(self.path, self.stamp, self._column_runs(self.rows_per_batch(max_bytes)))
+        return planned(
+            self.path, self.stamp, self._column_runs(self.rows_per_batch(max_bytes, BATCH_BYTES))
+        )
 
     def _column_runs(self, step: int) -> Iterator[tuple[int, int]]:
         """Positions of what `_read` reads of an array in Fortran order."""
@@ -125,7 +127,7 @@ class MappedShard(Shard):
                         )
                     if mapped:
                         # From here on a batch is memory of this process.
-                        mapped, step = False, self.rows_per_batch(max_bytes)
+                        mapped, step = False, self.rows_per_batch(max_bytes, BATCH_BYTES)
                         stop = min(start + step, self.count)
                     rows = self._read(file, start, stop)
                 # After the bytes are in memory, so that what was read is what was checked.

@@ -1,8 +1,8 @@
 """Ahead: the blocks of a pass, requested in order before they are asked for.
 
 A pass knows from the headers which bytes it will read, of which file, in which order. They are cut
-into blocks, of which `IN_FLIGHT` are on their way or wait to be read: with the one that is being
-read, 68 MiB. The end of one file is no border: while its last blocks are read, the first of the
+into blocks, of which `IN_FLIGHT` are on their way or wait to be read: with the two that a reader
+holds, 72 MiB. The end of one file is no border: while its last blocks are read, the first of the
 next are requested. Each block is requested once.
 """
 

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.errors import StoreError
-from clipsoid.store.files import Stamp
+from clipsoid.store.files import Place, Stamp
 
 if TYPE_CHECKING:
     from io import RawIOBase
-    from pathlib import Path
-
-    from clipsoid.store.remote.path import RemotePath
 
 _STATUS = re.compile(r"status code: (\d{3}[^:\n]*)")
 _RETRIES = re.compile(r"after (\d+) retries")
@@ -36,8 +33,12 @@ class RemoteStamp(Stamp):
             return ""
         return self.etag if url.startswith(("s3://", "hf://")) else f"{self.etag} {url}"
 
-    def check(self, path: Path | RemotePath, file: RawIOBase) -> None:
-        """Do nothing: what was read has been compared when it came."""
+    def check(self, path: Place, file: RawIOBase) -> None:
+        """Raise StoreError unless `file` was opened on this one; no request is made."""
+        from clipsoid.store.remote.file import RemoteFile
+
+        assert isinstance(file, RemoteFile)
+        self.compare(str(path), file.stamp)
 
     def compare(self, url: str, found: RemoteStamp) -> None:
         """Raise StoreError unless an answer is about the file that was opened."""

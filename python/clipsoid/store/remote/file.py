@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.store.remote.ahead import BLOCK_BYTES, Ahead
@@ -24,9 +25,9 @@ _FROM_THE_END = (".parquet", ".npz")
 class RemoteFile(io.RawIOBase):
     """A file behind a URL, read-only.
 
-    Planned bytes come from the blocks of its session (`Ahead`): a block is let go when a read
-    begins in a later one. All others are requested when they are read, 16 KiB at least; what is
-    no longer than a header is kept until the file is closed.
+    Planned bytes come from the blocks of its session (`Ahead`), of which the last two are here: a
+    reader may go back by as much. All others are requested when they are read, 16 KiB at least;
+    what is no longer than a header is kept until the file is closed.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class RemoteFile(io.RawIOBase):
         super().__init__()
         self.path, self.stamp = path, stamp
         self._kept = kept
-        self._block: Part | None = None
+        self._blocks: deque[Part] = deque(maxlen=2)
         self._session = path.session or Session()
         self._at = 0
 
@@ -82,21 +83,21 @@ class RemoteFile(io.RawIOBase):
 
     def _part(self, wanted: int) -> Part:
         """Return a part that has the byte at the present position."""
-        for part in (self._block, *self._kept):
-            if part is not None and part.start <= self._at < part.stop:
+        for part in (*self._blocks, *self._kept):
+            if part.start <= self._at < part.stop:
                 return part
         if isinstance(self._session, Ahead):
-            self._block = None
-            self._block = self._session.take(self.path, self._at)
-            if self._block is not None:
-                return self._block
+            block = self._session.take(self.path, self._at)
+            if block is not None:
+                self._blocks.append(block)
+                return block
         length = min(max(wanted, HEAD_BYTES), BLOCK_BYTES)
         # Of what is here already, nothing is requested again.
         ends = (part.start for part in self._kept if part.start > self._at)
         stop = min([self._at + length, self.stamp.size, *ends])
         part = self._session.do(self.path, fetch(self.path.url, self._at, stop, self.stamp))
         if len(part.data) > TAIL_BYTES:
-            self._block = part
+            self._blocks.append(part)
         else:
             self._kept.append(part)
         return part

@@ -30,8 +30,6 @@ PATIENCE = timedelta(seconds=180)
 #: What the clients read from the environment; another value is another client.
 _PREFIXES = ("AWS_", "GOOGLE_", "HF_")
 
-HUB = "https://huggingface.co"
-
 
 def locate(url: str) -> tuple[ObjectStore, str]:
     """Return the client that reaches `url`, and its key there.
@@ -53,10 +51,9 @@ def locate(url: str) -> tuple[ObjectStore, str]:
     if not place:
         raise StoreError(f"{url}: names no {'host' if scheme in ('http', 'https') else 'bucket'}")
     if scheme == "hf":
-        endpoint = os.environ.get("HF_ENDPOINT") or HUB
         repository, revision, path = split_hub(url)
         key = f"datasets/{repository}/resolve/{revision}/{path}"
-        return _client("http", endpoint.rstrip("/"), _environment()), key
+        return _client("http", hub_endpoint(), _environment()), key
     if scheme in ("http", "https"):
         return _client("http", f"{scheme}://{place}", _environment()), unquote(key)
     return _client(scheme, place, _environment()), key
@@ -70,6 +67,11 @@ def split_hub(url: str) -> tuple[str, str, str]:
     owner, name = parts[:2]
     name, _, revision = name.partition("@")
     return f"{owner}/{name}", revision or "main", "/".join(parts[2:])
+
+
+def hub_endpoint() -> str:
+    """Where the Hugging Face Hub is."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def hub_token() -> str | None:
@@ -92,7 +94,7 @@ def _client(kind: str, place: str, environment: frozenset[tuple[str, str]]) -> O
     """Client of a bucket or a host; it is kept, for its connections are."""
     from obstore.store import GCSStore, HTTPStore, S3Store
 
-    options: dict[str, Any] = dict(TIMEOUTS)
+    options: Any = dict(TIMEOUTS)
     retry: Any = {
         "max_retries": RETRIES,
         "backoff": {"init_backoff": FIRST_PAUSE, "base": 2},
@@ -108,7 +110,6 @@ def _client(kind: str, place: str, environment: frozenset[tuple[str, str]]) -> O
     if kind == "gs":
         return GCSStore(place, client_options=options, retry_config=retry)
     options["allow_http"] = place.startswith("http://")
-    endpoint = dict(environment).get("HF_ENDPOINT") or HUB
-    if place == endpoint.rstrip("/") and (token := hub_token()):
+    if place == hub_endpoint() and (token := hub_token()):
         options["default_headers"] = {"Authorization": f"Bearer {token}"}
     return HTTPStore(place, client_options=options, retry_config=retry)

@@ -54,11 +54,14 @@ class _Line:
 
     def _run(self) -> None:
         self.loop.run_forever()
-        left = asyncio.all_tasks(self.loop)
+        self.loop.run_until_complete(self._drop())
+        self.loop.close()
+
+    async def _drop(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        self.loop.close()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def stop(self) -> None:
         if os.getpid() == self.owner:

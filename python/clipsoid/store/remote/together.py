@@ -62,7 +62,9 @@ def read_together(
 
 
 @contextmanager
-def reopened(path: RemotePath, stamp: Stamp, plan: Iterator[Block]) -> Generator[RemoteFile, None, None]:
+def reopened(
+    path: RemotePath, stamp: Stamp, plan: Iterator[Block]
+) -> Generator[RemoteFile, None, None]:
     """Open a file again, without a request; by itself, it is read ahead by `plan`."""
     assert isinstance(stamp, RemoteStamp)
     own = Ahead(plan) if path.session is None else None
