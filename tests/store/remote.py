@@ -8,15 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
-
-BUCKET = "bucket"
-
-#: Seconds for which a request that counts as one in flight is held at least.
-HOLD = 0.02
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
@@ -55,7 +53,7 @@ class Server:
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
-        key = environ["PATH_INFO"].removeprefix(f"/{BUCKET}").strip("/")
+        key = environ["PATH_INFO"].strip("/").partition("/")[2]
         if environ["REQUEST_METHOD"] != "GET" or not key:
             self.listings += environ["REQUEST_METHOD"] == "GET"
             return self.backend(environ, start)
@@ -94,6 +92,22 @@ class Server:
                 self.gets.append(Get(key, first, first + len(body)))
         return [body]
 
+    def environment(self) -> dict[str, str]:
+        """Variables that lead a client here."""
+        return {
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
+
+    def reset(self) -> None:
+        """Do not fail, and do not wait."""
+        self.fail = lambda number, key: None
+        self.hold = 0.0
+        self.released.set()
+        self.released = threading.Event()
+
     def forget(self) -> None:
         """Begin to count anew."""
         self.gets.clear()
@@ -119,6 +133,38 @@ class Server:
                 found += max(0, min(stop, reached) - start)
                 reached = max(reached, stop)
         return found
+
+
+@dataclass
+class Bucket:
+    """Files on the server."""
+
+    server: Server
+    name: str
+
+    def url(self, key: str = "") -> str:
+        return f"s3://{self.name}/{key}".rstrip("/")
+
+    def put(self, key: str, content: bytes) -> str:
+        """Upload a file; its URL is returned."""
+        self._ask("PUT", f"/{quote(key)}", content)
+        return self.url(key)
+
+    def put_file(self, path: Path, folder: str = "") -> str:
+        return self.put(f"{folder}{path.name}", path.read_bytes())
+
+    def delete(self, key: str) -> None:
+        self._ask("DELETE", f"/{quote(key)}")
+
+    def create(self) -> None:
+        self._ask("PUT", "")
+
+    def _ask(self, method: str, path: str, content: bytes = b"") -> None:
+        # As a form, which urllib would say it is, the server would parse it.
+        headers = {"Content-Type": "application/octet-stream"}
+        url = f"{self.server.address}/{self.name}{path}"
+        request = Request(url, content, headers, method=method)
+        urlopen(request).close()
 
 
 class _Quiet(WSGIRequestHandler):

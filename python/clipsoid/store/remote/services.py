@@ -53,10 +53,10 @@ def locate(url: str) -> tuple[ObjectStore, str]:
     if scheme == "hf":
         repository, revision, path = split_hub(url)
         key = f"datasets/{repository}/resolve/{revision}/{path}"
-        return _client("http", hub_endpoint(), _environment()), key
+        return client("http", hub_endpoint(), _environment()), key
     if scheme in ("http", "https"):
-        return _client("http", f"{scheme}://{place}", _environment()), unquote(key)
-    return _client(scheme, place, _environment()), key
+        return client("http", f"{scheme}://{place}", _environment()), unquote(key)
+    return client(scheme, place, _environment()), key
 
 
 def split_hub(url: str) -> tuple[str, str, str]:
@@ -90,7 +90,7 @@ def _environment() -> frozenset[tuple[str, str]]:
 
 
 @lru_cache(maxsize=64)
-def _client(kind: str, place: str, environment: frozenset[tuple[str, str]]) -> ObjectStore:
+def client(kind: str, place: str, environment: frozenset[tuple[str, str]]) -> ObjectStore:
     """Client of a bucket or a host; it is kept, for its connections are."""
     from obstore.store import GCSStore, HTTPStore, S3Store
 
