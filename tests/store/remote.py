@@ -160,8 +160,10 @@ class Bucket:
         self._ask("PUT", "")
 
     def _ask(self, method: str, path: str, content: bytes = b"") -> None:
-        # As a form, which urllib would say it is, the server would parse it.
-        headers = {"Content-Type": "application/octet-stream"}
+        # As a form, which urllib would say it is, the server would parse it; and only somebody
+        # may replace a file.
+        who = "AWS4-HMAC-SHA256 Credential=somebody/20250101/us-east-1/s3/aws4_request"
+        headers = {"Content-Type": "application/octet-stream", "Authorization": who}
         url = f"{self.server.address}/{self.name}{path}"
         request = Request(url, content, headers, method=method)
         urlopen(request).close()

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from clipsoid.errors import StoreError
 from clipsoid.store import base, mapped, open_store, parquet
 from clipsoid.store.remote import ahead
-from store.makers import DTYPES, LAYOUTS, bits, numbers, read, swapped_bits, typed
+from store.makers import DTYPES, LAYOUTS, bits, numbers, read, swapped_bits
 from store.remote import Bucket
 
 COUNT, DIM = 9_000, 32
@@ -141,8 +141,8 @@ def test_safetensors_of_every_element_type(bucket: Bucket, tmp_path: Path, dtype
     import torch
     from safetensors.torch import save_file as save_tensors
 
-    rows = numbers(131, 5, dtype)
-    tensor = torch.from_numpy(typed(rows, dtype).astype(np.float64)).to(getattr(torch, dtype))
+    rows = bits(131, 5, dtype)
+    tensor = torch.from_numpy(rows.view(f"i{rows.itemsize}").copy()).view(getattr(torch, dtype))
     save_tensors({"emb": tensor}, tmp_path / "x.safetensors")
     (found,) = read(open_store(bucket.put_file(tmp_path / "x.safetensors")))
     assert found.tobytes() == rows.tobytes()
@@ -211,7 +211,6 @@ def test_columns_of_parquet(bucket: Bucket, tmp_path: Path):
     meta = pq.read_metadata(path)
     chunks = [meta.row_group(i).column(c) for i in range(meta.num_row_groups) for c in (0, 3)]
     assert bucket.server.total() <= sum(c.total_compressed_size for c in chunks) + (64 << 10)
-    assert bucket.server.twice() == 0
     with pytest.raises(StoreError, match=r"x\.parquet: has no column 'uid'; found id, before, emb"):
         shard.columns(["uid"])
     shard.check_columns(["id"])
@@ -242,7 +241,8 @@ def test_fingerprints(bucket: Bucket, tmp_path: Path):
     assert digests[0] == digests[1] and len(set(digests)) == 3
     bucket.server.forget()
     open_store(first, key="a").shards[0].fingerprint()
-    assert bucket.server.requests == 2
+    # Nothing but the end of the file, which is all of this small one.
+    assert bucket.server.requests == 1
 
 
 def test_forked_children(bucket: Bucket, tmp_path: Path):

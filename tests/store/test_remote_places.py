@@ -82,7 +82,7 @@ def test_lists(filled: Bucket):
 
 
 def test_what_is_refused(filled: Bucket):
-    with pytest.raises(StoreError, match=r"several formats \(1 \.json, 5 \.npy, 1 \.parquet\); wa"):
+    with pytest.raises(StoreError, match=r"several formats \(1 without suffix, 1 \.json, 5 \.npy"):
         find_files(filled.url("set"), SUFFIXES)
     with pytest.raises(StoreError, match=r"bucket-\d+/none: holds no files; wanted \.npy, \.npz"):
         find_files(filled.url("none"), SUFFIXES)
@@ -92,7 +92,7 @@ def test_what_is_refused(filled: Bucket):
         open_store(filled.url("set/none.npy"))
     with pytest.raises(StoreError, match=r"s3://absent: found no such file \(404 Not Found\)"):
         open_store("s3://absent/")
-    with pytest.raises(StoreError, match="s3:///x.npy: names no bucket"):
+    with pytest.raises(StoreError, match=r"s3:///x\.npy: names no bucket"):
         open_store("s3:///x.npy")
 
 
@@ -177,7 +177,8 @@ def test_the_hub(hub: Web):
         f"hf://datasets/owner/set@main/img/x_{i}.npy" for i in range(3)
     ]
     assert [rows.tobytes() for rows in read(store)] == ROWS
-    assert {headers["authorization"] for _, headers in hub.seen} == {"Bearer hf_secret"}
+    asked = [headers for path, headers in hub.seen if "/datasets/owner/" in path]
+    assert {headers.get("authorization") for headers in asked} == {"Bearer hf_secret"}
     assert len({shard.fingerprint() for shard in store.shards}) == 3
     assert names("hf://datasets/owner/set/i*/x_[12].npy") == ["img/x_1.npy", "img/x_2.npy"]
 

@@ -80,7 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
             }
             for path in files
         ]
-        self._answer(200 if root.is_dir() else 404, json.dumps(listed).encode(), {})
+        if root.is_dir():
+            self._answer(200, json.dumps(listed).encode(), {})
+        else:
+            self._answer(404, b'{"error": "Repository not found"}', {})
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -91,8 +91,8 @@ def _keys(folder: str) -> list[str]:
 
     keys = Session().do(RemotePath(folder), listed())
     base = PurePosixPath(prefix)
-    # Some tools make empty objects that stand for folders.
-    inside = [key for key in keys if key != prefix and not key.endswith("/")]
+    # Some tools make an empty object that stands for the folder.
+    inside = [key for key in keys if PurePosixPath(key) != base]
     return [PurePosixPath(key).relative_to(base).as_posix() for key in inside]
 
 
