@@ -70,10 +70,10 @@ def test_the_environment_decides(stored: Bucket, monkeypatch: pytest.MonkeyPatch
     assert open_store(stored.url("x.npy")).count == len(ROWS)
     # Nobody listens there: whether http is spoken at all shows in the message.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.2:9")
-    with pytest.raises(StoreError, match="cannot be read: .*builder error"):
+    with pytest.raises(StoreError, match=r"cannot be read: .*builder error"):
         open_store(stored.url("x.npy"))
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    with pytest.raises(StoreError, match="cannot be read: .*error sending request"):
+    with pytest.raises(StoreError, match=r"cannot be read: .*error sending request"):
         open_store(stored.url("x.npy"))
 
 

@@ -251,6 +251,8 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
         If an array is not ``(n, d)``.
     MismatchError
         If two shards differ in dimension.
+    UnavailableError
+        If a URL needs a package that is not installed.
     """
     if dtype is not None and dtype not in CARRIERS:
         raise DTypeError(f"dtype is {dtype!r}; wanted one of {', '.join(CARRIERS)}")

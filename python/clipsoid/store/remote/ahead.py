@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from clipsoid.store.files import Place, Stamp
 from clipsoid.store.remote.answers import RemoteStamp
 from clipsoid.store.remote.path import RemotePath
-from clipsoid.store.remote.session import Part, Session, check_process, fetch
+from clipsoid.store.remote.session import Part, Session, check_process, drop, fetch
 
 #: Bytes of a request: of less, the wait for the first byte shows; of more, fewer are in flight.
 BLOCK_BYTES = 4 << 20
@@ -94,7 +94,7 @@ class Ahead(Session):
                 block, future = self._waiting.popleft()
                 if _holds(block, path, at):
                     break
-                future.cancel()
+                drop(future)
             self._fill()
         return self.wait(path, future)
 

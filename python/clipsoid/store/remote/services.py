@@ -104,8 +104,8 @@ def client(kind: str, place: str, environment: frozenset[tuple[str, str]]) -> Ob
         known = dict(environment)
         endpoint = known.get("AWS_ENDPOINT_URL_S3") or known.get("AWS_ENDPOINT_URL") or ""
         # Elsewhere, plain http would show credentials and rows to the network.
-        if urlsplit(endpoint).hostname in ("localhost", "127.0.0.1", "::1"):
-            options["allow_http"] = True
+        loopback = urlsplit(endpoint).hostname in ("localhost", "127.0.0.1", "::1")
+        options["allow_http"] = loopback or known.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
         return S3Store(place, client_options=options, retry_config=retry)
     if kind == "gs":
         return GCSStore(place, client_options=options, retry_config=retry)

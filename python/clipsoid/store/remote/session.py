@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import os
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds for which the end of the process waits for requests to be dropped.
-GOODBYE = 1.0
+#: Seconds for which the end of the process waits for the thread, at most.
+GOODBYE = 0.5
+
+#: Seconds that it gives to requests that were dropped: the library lets go of each in a thread of
+#: its own, which must not find the interpreter gone.
+GRACE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class _Line:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self.has_dropped = False
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="clipsoid-remote", daemon=True)
         self.thread.start()
@@ -61,12 +67,15 @@ class _Line:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
+        self.has_dropped |= bool(left)
         await asyncio.gather(*left, return_exceptions=True)
 
     def stop(self) -> None:
         if os.getpid() == self.owner:
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.thread.join(GOODBYE)
+            if self.has_dropped:
+                time.sleep(GRACE)
 
 
 _line: _Line | None = None
@@ -112,7 +121,7 @@ class Session:
         try:
             return future.result()
         except BaseException:
-            future.cancel()
+            drop(future)
             raise
 
     def do(self, path: RemotePath, work: Coroutine[Any, Any, T]) -> T:
@@ -125,11 +134,17 @@ class Session:
             self._closed = True
             pending = list(self._pending)
         for future in pending:
-            future.cancel()
+            drop(future)
 
     def _forget(self, future: Future[Any]) -> None:
         with self._guard:
             self._pending.discard(future)
+
+
+def drop(future: Future[Any]) -> None:
+    """Give up a request that nobody waits for."""
+    if future.cancel() and _line is not None:
+        _line.has_dropped = True
 
 
 def check_process(path: RemotePath) -> None:
