@@ -58,6 +58,8 @@ def marks(found):
         lines += _analysis_lines(found["analyze"])
     if "report" in found:
         lines += _report_lines(found["report"])
+    if "remote" in found:
+        lines += _remote_lines(found["remote"])
     if "import" in found:
         value, mark = found["import"]["seconds"], found["import"]["mark"]
         verdict = _at_most(value, mark, "{} s".format)
@@ -128,6 +130,18 @@ def _report_lines(job):
         yield ("  opened and drawn", seconds(job["draw"]), "", "", "", *verdict)
     verdict = _at_most(job["size"], job["size_mark"], size)
     yield ("  size", size(job["size"]), "", "", "", *verdict)
+
+
+def _remote_lines(job):
+    yield _title(f"{job['job']}, {rows(job['rows'])} rows; peer: obstore, plain")
+    times = (seconds(job["seconds"]["clipsoid"]), seconds(job["seconds"]["obstore"]), "")
+    verdict = _at_most(job["ratio"], job["mark"], _ratio)
+    yield ("  of the same ranged reads", *times, _ratio(job["ratio"]), *verdict)
+    least = job["in_flight_mark"]
+    met = _met(job["in_flight"] >= least)
+    yield ("  requests in flight", str(job["in_flight"]), "", "", "", f">= {least}", met)
+    verdict = _at_most(job["fetched"], 1.0, "{:.3f}".format)
+    yield ("  bytes fetched / needed", f"{job['fetched']:.3f}", "", "", "", *verdict)
 
 
 def text(lines):

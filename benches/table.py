@@ -18,6 +18,7 @@ import analyses
 import machine
 import memory
 import peers
+import remote
 import render
 import reports
 import rounds
@@ -122,6 +123,9 @@ def measure(options, folder):
         if wanted("report"):
             render.say("report")
             found["report"] = reports.measure(scale, folder)
+        if wanted("remote"):
+            render.say("remote")
+            found["remote"] = remote.measure(scale, folder)
         if wanted("threads"):
             render.say("threads")
             found["scaling"] += scaling.threads(scale)

@@ -8,6 +8,7 @@ from clipsoid.errors import UnavailableError
 
 #: By the extra and the name to import, the name to install.
 _PACKAGES = {
+    "cloud": {"obstore": "obstore"},
     "stats": {"scipy": "scipy", "sklearn": "scikit-learn"},
     "report": {
         "altair": "altair",
@@ -34,8 +35,13 @@ def check_embed(what: str) -> None:
     _check("embed", what, "needs", tuple(_PACKAGES["embed"]))
 
 
+def check_cloud(what: str) -> None:
+    """Raise unless the modules of the extra ``cloud`` are installed."""
+    _check("cloud", f"{what}: reading it", "needs", tuple(_PACKAGES["cloud"]))
+
+
 def _check(extra: str, what: str, verb: str, modules: tuple[str, ...]) -> None:
-    missing = [_PACKAGES[extra][name] for name in modules if not _is_there(name)]
+    missing = [_PACKAGES[extra][name] for name in modules if not has_module(name)]
     if missing:
         raise UnavailableError(
             f"{what} {verb} {' and '.join(missing)}, not installed here: "
@@ -43,7 +49,8 @@ def _check(extra: str, what: str, verb: str, modules: tuple[str, ...]) -> None:
         )
 
 
-def _is_there(name: str) -> bool:
+def has_module(name: str) -> bool:
+    """Whether a module is installed; it is not imported."""
     try:
         return find_spec(name) is not None
     except ValueError:

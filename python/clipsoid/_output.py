@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,21 @@ from clipsoid.errors import OutputError
 
 #: Ends the name of a file that is not complete; the name begins with a dot.
 PART_SUFFIX = ".part"
+
+
+#: A URL, also one of which pathlib has taken a slash.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def check_local(path: str | os.PathLike[str]) -> None:
+    """Refuse a URL: embeddings are read from object stores, outputs go to local files."""
+    text = os.fspath(path)
+    if _URL.match(text):
+        scheme, rest = text.split(":/", 1)
+        raise OutputError(
+            f"{scheme}://{rest.lstrip('/')}: outputs are local files; wanted a local path, to be "
+            "copied there afterwards"
+        )
 
 
 def part_of(temporary: Path) -> Path:
@@ -24,6 +40,7 @@ def check_writable(path: str | os.PathLike[str], may_replace: Callable[[Path], b
 
     A file that is there is replaced only if `may_replace` recognises it as one of its own kind.
     """
+    check_local(path)
     path = Path(path)
     if path.is_file() and not may_replace(path):
         raise OutputError(f"{path}: is there already and is no ellipsoid; wanted a new name")
@@ -41,6 +58,7 @@ def check_writable(path: str | os.PathLike[str], may_replace: Callable[[Path], b
 @contextmanager
 def new_folders(folder: Path) -> Iterator[None]:
     """On an error, remove again the folders under and above `folder` that were made meanwhile."""
+    check_local(folder)
     kept = {path for path in (folder, *folder.parents, *folder.rglob("*")) if path.is_dir()}
     try:
         yield
@@ -88,6 +106,7 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     On any error, an interrupt included, the temporary file is removed and `path` is as it was; an
     OSError becomes an OutputError.
     """
+    check_local(path)
     path = Path(path)
     temporary = beside(path)
     try:

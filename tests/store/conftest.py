@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+
+from clipsoid.store.remote import ahead, services
+from store.remote import Bucket, Server, serving
+
+NUMBERS = itertools.count()
 
 
 @pytest.fixture(params=["mapped", "pread"])
@@ -18,3 +25,29 @@ def no_thread_is_left() -> Iterator[None]:
     yield
     left = [t.name for t in threading.enumerate() if t.name == "clipsoid-read-ahead"]
     assert left == []
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Server]:
+    """One server for all tests."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty bucket on a server that does not fail, and an environment that leads there."""
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    # Small blocks, so that small files have many; pauses that are no rest.
+    monkeypatch.setattr(ahead, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(services, "RETRIES", 2)
+    monkeypatch.setattr(services, "FIRST_PAUSE", timedelta(milliseconds=1))
+    services.client.cache_clear()
+    s3.reset()
+    made = Bucket(s3, f"bucket-{next(NUMBERS)}")
+    made.create()
+    s3.forget()
+    yield made
+    s3.reset()
+    services.client.cache_clear()

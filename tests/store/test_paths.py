@@ -146,8 +146,10 @@ def test_list(tree: Path):
 
 
 def test_what_is_no_local_path(tree: Path):
-    with pytest.raises(StoreError, match=r"s3://bucket/x\.npy: is a URL; wanted a local path"):
-        find_files("s3://bucket/x.npy", SUFFIXES)
+    with pytest.raises(StoreError, match=r"ftp://h/x\.npy: the scheme is ftp://; wanted a local"):
+        find_files("ftp://h/x.npy", SUFFIXES)
+    with pytest.raises(StoreError, match=r"s3://b: is s3, but .*img_emb is local; wanted one"):
+        find_files([tree / "img_emb", "s3://b/x.npy"], SUFFIXES)
     with pytest.raises(StoreError, match="a path is ''"):
         find_files("", SUFFIXES)
     with pytest.raises(StoreError, match=r"notes\.txt: the suffix is '\.txt'; wanted \.npy, \.npz"):

@@ -56,11 +56,13 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from clipsoid._output import check_local
     from clipsoid.cli.output import show
     from clipsoid.synthetic import double_ellipsoid
 
     if options.rows < SHARDS:
         options.usage(f"--rows: {options.rows} is less than {SHARDS}")
+    check_local(options.out)
     out = Path(options.out)
     _check_folder(out)
     start = time.perf_counter()

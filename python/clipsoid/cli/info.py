@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         show(options, report(e), describe(e))
         return
     store = shared.open_rows(options)
-    size = sum(shard.path.stat().st_size for shard in store.shards)
+    size = sum(shard.stamp.size for shard in store.shards)
     result = {
         "kind": "embeddings",
         "shards": len(store.shards),

@@ -25,7 +25,8 @@ USUAL_TEMPERATURE = 0.01
 
 PATH_HELP = (
     "embeddings: .npy, .npz, .parquet or .safetensors files, a folder of them, or a quoted "
-    "pattern such as 'img_emb_{00000..00041}.npy' or 'shards/*.npy'"
+    "pattern such as 'img_emb_{00000..00041}.npy' or 'shards/*.npy'; also behind s3://, gs://, "
+    "hf:// and http(s)://"
 )
 
 

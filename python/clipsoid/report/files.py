@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid._extras import check_report
-from clipsoid._output import as_output_errors, check_writable, written_beside
+from clipsoid._output import as_output_errors, check_local, check_writable, written_beside
 from clipsoid.errors import OutputError, StoreError
 
 if TYPE_CHECKING:
@@ -242,6 +242,7 @@ def write_figures(
 
 def check_figures_target(folder: Path) -> None:
     """Refuse what could not become a folder of figures, before any work is done."""
+    check_local(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is no folder; wanted one for figures")
     place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import DTypeError, MismatchError, StoreError
-from clipsoid.store.files import Stamp
+from clipsoid.store.files import Place, Stamp, open_file
 from clipsoid.store.fingerprint import fingerprint
 from clipsoid.store.paths import AnyPath, find_files
 from clipsoid.store.readahead import read_ahead
+from clipsoid.store.remote.path import RemotePath
 
 if TYPE_CHECKING:
+    from io import RawIOBase
+
     import polars as pl
+
+    from clipsoid.store.remote.ahead import Block
 
 #: Bytes of one batch that is read into memory. Up to four batches live at one time (`read_ahead`),
 #: so this bounds the anonymous memory of such a read; larger ones are no faster.
@@ -32,7 +38,7 @@ class Shard(ABC):
 
     Attributes
     ----------
-    path : Path
+    path : Path or RemotePath
         The file.
     name : str
         Path relative to the common root of the set, posix style; unique in a store.
@@ -41,12 +47,12 @@ class Shard(ABC):
     dtype : str
         ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``, as stored.
     stamp : Stamp
-        Size, time and inode of the file when it was opened.
+        Size, time and inode of the file when it was opened; of a remote one, size and ETag.
     part : str
         Key of the array or column inside the file; ``""`` where a file holds one array.
     """
 
-    path: Path
+    path: Place
     name: str
     count: int
     dim: int
@@ -85,6 +91,26 @@ class Shard(ABC):
         """Names and types of the columns that lie beside the embeddings: what `columns` takes."""
         return {}
 
+    def plan(self, max_bytes: int | None = None) -> Iterator[Block]:
+        """Parts of a remote file that `batches` is going to read, in that order.
+
+        What is not planned is requested when it is read.
+        """
+        return iter(())
+
+    @contextmanager
+    def reading(self, max_bytes: int | None = None) -> Generator[RawIOBase, None, None]:
+        """Open the file for `batches`; if it has changed, that is the error."""
+        if isinstance(self.path, RemotePath):
+            from clipsoid.store.remote.together import reopened
+
+            with reopened(self.path, self.stamp, self.plan(max_bytes)) as remote:
+                yield remote
+            return
+        file, _ = open_file(self.path)
+        with file, self.stamp.guarding(self.path, file):
+            yield file
+
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse what `columns` could not find; only the header is read.
 
@@ -112,7 +138,7 @@ class Shard(ABC):
 
     def fingerprint(self) -> str:
         """Digest of the content, whatever the path and the time (`fingerprint`)."""
-        return fingerprint(self.path, self.part)
+        return fingerprint(self.path, self.part, self.stamp)
 
     def rows_per_batch(self, max_bytes: int | None, default: int = BATCH_BYTES) -> int:
         """Rows that fit into `max_bytes`, one at least."""
@@ -179,12 +205,21 @@ class Store:
         self, max_bytes: int | None = None
     ) -> Generator[tuple[Shard, int, Batch], None, None]:
         """As `batches`, each with its shard and the number of its first row in that shard."""
+        shards: Sequence[Shard] = self.shards
+        stop = None
+        if any(isinstance(shard.path, RemotePath) for shard in shards):
+            from clipsoid.store.remote.together import read_together
+
+            shards, stop = read_together(shards, max_bytes)
 
         def read() -> Iterator[tuple[Shard, int, Batch]]:
-            for shard in self.shards:
-                yield from shard.located_batches(max_bytes)
+            for shard, readable in zip(self.shards, shards, strict=True):
+                for _, start, batch in readable.located_batches(max_bytes):
+                    yield shard, start, batch
+                    # Without this, the loop would hold a batch while it waits for the next one.
+                    del batch
 
-        return read_ahead(read())
+        return read_ahead(read(), stop=stop)
 
     def select(self, i: int, n: int) -> Store:
         """Every `n`-th shard from shard `i` on: part `i` of `n` parts, counted from 0.
@@ -209,7 +244,8 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     path : str, Path, or list or tuple of these
         A file (``.npy``, ``.npz``, ``.parquet``, ``.safetensors``); a folder, read recursively
         and sorted by name; a brace pattern such as ``img_emb_{00000..00041}.npy``; a glob
-        pattern; or several of these.
+        pattern; a URL of one of these (``s3://``, ``gs://``, ``hf://``, ``http(s)://``); or
+        several of these.
     key : str, optional
         The member (``.npz``), tensor (``.safetensors``) or column (``.parquet``) that holds the
         embeddings; needed where a file has several.
@@ -232,12 +268,19 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
         If an array is not ``(n, d)``.
     MismatchError
         If two shards differ in dimension.
+    UnavailableError
+        If a URL needs a package that is not installed.
     """
     if dtype is not None and dtype not in CARRIERS:
         raise DTypeError(f"dtype is {dtype!r}; wanted one of {', '.join(CARRIERS)}")
-    shards = [
-        _open_shard(file, name, key=key, dtype=dtype) for file, name in find_files(path, SUFFIXES)
-    ]
+    files = find_files(path, SUFFIXES)
+    open_one = partial(_open_shard, key=key, dtype=dtype)
+    if any(isinstance(file, RemotePath) for file, _ in files):
+        from clipsoid.store.remote.together import open_together
+
+        shards = open_together(files, open_one)
+    else:
+        shards = [open_one(file, name) for file, name in files]
     if not any(shard.count for shard in shards):
         where = shards[0].path if len(shards) == 1 else f"{shards[0].path} and the files after it"
         raise StoreError(f"{where}: found 0 rows, wanted one or more")
@@ -254,7 +297,7 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     return Store(tuple(replace(shard, dim=known.dim) for shard in shards), known.dim)
 
 
-def _open_shard(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+def _open_shard(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
     # Each reader is imported when a file of its kind is met: parquet brings polars with it.
     match path.suffix.lower():
         case ".npy":
@@ -279,7 +322,7 @@ def _open_shard(path: Path, name: str, *, key: str | None, dtype: str | None) ->
             )
 
 
-def wanted_key(path: Path, key: str | None, found: Sequence[str], kind: str) -> str:
+def wanted_key(path: Place, key: str | None, found: Sequence[str], kind: str) -> str:
     """Choose the array of a file that holds several: `key`, or the only one there is."""
     listed = ", ".join(found) if found else "none"
     if key is None:

@@ -1,4 +1,7 @@
-"""What every reader does with a file: open it, read exactly, and notice when it changes."""
+"""What every reader does with a file: open it, read exactly, and notice when it changes.
+
+A file is a local one, or one behind a URL (`clipsoid.store.remote`): readers see no difference.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from clipsoid.errors import StoreError
+from clipsoid.store.remote.path import RemotePath
 
 if TYPE_CHECKING:
-    from io import FileIO
+    from io import RawIOBase
+
+#: Where a file is.
+Place = Path | RemotePath
 
 
 class Readable(Protocol):
@@ -40,8 +47,9 @@ class Stamp:
         """Take the stamp from ``os.stat`` or ``os.fstat``."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
-    def check(self, path: Path, file: FileIO) -> None:
+    def check(self, path: Place, file: RawIOBase) -> None:
         """Raise StoreError unless the open file, and the file now at `path`, are still this one."""
+        assert isinstance(path, Path)
         try:
             # The open file shows a write in place; the path shows another file renamed over it.
             for status in (os.fstat(file.fileno()), path.stat()):
@@ -53,8 +61,12 @@ class Stamp:
         except OSError as error:
             raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
 
+    def content_tag(self, url: str) -> str:
+        """Return what stands for the content of a remote file; nothing does for a local one."""
+        return ""
+
     @contextmanager
-    def guarding(self, path: Path, file: FileIO) -> Generator[None, None, None]:
+    def guarding(self, path: Place, file: RawIOBase) -> Generator[None, None, None]:
         """Check the file at first, and again if it cannot be read: a change explains the rest."""
         self.check(path, file)
         try:
@@ -63,7 +75,7 @@ class Stamp:
             self.check(path, file)
             raise
 
-    def _difference(self, path: Path, found: Stamp) -> StoreError:
+    def _difference(self, path: Place | str, found: Stamp) -> StoreError:
         if found.size < self.size:
             what = f"truncated while it was being read: found {found.size} bytes"
         elif found.size > self.size:
@@ -76,8 +88,13 @@ class Stamp:
         return StoreError(f"{path}: was {what}, wanted the {self.size} it had when it was opened")
 
 
-def open_file(path: Path) -> tuple[FileIO, Stamp]:
+def open_file(path: Place) -> tuple[RawIOBase, Stamp]:
     """Open `path` for unbuffered reading, and take its stamp."""
+    if isinstance(path, RemotePath):
+        from clipsoid.store.remote.file import open_remote
+
+        remote = open_remote(path)
+        return remote, remote.stamp
     try:
         file = path.open("rb", buffering=0)
         return file, Stamp.of(os.fstat(file.fileno()))
@@ -85,7 +102,7 @@ def open_file(path: Path) -> tuple[FileIO, Stamp]:
         raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from None
 
 
-def fill(stream: Readable, buffer: memoryview, path: Path | str) -> None:
+def fill(stream: Readable, buffer: memoryview, path: Place | str) -> None:
     """Read until `buffer` (bytes, contiguous) is full; StoreError where the file ends before."""
     wanted, done = len(buffer), 0
     while done < wanted:
@@ -101,13 +118,13 @@ def fill(stream: Readable, buffer: memoryview, path: Path | str) -> None:
         done += count
 
 
-def fill_at(file: FileIO, offset: int, buffer: memoryview, path: Path | str) -> None:
+def fill_at(file: RawIOBase, offset: int, buffer: memoryview, path: Place | str) -> None:
     """Read `buffer` from `offset` of `file`."""
     file.seek(offset)
     fill(file, buffer, path)
 
 
-def read_at(file: FileIO, offset: int, length: int, path: Path | str) -> bytes:
+def read_at(file: RawIOBase, offset: int, length: int, path: Place | str) -> bytes:
     """Read `length` bytes from `offset` of `file`; StoreError where the file ends before."""
     parts: list[bytes] = []
     done = 0

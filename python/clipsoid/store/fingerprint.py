@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
-from clipsoid.store.files import open_file, read_at
+from clipsoid.store.files import Place, Stamp, open_file, read_at
+from clipsoid.store.remote.path import RemotePath
 
 #: Pages that are sampled, evenly spaced, the first and the last among them.
 PAGES = 64
@@ -14,7 +15,7 @@ PAGES = 64
 PAGE_BYTES = 4096
 
 
-def fingerprint(path: str | Path, part: str = "") -> str:
+def fingerprint(path: str | Place, part: str = "", stamp: Stamp | None = None) -> str:
     """Digest of the size of a file and of 64 pages of it.
 
     A file of up to 256 KiB is digested whole; of a larger one, 64 pages of 4096 bytes at evenly
@@ -22,13 +23,19 @@ def fingerprint(path: str | Path, part: str = "") -> str:
     so a copy has the same fingerprint. A change that falls between the sampled pages and keeps
     the size is not seen: this tells shards apart, it does not protect against forgery.
 
+    Of a remote file with a strong ETag, which stands for the content, size and ETag are digested,
+    and nothing is read. Only in S3 and on the Hugging Face Hub do equal contents have equal tags;
+    elsewhere the URL is digested too. Without a strong ETag, the pages are read.
+
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or RemotePath
         The file.
     part : str, default=""
         Name of the array or column inside the file, where a file holds several; two parts of one
         file have different fingerprints.
+    stamp : Stamp, optional
+        Of the file when it was opened, for remote files.
 
     Returns
     -------
@@ -40,10 +47,14 @@ def fingerprint(path: str | Path, part: str = "") -> str:
     StoreError
         If the file cannot be read.
     """
-    path = Path(path)
+    if isinstance(path, str):
+        path = Path(path)
+    digest = blake2b(digest_size=16, person=b"clipsoid")
+    if isinstance(path, RemotePath) and stamp is not None and (tag := stamp.content_tag(path.url)):
+        digest.update(stamp.size.to_bytes(8, "little") + part.encode() + b"\0" + tag.encode())
+        return digest.hexdigest()
     file, stamp = open_file(path)
     with file:
-        digest = blake2b(digest_size=16, person=b"clipsoid")
         digest.update(stamp.size.to_bytes(8, "little"))
         digest.update(part.encode() + b"\0")
         if stamp.size <= PAGES * PAGE_BYTES:

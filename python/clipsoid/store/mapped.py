@@ -25,10 +25,12 @@ import numpy as np
 from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import ShapeError, StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard
-from clipsoid.store.files import fill_at, open_file, read_at
+from clipsoid.store.files import Place, fill_at, read_at
 
 if TYPE_CHECKING:
-    from io import FileIO
+    from io import RawIOBase
+
+    from clipsoid.store.remote.ahead import Block
 
 #: Environment variable that forces one way of reading: ``pread`` or ``mapped``.
 READ_VARIABLE = "CLIPSOID_READ"
@@ -78,7 +80,31 @@ class MappedShard(Shard):
     @property
     def in_place(self) -> bool:
         """Whether rows can be handed out as views of a mapping."""
-        return not self.fortran and self.disk.isnative and self.offset % self.disk.itemsize == 0
+        return (
+            isinstance(self.path, Path)
+            and not self.fortran
+            and self.disk.isnative
+            and self.offset % self.disk.itemsize == 0
+        )
+
+    def plan(self, max_bytes: int | None = None) -> Iterator[Block]:
+        """Blocks of the array; in Fortran order, a run out of every column for each batch."""
+        from clipsoid.store.remote.ahead import planned
+
+        if not self.fortran:
+            length = self.count * self.dim * self.disk.itemsize
+            return planned(self.path, self.stamp, [(self.offset, self.offset + length)])
+        return planned(
+            self.path, self.stamp, self._column_runs(self.rows_per_batch(max_bytes, BATCH_BYTES))
+        )
+
+    def _column_runs(self, step: int) -> Iterator[tuple[int, int]]:
+        """Positions of what `_read` reads of an array in Fortran order."""
+        for start in range(0, self.count, step):
+            stop = min(start + step, self.count)
+            for column in range(self.dim):
+                first = self.offset + column * self.count * self.disk.itemsize
+                yield first + start * self.disk.itemsize, first + stop * self.disk.itemsize
 
     def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
         """Rows in order; views of a mapping where `in_place`."""
@@ -86,8 +112,7 @@ class MappedShard(Shard):
         mapped = self.in_place and forced != "pread"
         step = self.rows_per_batch(max_bytes, MAPPED_BYTES if mapped else BATCH_BYTES)
         crc = self.checksum.before if self.checksum else 0
-        file, _ = open_file(self.path)
-        with file, self.stamp.guarding(self.path, file):
+        with self.reading(max_bytes) as file:
             if self.fortran:
                 self._verify_columns(file)
             start = 0
@@ -102,7 +127,7 @@ class MappedShard(Shard):
                         )
                     if mapped:
                         # From here on a batch is memory of this process.
-                        mapped, step = False, self.rows_per_batch(max_bytes)
+                        mapped, step = False, self.rows_per_batch(max_bytes, BATCH_BYTES)
                         stop = min(start + step, self.count)
                     rows = self._read(file, start, stop)
                 # After the bytes are in memory, so that what was read is what was checked.
@@ -125,7 +150,7 @@ class MappedShard(Shard):
                 f"wanted {self.checksum.whole:08x}"
             )
 
-    def _verify_columns(self, file: FileIO) -> None:
+    def _verify_columns(self, file: RawIOBase) -> None:
         """Verify the checksum of an array whose rows are not read in the order of the file."""
         if self.checksum:
             crc = self.checksum.before
@@ -135,7 +160,7 @@ class MappedShard(Shard):
                 crc = zlib.crc32(part, crc)
             self._verify(crc)
 
-    def _map(self, file: FileIO, start: int, stop: int) -> Matrix | None:
+    def _map(self, file: RawIOBase, start: int, stop: int) -> Matrix | None:
         """Map and populate rows `start` to `stop`; None where the system cannot do that."""
         from clipsoid._native import populate
 
@@ -163,7 +188,7 @@ class MappedShard(Shard):
             ) from None
         return pages[first - window :].view(self.disk).reshape(stop - start, self.dim)
 
-    def _read(self, file: FileIO, start: int, stop: int) -> Matrix:
+    def _read(self, file: RawIOBase, start: int, stop: int) -> Matrix:
         """Read rows `start` to `stop` into memory, in the byte order of the file, in C order."""
         rows = np.empty((stop - start, self.dim), self.disk)
         if not self.fortran:
@@ -210,7 +235,7 @@ def check_shape(label: str, shape: tuple[int, ...]) -> None:
         raise ShapeError(f"{label}: the array has shape {shape}; wanted one feature or more")
 
 
-def check_extent(path: Path, found: int, wanted: int, what: str = "header and rows") -> None:
+def check_extent(path: Place, found: int, wanted: int, what: str = "header and rows") -> None:
     """Raise StoreError unless a file is as long as its header says."""
     if found < wanted:
         raise StoreError(

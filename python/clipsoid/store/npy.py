@@ -6,7 +6,6 @@ import re
 import sys
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.lib import format as npy_format
 from clipsoid._batch import CARRIERS
 from clipsoid.errors import DTypeError, StoreError
 from clipsoid.store.base import Shard, check_dtype
-from clipsoid.store.files import Readable, open_file
+from clipsoid.store.files import Place, Readable, open_file
 from clipsoid.store.mapped import MappedShard, check_extent, check_shape
 
 #: Bytes of a header that are read at most; that of a matrix has about a hundred.
@@ -61,7 +60,7 @@ class ArrayHeader:
         return self.shape[0] * self.shape[1] * self.disk.itemsize
 
 
-def open_npy(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+def open_npy(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
     """Open one .npy file; see `open_store`."""
     if key is not None:
         raise StoreError(f"{path}: an .npy file holds one array and no keys; found key={key!r}")

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -14,13 +14,16 @@ import numpy as np
 from clipsoid._batch import Batch
 from clipsoid.errors import StoreError
 from clipsoid.store.base import Shard, wanted_key
-from clipsoid.store.files import Readable, fill, open_file, read_at
+from clipsoid.store.files import Place, Readable, fill, open_file, read_at
 from clipsoid.store.mapped import Checksum, MappedShard, as_bytes, check_extent, native
 from clipsoid.store.npy import ArrayHeader, read_header
+from clipsoid.store.remote.path import RemotePath
 
 if TYPE_CHECKING:
-    from io import FileIO
+    from io import RawIOBase
     from zipfile import ZipFile, ZipInfo
+
+    from clipsoid.store.remote.ahead import Block
 
 #: Fixed part of a zip member's local header, and where the lengths of the rest stand in it.
 LOCAL_HEADER_BYTES = 30
@@ -32,24 +35,38 @@ class StreamedShard(Shard):
     """A compressed member, unpacked as it is read.
 
     Memory is bounded by one batch, except in Fortran order: a row of such an array is spread over
-    the whole member, which is then unpacked whole.
+    the whole member, which is then unpacked whole. So is a remote one that is not compressed.
 
     Attributes
     ----------
     header : ArrayHeader
         Of the member.
+    member, directory : int
+        Positions of the member and of the list of members, from which on all is read.
+    packed : int
+        Bytes of the member and of the header before it.
     """
 
     header: ArrayHeader
+    member: int
+    packed: int
+    directory: int
+
+    def plan(self, max_bytes: int | None = None) -> Iterator[Block]:
+        """Blocks of the list of members, and of the member."""
+        from clipsoid.store.remote.ahead import planned, whole
+
+        return chain(
+            whole(self.path, self.stamp, self.directory, self.stamp.size),
+            planned(self.path, self.stamp, [(self.member, self.member + self.packed)]),
+        )
 
     def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
         """Rows in order, each batch in memory of its own."""
         step = self.rows_per_batch(max_bytes)
-        file, _ = open_file(self.path)
         label = f"{self.path}: member {self.part!r}"
         with (
-            file,
-            self.stamp.guarding(self.path, file),
+            self.reading(max_bytes) as file,
             _zip_errors(self.path),
             _archive(file) as archive,
             archive.open(f"{self.part}.npy") as member,
@@ -77,7 +94,7 @@ class StreamedShard(Shard):
                 del batch
 
 
-def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+def open_npz(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
     """Open one member of an .npz file; see `open_store`."""
     import zipfile
 
@@ -94,8 +111,8 @@ def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Sh
         if info.flag_bits & ENCRYPTED:
             raise StoreError(f"{label} is encrypted; wanted a plain one")
         stored = info.compress_type == zipfile.ZIP_STORED
+        start = _data_start(file, info, label)
         if stored:
-            start = _data_start(file, info, label)
             file.seek(start)
             header = read_header(file, label, dtype)
         else:
@@ -107,8 +124,21 @@ def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Sh
     if info.file_size != extent:
         raise StoreError(f"{label} has {info.file_size} bytes; wanted {extent}, as its header says")
     count, dim = header.shape
-    if not stored:
-        return StreamedShard(path, name, count, dim, header.dtype, stamp, key, header)
+    # The columns of a remote member would have to be fetched twice: for the checksum, and as rows.
+    if not stored or (header.fortran and isinstance(path, RemotePath)):
+        return StreamedShard(
+            path=path,
+            name=name,
+            count=count,
+            dim=dim,
+            dtype=header.dtype,
+            stamp=stamp,
+            part=key,
+            header=header,
+            member=info.header_offset,
+            packed=start - info.header_offset + info.compress_size,
+            directory=archive.start_dir,
+        )
     return MappedShard(
         path=path,
         name=name,
@@ -124,7 +154,7 @@ def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Sh
     )
 
 
-def _data_start(file: FileIO, info: ZipInfo, label: str) -> int:
+def _data_start(file: RawIOBase, info: ZipInfo, label: str) -> int:
     """Where the bytes of a member begin: behind its local header, which has a name of its own."""
     local = read_at(file, info.header_offset, LOCAL_HEADER_BYTES, label)
     if local[:4] != b"PK\x03\x04":
@@ -133,14 +163,14 @@ def _data_start(file: FileIO, info: ZipInfo, label: str) -> int:
     return info.header_offset + LOCAL_HEADER_BYTES + lengths
 
 
-def _archive(file: FileIO) -> ZipFile:
+def _archive(file: RawIOBase) -> ZipFile:
     from zipfile import ZipFile
 
     return ZipFile(file)
 
 
 @contextmanager
-def _zip_errors(path: Path) -> Generator[None, None, None]:
+def _zip_errors(path: Place) -> Generator[None, None, None]:
     """Turn what zipfile raises on a damaged, truncated or unsupported archive into StoreError."""
     import lzma
     import zipfile

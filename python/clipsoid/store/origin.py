@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.errors import MismatchError, StoreError
+from clipsoid.store.files import Place
 
 if TYPE_CHECKING:
     from clipsoid.store.base import Store
@@ -47,7 +47,7 @@ def origin(store: Store) -> Origin | None:
         If shards were made by different models.
     """
     folders = {shard.path.absolute().parent: shard.path for shard in store.shards}
-    found: dict[Origin, Path] = {}
+    found: dict[Origin, Place] = {}
     for folder in folders:
         made = read_manifest(folder) or read_manifest(folder.parent)
         if made is None:
@@ -61,7 +61,7 @@ def origin(store: Store) -> Origin | None:
     return next(iter(found), None)
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Place) -> dict[str, Any] | None:
     """Read the manifest in a folder, or None if there is none of `clipsoid embed`.
 
     Raises
@@ -85,7 +85,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def _origin(folder: Path, manifest: dict[str, Any]) -> Origin:
+def _origin(folder: Place, manifest: dict[str, Any]) -> Origin:
     try:
         model = manifest["made"]["model"]
         name = " ".join(filter(None, [model["name"], model["pretrained"]]))

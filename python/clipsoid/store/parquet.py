@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,27 +16,51 @@ import numpy as np
 from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import DTypeError, StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard, check_dtype
-from clipsoid.store.files import open_file
-from clipsoid.store.parquet_pages import MAGIC, ColumnPages, Cut, footer_bytes, read_footer
+from clipsoid.store.files import Place, open_file
+from clipsoid.store.parquet_columns import check_columns, read_columns, read_schema
+from clipsoid.store.parquet_cuts import Cut
+from clipsoid.store.parquet_pages import ColumnPages
+from clipsoid.store.remote.path import RemotePath
 
 if TYPE_CHECKING:
-    from io import FileIO
+    from io import RawIOBase
 
     import polars as pl
+
+    from clipsoid.store.remote.ahead import Block
 
 WANTED = "a list or array of float16, float32 or float64"
 
 
 @dataclass(frozen=True, repr=False)
 class ParquetShard(Shard):
-    """A column of equally long lists; `part` is its name."""
+    """A column of equally long lists; `part` is its name.
+
+    Attributes
+    ----------
+    footer : int
+        Position from which on the rest of a remote file describes it; 0 for a local one.
+    spans : tuple of (int, int)
+        What is read of a remote file beside that, in this order.
+    """
+
+    footer: int = 0
+    spans: tuple[tuple[int, int], ...] = ()
+
+    def plan(self, max_bytes: int | None = None) -> Iterator[Block]:
+        """Blocks of the footer, and of the pages of the column."""
+        from clipsoid.store.remote.ahead import planned, whole
+
+        return chain(
+            whole(self.path, self.stamp, self.footer, self.stamp.size),
+            planned(self.path, self.stamp, self.spans),
+        )
 
     def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
         """Rows in order; a null instead of a list is a NaN row that `Batch.missing` marks."""
         max_bytes = BATCH_BYTES if max_bytes is None else max_bytes
         step = self.rows_per_batch(max_bytes)
-        file, _ = open_file(self.path)
-        with file, self.stamp.guarding(self.path, file):
+        with self.reading(max_bytes) as file:
             for first, series in self._series(file, max_bytes):
                 self.stamp.check(self.path, file)
                 rows, missing = self._matrix(series, first)
@@ -50,46 +73,24 @@ class ParquetShard(Shard):
 
     def schema(self) -> dict[str, pl.DataType]:
         """Every column of the footer but that of the embeddings."""
-        found = self._footer_schema()
+        file, _ = open_file(self.path)
+        with file, self.stamp.guarding(self.path, file):
+            found = read_schema(file, self.path, self.stamp.size)
         del found[self.part]
         return found
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse columns that the footer does not name."""
-        found = self._footer_schema()
-        absent = [name for name in names if name not in found]
-        if absent:
-            raise StoreError(
-                f"{self.path}: has no column {', '.join(map(repr, absent))}; "
-                f"found {', '.join(found)}"
-            )
+        check_columns(self.path, names, self.stamp)
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns beside the embeddings, read whole."""
-        import polars as pl
-
-        self.check_columns(names)
-        file, _ = open_file(self.path)
-        with file, self.stamp.guarding(self.path, file):
-            try:
-                frame = (
-                    pl.scan_parquet(self.path, glob=False, hive_partitioning=False, cache=False)
-                    .select(names)
-                    .collect()
-                )
-            except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-                raise StoreError(f"{self.path}: columns cannot be read: {error}") from None
-            self.stamp.check(self.path, file)
+        frame = read_columns(self.path, names, self.stamp)
         if names and len(frame) != self.count:
             raise StoreError(f"{self.path}: found {len(frame)} rows of ids, wanted {self.count}")
         return frame
 
-    def _footer_schema(self) -> dict[str, pl.DataType]:
-        file, _ = open_file(self.path)
-        with file, self.stamp.guarding(self.path, file):
-            return _schema(file, self.path, self.stamp.size)
-
-    def _series(self, file: FileIO, max_bytes: int) -> Iterator[tuple[int, pl.Series]]:
+    def _series(self, file: RawIOBase, max_bytes: int) -> Iterator[tuple[int, pl.Series]]:
         """Unpack the column run by run, each with the number of its first row."""
         pages = ColumnPages(file, self.path, self.stamp.size, self.part)
         first = 0
@@ -98,6 +99,8 @@ class ParquetShard(Shard):
             done = 0
             for cut in pages.cuts(run, max_bytes):
                 series = self._assumed(pages, cut) if cut.assumed else self._unpack(pages, cut)
+                if cut.again and series is not None:
+                    series = series.slice(done)
                 if series is None:
                     # Lists are not all of one length, or some are null: only the whole row group
                     # tells which. What was checked and handed out before stands.
@@ -181,17 +184,19 @@ class ParquetShard(Shard):
         )
 
 
-def open_parquet(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+def open_parquet(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
     """Open the embedding column of a parquet file; see `open_store`."""
     import polars as pl
 
     file, stamp = open_file(path)
     with file:
-        schema = _schema(file, path, stamp.size)
+        schema = read_schema(file, path, stamp.size)
         candidates = {column: found for column, kind in schema.items() if (found := _element(kind))}
         key = _choose(path, key, schema, list(candidates))
         element = check_dtype(f"{path}: column {key!r}", candidates[key], dtype)
-        pages = ColumnPages(file, path, stamp.size, key, groups=1)
+        remote = isinstance(path, RemotePath)
+        pages = ColumnPages(file, path, stamp.size, key, groups=None if remote else 1)
+        footer, spans = (pages.tail, tuple(pages.spans(BATCH_BYTES))) if remote else (0, ())
         kind = schema[key]
         dim = kind.size if isinstance(kind, pl.Array) else pages.regular_length()
         shard = ParquetShard(path, name, pages.count, dim or 0, element, stamp, key)
@@ -200,10 +205,10 @@ def open_parquet(path: Path, name: str, *, key: str | None, dtype: str | None) -
         if dim == 0 and isinstance(kind, pl.Array):
             raise StoreError(f"{path}: column {key!r} holds arrays of 0 elements; wanted some")
         stamp.check(path, file)
-    return ParquetShard(path, name, pages.count, dim, element, stamp, key)
+    return ParquetShard(path, name, pages.count, dim, element, stamp, key, footer, spans)
 
 
-def _first_length(shard: ParquetShard, file: FileIO) -> int:
+def _first_length(shard: ParquetShard, file: RawIOBase) -> int:
     """Length of the first list, or 0 where every row is null."""
     for _, series in shard._series(file, BATCH_BYTES):
         lengths = _lengths(series.drop_nulls())
@@ -214,18 +219,7 @@ def _first_length(shard: ParquetShard, file: FileIO) -> int:
     return 0
 
 
-def _schema(file: FileIO, path: Path, size: int) -> dict[str, pl.DataType]:
-    """Names and types of the columns; polars sees the footer alone."""
-    import polars as pl
-
-    footer = read_footer(file, path, size)
-    try:
-        return dict(pl.read_parquet_schema(BytesIO(MAGIC + footer_bytes(footer))))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise StoreError(f"{path}: the parquet footer cannot be parsed: {error}") from None
-
-
-def _choose(path: Path, key: str | None, schema: dict[str, pl.DataType], fit: list[str]) -> str:
+def _choose(path: Place, key: str | None, schema: dict[str, pl.DataType], fit: list[str]) -> str:
     listed = ", ".join(f"{name} ({kind})" for name, kind in schema.items())
     if key is None:
         if len(fit) == 1:

@@ -17,18 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsoid.errors import StoreError
-from clipsoid.store.files import read_at
+from clipsoid.store.files import Place, read_at
+from clipsoid.store.parquet_cuts import Cut, Page, Piece, Rows, Uncuttable
+from clipsoid.store.parquet_footer import MAGIC, extent, footer_bytes, natural, read_footer
 from clipsoid.store.thrift import DAMAGE, I64, LIST, STRUCT, Reader, Struct, encode
 
 if TYPE_CHECKING:
-    from io import FileIO
-
-MAGIC = b"PAR1"
+    from io import RawIOBase
 
 #: Row groups into which a cut is divided, so that polars unpacks them in parallel.
 PARALLEL = 4
@@ -40,51 +38,14 @@ PAGE_HEADER_LIMIT = 1 << 20
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A run of pages of one row group: `rows` rows in the bytes ``start : start + length``."""
-
-    group: Struct
-    rows: int
-    values: int
-    start: int
-    length: int
-    unpacked: int
-    #: Position and length of the dictionary page, where it is not part of the run.
-    dictionary: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Pieces that are unpacked together; `assumed` where their rows are an inference."""
-
-    pieces: list[Piece]
-    assumed: bool = False
-
-    @property
-    def rows(self) -> int:
-        """Rows of all pieces."""
-        return sum(piece.rows for piece in self.pieces)
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    kind: int
-    start: int
-    length: int
-    unpacked: int
-    values: int
-    rows: int | None
-
-
 class ColumnPages:
     """The pages of one column.
 
     Parameters
     ----------
-    file : FileIO
+    file : RawIOBase
         The parquet file.
-    path : Path
+    path : Path or RemotePath
         Its name, for errors.
     size : int
         Its length.
@@ -95,11 +56,11 @@ class ColumnPages:
     """
 
     def __init__(
-        self, file: FileIO, path: Path, size: int, column: str, *, groups: int | None = None
+        self, file: RawIOBase, path: Place, size: int, column: str, *, groups: int | None = None
     ) -> None:
         self.file, self.path, self.column = file, path, column.encode()
         data = read_footer(file, path, size)
-        self.size = size
+        self.size, self.tail = size, size - len(footer_bytes(data))
         with self._sound():
             reader = Reader(data)
             self.footer = reader.struct(until=4)
@@ -108,7 +69,7 @@ class ColumnPages:
             self.groups = [reader.value(kind) for _ in range(shown)]
             if groups is None:
                 self.footer |= reader.struct(after=4)
-            self.count = _natural(self.footer[3][1])
+            self.count = natural(self.footer[3][1])
 
     def runs(self, target: int) -> Iterator[list[Piece]]:
         """Row groups in order, each as one piece; small ones together, up to `target` bytes."""
@@ -125,20 +86,35 @@ class ColumnPages:
         if run:
             yield run
 
+    def spans(self, target: int) -> Iterator[tuple[int, int]]:
+        """Positions of what is read of the file for `runs` and `cuts`, in that order."""
+        for run in self.runs(target):
+            if len(run) == 1 and run[0].unpacked > target:
+                with self._sound():
+                    start, length = self._offset_index_place(run[0])
+                if length:
+                    yield start, start + length
+            for piece in run:
+                yield piece.start, piece.start + piece.length
+
     def cuts(self, run: list[Piece], target: int) -> Iterator[Cut]:
         """Divide a run of row groups into cuts of about `target` bytes unpacked, if possible."""
         if len(run) > 1 or run[0].unpacked <= target:
             yield Cut(run)
             return
-        with self._sound():
-            pieces, assumed = self._split(run[0], max(1, target // PARALLEL))
         held: list[Piece] = []
-        for piece in pieces:
-            if held and sum(p.unpacked for p in held) + piece.unpacked > target:
-                yield Cut(held, assumed)
-                held = []
-            held.append(piece)
-        yield Cut(held, assumed)
+        assumed = False
+        try:
+            with self._sound():
+                for piece, assumed in self._pieces(run[0], max(1, target // PARALLEL)):
+                    if held and sum(p.unpacked for p in held) + piece.unpacked > target:
+                        yield Cut(held, assumed)
+                        held = []
+                    held.append(piece)
+        except Uncuttable:
+            yield Cut(run, again=True)
+        else:
+            yield Cut(held, assumed)
 
     def regular_length(self) -> int | None:
         """Values per row in the first row group, if that is an integer: the likely list length."""
@@ -156,12 +132,11 @@ class ColumnPages:
         at = len(MAGIC)
         groups = []
         for piece in cut.pieces:
-            spans = [piece.dictionary] if piece.dictionary else []
-            spans.append((piece.start, piece.length))
-            begin = at
-            for start, length in spans:
-                parts.append(read_at(self.file, start, length, self.path))
-                at += length
+            data = piece.data
+            if data is None:
+                data = [read_at(self.file, piece.start, piece.length, self.path)]
+            parts += [piece.dictionary, *data]
+            begin, at = at, at + len(piece.dictionary) + piece.length
             with self._sound():
                 groups.append(self._group(piece, begin, at - begin))
         footer = dict(self.footer)
@@ -181,7 +156,7 @@ class ColumnPages:
         meta[7] = (I64, length)
         meta[9] = (I64, begin)
         if piece.dictionary:
-            meta[9] = (I64, begin + piece.dictionary[1])
+            meta[9] = (I64, begin + len(piece.dictionary))
             meta[11] = (I64, begin)
         else:
             # A whole row group: its dictionary, if any, lies before its first data page.
@@ -206,92 +181,94 @@ class ColumnPages:
 
     def _whole(self, group: Struct) -> Piece:
         _, meta = self._meta(group)
-        start = _natural(meta[9][1])
-        # Zero, from some old writers, means that there is no dictionary page.
-        if meta.get(11, (I64, 0))[1] > 0:
-            start = min(start, meta[11][1])
-        rows, values, unpacked, length = map(
-            _natural, (group[3][1], meta[5][1], meta[6][1], meta[7][1])
-        )
+        start, length = extent(meta)
+        rows, values, unpacked = map(natural, (group[3][1], meta[5][1], meta[6][1]))
         if start + length > self.size:
             raise ValueError(f"pages up to byte {start + length} of {self.size}")
         return Piece(group, rows, values, start, length, unpacked)
 
-    def _split(self, whole: Piece, target: int) -> tuple[list[Piece], bool]:
-        pages = list(self._pages(whole))
-        first = [page for page in pages if page.kind == _DICTIONARY_PAGE]
-        data = [page for page in pages if page.kind in (_DATA_PAGE, _DATA_PAGE_V2)]
-        rows, assumed = self._first_rows(whole, data)
-        if rows is None or len(first) > 1 or len(first) + len(data) < len(pages):
-            return [whole], False
-        dictionary = (first[0].start, first[0].length) if first else None
-        pieces: list[Piece] = []
+    def _pieces(self, whole: Piece, target: int) -> Iterator[tuple[Piece, bool]]:
+        """Divide a row group as its pages go by, each read once, from its first byte to its last.
+
+        Yields
+        ------
+        tuple of Piece and bool
+            Of about `target` bytes unpacked; whether its rows are an inference.
+
+        Raises
+        ------
+        Uncuttable
+            If the pages do not tell where rows begin; possibly after some pieces.
+        """
+        rows = Rows(whole, self._offset_index(whole))
+        dictionary = b""
+        unpacked = 0
+        held: list[tuple[Page, bytes]] = []
         begin = 0
-        for end in range(1, len(data) + 1):
-            unpacked = sum(page.unpacked for page in data[begin:end])
-            last = end == len(data)
-            if not last and (unpacked < target or rows[end] is None):
-                continue
-            stop = whole.rows if last else rows[end]
-            start = rows[begin]
-            assert stop is not None and start is not None
-            pieces.append(
-                Piece(
-                    whole.group,
-                    stop - start,
-                    sum(page.values for page in data[begin:end]),
-                    data[begin].start,
-                    data[end - 1].start + data[end - 1].length - data[begin].start,
-                    unpacked + (first[0].unpacked if first else 0),
-                    dictionary,
-                )
-            )
-            begin = end
-        return pieces, assumed
+        for page in self._pages(whole):
+            is_data = page.kind in (_DATA_PAGE, _DATA_PAGE_V2)
+            is_dictionary = page.kind == _DICTIONARY_PAGE and not (dictionary or held)
+            if not (is_data or is_dictionary):
+                raise Uncuttable
+            # Before the page is read: a group that cannot be cut is read from its start.
+            at = rows.before(page) if is_data else None
+            if at is not None and sum(p.unpacked for p, _ in held) >= target:
+                yield self._piece(whole, held, at - begin, dictionary, unpacked), rows.assumed
+                begin, held = at, []
+            data = read_at(self.file, page.start, page.length, self.path)
+            if is_data:
+                held.append((page, data))
+            else:
+                dictionary, unpacked = data, page.unpacked
+        rows.check_end()
+        yield self._piece(whole, held, whole.rows - begin, dictionary, unpacked), rows.assumed
 
-    def _first_rows(self, whole: Piece, data: list[_Page]) -> tuple[list[int | None] | None, bool]:
-        """Tell at which row each data page begins; None where that is inside a row."""
-        if sum(page.values for page in data) != whole.values:
-            return None, False
-        known: list[int | None] = [0]
-        for page in data[:-1]:
-            if page.rows is None or known[-1] is None:
-                break
-            known.append(known[-1] + page.rows)
-        if len(known) == len(data):
-            return known, False
-        listed = self._offset_index(whole)
-        if all(page.start in listed for page in data):
-            return [listed[page.start] for page in data], False
-        length, rest = divmod(whole.values, whole.rows)
-        if rest or not length:
-            return None, False
-        assumed: list[int | None] = []
-        values = 0
-        for page in data:
-            assumed.append(None if values % length else values // length)
-            values += page.values
-        return assumed, True
+    def _piece(
+        self,
+        whole: Piece,
+        pages: list[tuple[Page, bytes]],
+        rows: int,
+        dictionary: bytes,
+        unpacked: int,
+    ) -> Piece:
+        return Piece(
+            whole.group,
+            rows,
+            sum(page.values for page, _ in pages),
+            pages[0][0].start,
+            sum(page.length for page, _ in pages),
+            unpacked + sum(page.unpacked for page, _ in pages),
+            [data for _, data in pages],
+            dictionary,
+        )
 
-    def _offset_index(self, whole: Piece) -> dict[int, int]:
+    def _offset_index_place(self, whole: Piece) -> tuple[int, int]:
+        """Position and length of the offset index; length 0 if there is none."""
         index, _ = self._meta(whole.group)
         chunk = whole.group[1][1][1][index]
-        if 4 not in chunk or 5 not in chunk:
+        return natural(chunk.get(4, (I64, 0))[1]), natural(chunk.get(5, (I64, 0))[1])
+
+    def _offset_index(self, whole: Piece) -> dict[int, int]:
+        """Row at which the page at each position begins, as far as the file says it."""
+        start, length = self._offset_index_place(whole)
+        if not length:
             return {}
-        data = read_at(self.file, chunk[4][1], chunk[5][1], self.path)
+        data = read_at(self.file, start, length, self.path)
         locations: list[Struct] = Reader(data).struct()[1][1][1]
         return {int(place[1][1]): int(place[3][1]) for place in locations}
 
-    def _pages(self, whole: Piece) -> Iterator[_Page]:
+    def _pages(self, whole: Piece) -> Iterator[Page]:
         at, end = whole.start, whole.start + whole.length
         while at < end:
             reader, header = self._page_header(at, end)
             body: Struct = next((header[n][1] for n in (5, 8, 7) if n in header), {})
-            rows = _natural(body[3][1]) if 8 in header else None
-            length = reader.at + _natural(header[3][1])
-            unpacked = reader.at + _natural(header[2][1])
-            values = _natural(body[1][1]) if body else 0
-            yield _Page(int(header[1][1]), at, length, unpacked, values, rows)
+            rows = natural(body[3][1]) if 8 in header else None
+            length = reader.at + natural(header[3][1])
+            unpacked = reader.at + natural(header[2][1])
+            values = natural(body[1][1]) if body else 0
+            if length > end - at:
+                raise ValueError(f"a page of {length} bytes at {at}, wanted {end - at} at most")
+            yield Page(int(header[1][1]), at, length, unpacked, values, rows)
             at += length
         if at != end:
             raise ValueError(f"pages end at {at}, not at {end}")
@@ -318,30 +295,3 @@ class ColumnPages:
             raise
         except DAMAGE as error:
             raise StoreError(f"{self.path}: the parquet metadata is damaged: {error!r}") from None
-
-
-def _natural(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"found {value!r} for a number or position")
-    return value
-
-
-def read_footer(file: FileIO, path: Path, size: int) -> bytes:
-    """Read the metadata at the end of a parquet file, without the length and the magic after it."""
-    if not size:
-        raise StoreError(f"{path}: is empty (0 bytes); wanted a parquet file")
-    tail = read_at(file, max(size - 8, 0), min(size, 8), path)
-    length = int.from_bytes(tail[:4], "little")
-    if tail[4:] == b"PARE":
-        raise StoreError(f"{path}: the parquet footer is encrypted; wanted a plain one")
-    if tail[4:] != MAGIC or length + 12 > size:
-        raise StoreError(
-            f"{path}: is truncated or no parquet file: its {size} bytes end with "
-            f"{tail!r}; wanted the length of a footer and {MAGIC!r}"
-        )
-    return read_at(file, size - 8 - length, length, path)
-
-
-def footer_bytes(footer: bytes) -> bytes:
-    """End of a parquet file: the metadata, its length and the magic."""
-    return footer + len(footer).to_bytes(4, "little") + MAGIC

@@ -9,8 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from clipsoid.errors import StoreError
+from clipsoid.store.files import Place
+from clipsoid.store.remote.path import RemotePath, is_url
+
+PlaceT = TypeVar("PlaceT", Path, RemotePath)
 
 AnyPath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -19,7 +24,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
-def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
+def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Place, str]]:
     """Files of a set in order, each with its name.
 
     Parameters
@@ -32,7 +37,7 @@ def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Path, str]]
 
     Returns
     -------
-    list of (Path, str)
+    list of (Path or RemotePath, str)
         The name is the path relative to the common root (the folder itself, the part of a pattern
         before its first special character, or what several of these have in common), posix style.
 
@@ -40,35 +45,72 @@ def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Path, str]]
     ------
     StoreError
         If a file or a member of a pattern is missing, if a folder or a glob pattern holds no
-        embeddings or several formats of them, or if a file is listed twice.
+        embeddings or several formats of them, if a file is listed twice, or if files are in
+        different kinds of places.
     """
     entries = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not entries:
         raise StoreError("the list of paths is empty; wanted one path or more")
-    roots: list[Path] = []
-    files: list[Path] = []
+    roots: list[Place] = []
+    files: list[Place] = []
     for entry in entries:
         text = os.fspath(entry)
         if not isinstance(text, str) or not text:
             raise StoreError(f"a path is {text!r}; wanted text")
-        if "://" in text:
-            raise StoreError(f"{text}: is a URL; wanted a local path")
-        root, found = _resolve(str(Path(text).expanduser()), suffixes)
-        roots.append(_absolute(root))
-        files.extend(found)
-    root = Path(os.path.commonpath(roots))
-    named: dict[str, Path] = {}
+        root: Place
+        if is_url(text):
+            root, remote = _resolve_url(text, suffixes)
+            files.extend(remote)
+        else:
+            root, found = _resolve(str(Path(text).expanduser()), suffixes)
+            files.extend(found)
+        roots.append(root)
+    common = os.path.commonpath([_plain(root) for root in _of_one_kind(roots)])
+    named: dict[str, Place] = {}
     for file in files:
-        name = _absolute(file).relative_to(root).as_posix()
+        name = Path(_plain(file)).relative_to(common).as_posix()
         if name in named:
             raise StoreError(f"{file}: is listed twice; wanted every file once")
         named[name] = file
     return [(file, name) for name, file in named.items()]
 
 
-def _absolute(path: Path) -> Path:
+def _plain(place: Place) -> str:
+    """Text of a place, by which names are made: the scheme of a URL is its first folder."""
+    if isinstance(place, RemotePath):
+        return place.url.replace("://", "/", 1)
     # Not Path.resolve: links stay what the user calls them.
-    return Path(os.path.abspath(path))  # noqa: PTH100
+    return os.path.abspath(place)  # noqa: PTH100
+
+
+def _of_one_kind(places: Sequence[Place]) -> Sequence[Place]:
+    kinds = [place.scheme if isinstance(place, RemotePath) else "local" for place in places]
+    for kind, place in zip(kinds, places, strict=True):
+        if kind != kinds[0]:
+            raise StoreError(
+                f"{place}: is {kind}, but {places[0]} is {kinds[0]}; wanted one kind of place"
+            )
+    return places
+
+
+def _resolve_url(text: str, suffixes: Sequence[str]) -> tuple[RemotePath, list[RemotePath]]:
+    """Root and files of one URL; in a URL, special characters always make a pattern."""
+    from clipsoid.store.remote.listing import MAGIC, find_remote
+
+    members = list(expand_braces(text))
+    special = MAGIC.search(text) if members == [text] else re.search(r"[{*?[]", text)
+    files: list[RemotePath] = []
+    is_file = False
+    for member in members:
+        found, is_file = find_remote(member, suffixes)
+        files.extend(
+            found
+            if is_file
+            else _one_format(member, found, suffixes, "matches" if special else "holds")
+        )
+    if special:
+        return RemotePath(text[: special.start()] + "x").parent, files
+    return RemotePath(text).parent if is_file else RemotePath(text.rstrip("/")), files
 
 
 def _resolve(text: str, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
@@ -151,8 +193,8 @@ def _raise(error: OSError) -> None:
 
 
 def _one_format(
-    where: str, files: Sequence[Path], suffixes: Sequence[str], verb: str
-) -> list[Path]:
+    where: str, files: Sequence[PlaceT], suffixes: Sequence[str], verb: str
+) -> list[PlaceT]:
     """Those of `files` that are embeddings, if they are of one format."""
     kinds = Counter(file.suffix.lower() for file in files)
     found = ", ".join(f"{n} {kind or 'without suffix'}" for kind, n in sorted(kinds.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from clipsoid.errors import StoreError
@@ -98,7 +98,9 @@ def _produce(source: Iterable[T], channel: _Channel[T]) -> None:
     channel.end(error)
 
 
-def read_ahead(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
+def read_ahead(
+    iterable: Iterable[T], depth: int = 2, *, stop: Callable[[], None] | None = None
+) -> Generator[T, None, None]:
     """Iterate over `iterable` in a thread of its own, up to `depth` items ahead.
 
     The thread is started by the first ``next`` and is gone when the iterator is exhausted, closed
@@ -111,6 +113,8 @@ def read_ahead(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None
         What is to be read; it is iterated, and closed if it is a generator, in the thread.
     depth : int, default=2
         Number of items that may wait.
+    stop : callable, optional
+        Called at the end, before the thread is waited for: it ends a read that is in progress.
 
     Yields
     ------
@@ -147,4 +151,6 @@ def read_ahead(iterable: Iterable[T], depth: int = 2) -> Generator[T, None, None
     finally:
         if os.getpid() == owner:
             channel.close()
+            if stop is not None:
+                stop()
             thread.join(PATIENCE)

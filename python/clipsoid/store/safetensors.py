@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 
 import numpy as np
 
 from clipsoid.errors import DTypeError, StoreError
 from clipsoid.store.base import Shard, check_dtype, wanted_key
-from clipsoid.store.files import open_file, read_at
+from clipsoid.store.files import Place, open_file, read_at
 from clipsoid.store.mapped import MappedShard, check_shape
 
 #: Element types of the format, with the name that users see; the format is little-endian.
@@ -20,8 +24,11 @@ _DISK = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 #: Bytes of the number that gives the length of the header.
 PREFIX_BYTES = 8
 
+#: Longest header that the library accepts.
+HEADER_BYTES = 100_000_000
 
-def open_safetensors(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+
+def open_safetensors(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
     """Open one tensor of a .safetensors file; see `open_store`."""
     from safetensors import SafetensorError, safe_open
 
@@ -29,7 +36,10 @@ def open_safetensors(path: Path, name: str, *, key: str | None, dtype: str | Non
     with file:
         try:
             # The library validates the header: lengths, overlaps, and the size of the file.
-            with safe_open(path, framework="np") as tensors:
+            with (
+                _local(path, file, stamp.size) as local,
+                safe_open(local, framework="np") as tensors,
+            ):
                 key = wanted_key(path, key, sorted(tensors.keys()), "tensor")
                 tensor = tensors.get_slice(key)
                 element, shape = str(tensor.get_dtype()), tuple(tensor.get_shape())
@@ -59,3 +69,19 @@ def open_safetensors(path: Path, name: str, *, key: str | None, dtype: str | Non
         offset=PREFIX_BYTES + len(text) + int(json.loads(text)[key]["data_offsets"][0]),
         disk=np.dtype(_DISK[element]),
     )
+
+
+@contextmanager
+def _local(path: Place, file: RawIOBase, size: int) -> Generator[Path, None, None]:
+    """Give a local file with the header of `file`, and as long: the library reads no other."""
+    if isinstance(path, Path):
+        yield path
+        return
+    prefix = read_at(file, 0, min(PREFIX_BYTES, size), path)
+    length = min(int.from_bytes(prefix, "little"), size - len(prefix), HEADER_BYTES)
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
+        copy.write(prefix + read_at(file, len(prefix), length, path))
+        # The tensors are a hole, which takes no room.
+        copy.truncate(size)
+        copy.flush()
+        yield Path(copy.name)

@@ -16,6 +16,7 @@ from clipsoid._output import (
     PART_SUFFIX,
     as_output_errors,
     beside,
+    check_local,
     new_folders,
     part_of,
     remove,
@@ -184,6 +185,7 @@ def check_targets(store: Store, folder: Path, whole: Store | None = None) -> lis
     A folder with anything in it but score files of the `whole` set is refused. What a killed run
     left half-written of the shards of `store` is removed.
     """
+    check_local(folder)
     targets: dict[Path, Shard] = {}
     for shard in (whole or store).shards:
         if shard.count > MAX_ROWS:

@@ -1,0 +1,76 @@
+"""Many files at once: opened side by side, and read one after another without a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from clipsoid.store.files import Place
+from clipsoid.store.remote.ahead import Ahead, Block
+from clipsoid.store.remote.answers import RemoteStamp
+from clipsoid.store.remote.file import RemoteFile
+from clipsoid.store.remote.path import RemotePath
+from clipsoid.store.remote.session import Session
+
+if TYPE_CHECKING:
+    from clipsoid.store.base import Shard
+    from clipsoid.store.files import Stamp
+
+#: Files that are opened at one time.
+OPENED_AT_ONCE = 32
+
+
+def open_together(
+    files: Sequence[tuple[Place, str]], open_one: Callable[[Place, str], Shard]
+) -> list[Shard]:
+    """Open files in threads, for each waits on a server; in order, the first error in order first.
+
+    An error or Ctrl-C drops the requests that are on their way.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    session = Session()
+
+    def opened(file: Place, name: str) -> Shard:
+        if not isinstance(file, RemotePath):
+            return open_one(file, name)
+        return replace(open_one(file.through(session), name), path=file)
+
+    pool = ThreadPoolExecutor(OPENED_AT_ONCE, "clipsoid-open")
+    try:
+        return list(pool.map(opened, *zip(*files, strict=True)))
+    finally:
+        session.close()
+        pool.shutdown(cancel_futures=True)
+
+
+def read_together(
+    shards: Sequence[Shard], max_bytes: int | None
+) -> tuple[list[Shard], Callable[[], None]]:
+    """Return the same shards for one pass in their order, and what ends its requests."""
+    remote = [shard for shard in shards if isinstance(shard.path, RemotePath)]
+    ahead = Ahead(chain.from_iterable(shard.plan(max_bytes) for shard in remote))
+    return [
+        replace(shard, path=shard.path.through(ahead))
+        if isinstance(shard.path, RemotePath)
+        else shard
+        for shard in shards
+    ], ahead.close
+
+
+@contextmanager
+def reopened(
+    path: RemotePath, stamp: Stamp, plan: Iterator[Block]
+) -> Generator[RemoteFile, None, None]:
+    """Open a file again, without a request; by itself, it is read ahead by `plan`."""
+    assert isinstance(stamp, RemoteStamp)
+    own = Ahead(plan) if path.session is None else None
+    try:
+        with RemoteFile(path.through(own or path.session), stamp, []) as file:
+            yield file
+    finally:
+        if own is not None:
+            own.close()
