@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from clipsoid.divergences import Divergence, divergence
     from clipsoid.expressiveness import compare
     from clipsoid.gap import ModalityGap, modality_gap
+    from clipsoid.groups import GroupedEllipsoids
     from clipsoid.histogram import (
         SimilarityHistogram,
         SimilarityHistogramOptions,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from clipsoid.nearest import NearestRows, nearest_rows
     from clipsoid.normality import Normality
     from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
+    from clipsoid.partners import cosine
     from clipsoid.retrieval import (
         RetrievalRanks,
         RetrievalRanksOptions,
@@ -105,6 +107,7 @@ __all__ = [
     "FalseNegatives",
     "FalseNegativesOptions",
     "FalseNegativesPart",
+    "GroupedEllipsoids",
     "Interval",
     "Invalid",
     "InvalidRowError",
@@ -150,6 +153,7 @@ __all__ = [
     "conformity",
     "conformity_difference",
     "contrastive_loss",
+    "cosine",
     "divergence",
     "double_ellipsoid",
     "false_negatives",
@@ -195,6 +199,7 @@ _NAMES = {
     "divergences": ("Divergence", "divergence"),
     "expressiveness": ("compare",),
     "gap": ("ModalityGap", "modality_gap"),
+    "groups": ("GroupedEllipsoids",),
     "histogram": (
         "SimilarityHistogram",
         "SimilarityHistogramOptions",
@@ -207,6 +212,7 @@ _NAMES = {
     "nearest": ("NearestRows", "nearest_rows"),
     "normality": ("Normality",),
     "pair": ("StrongestFeatures", "separability", "strongest_features", "tags"),
+    "partners": ("cosine",),
     "retrieval": (
         "RetrievalRanks",
         "RetrievalRanksOptions",

@@ -193,7 +193,8 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_list_of_text(value: Any) -> bool:
+def is_list_of_text(value: Any) -> bool:
+    """Return whether a value of the header is a list of texts."""
     return isinstance(value, list) and all(map(is_text, value))
 
 
@@ -212,7 +213,7 @@ def _is_calibration(value: Any) -> bool:
 #: What each field of the header has to be.
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys((*_COUNTS, "missing", "rows_of_inputs"), is_count),
-    **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), _is_list_of_text),
+    **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), is_list_of_text),
     "covariance": lambda covariance: isinstance(covariance, bool),
     "dim": lambda dim: is_count(dim) and dim > 0,
     "precision": lambda precision: precision in ("auto", "float64"),
