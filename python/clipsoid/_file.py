@@ -75,9 +75,14 @@ def write_ellipsoid(e: Ellipsoid, path: str | os.PathLike[str]) -> None:
 
 def is_ellipsoid(path: Path) -> bool:
     """Whether a file looks like one that `write_ellipsoid` wrote, whatever its name."""
+    return is_of_format(path, FORMAT)
+
+
+def is_of_format(path: Path, wanted: str) -> bool:
+    """Whether a file says at its beginning that it is of a format of ours."""
     try:
         with path.open("rb") as file:
-            return FORMAT.encode() in file.read(4096)
+            return wanted.encode() in file.read(4096)
     except OSError:
         return False
 

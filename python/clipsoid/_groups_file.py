@@ -17,6 +17,7 @@ from clipsoid._file import (
     is_count,
     is_list_of_text,
     is_number,
+    is_of_format,
     is_text,
     read_file,
     unpacked,
@@ -64,11 +65,7 @@ def write_groups(groups: GroupedEllipsoids, path: str | os.PathLike[str]) -> Non
 
 def is_groups(path: Path) -> bool:
     """Whether a file looks like one that `write_groups` wrote, whatever its name."""
-    try:
-        with path.open("rb") as file:
-            return FORMAT.encode() in file.read(4096)
-    except OSError:
-        return False
+    return is_of_format(path, FORMAT)
 
 
 def read_groups(cls: type[G], path: str | os.PathLike[str]) -> G:

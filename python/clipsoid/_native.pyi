@@ -177,9 +177,7 @@ def score(
     n_threads: int | None,
     partner: tuple[NDArray[Any], str] | None = None,
     groups: tuple[NDArray[np.uint32], NDArray[np.uint64], _Vector, bool] | None = None,
-) -> tuple[
-    _Vector, _Vector, _Vector, _Codes, tuple[_Vector, _Codes] | None, _Vector | None
-]: ...
+) -> tuple[_Vector, _Vector, _Vector, _Codes, tuple[_Vector, _Codes] | None, _Vector | None]: ...
 def cosines(
     array: NDArray[Any],
     dtype: str,

@@ -8,9 +8,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from clipsoid.cli import analyze, compare, demo, embed, fit, info, merge, score, sweep, vslerp
+from clipsoid.cli import (
+    analyze,
+    compare,
+    demo,
+    embed,
+    fit,
+    info,
+    merge,
+    score,
+    sweep,
+    vslerp,
+    whiten,
+)
 
-COMMANDS = (demo, info, fit, merge, score, sweep, analyze, compare, vslerp, embed)
+COMMANDS = (demo, info, fit, merge, whiten, score, sweep, analyze, compare, vslerp, embed)
 
 EPILOG = """\
 exit codes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clipsoid._beside import Beside, likelihood_of, partners_of
@@ -24,7 +24,8 @@ class StoreBeside:
     Attributes
     ----------
     partners : dict of str to Shard
-        The other side of each shard, by the shard's name.
+        The other side of each shard that has rows, by the shard's name; empty where no partners
+        are wanted.
     whitening : Whitening, optional
     groups : GroupedEllipsoids, optional
     by : str
@@ -43,8 +44,9 @@ class StoreBeside:
         """Return what is wanted of some of the shards, `store`; `source` has the same rows."""
         partner = groups = None
         if self.partners:
-            shards = tuple(self.partners[shard.name] for shard in store.shards)
-            others = Store(shards, shards[0].dim if shards else store.dim)
+            shards = tuple(self.partners[shard.name] for shard in store.shards if shard.count)
+            # Shards without rows have no partner, and no row to read one for.
+            others = Store(shards, store.dim) if shards else store
             partner = partners_of(source, as_source(others))
         if self.groups is not None:
             labels = labels_of(store, self.by, store.count)
@@ -54,7 +56,7 @@ class StoreBeside:
 
 
 def paired(store: Store, partner: Store) -> dict[str, Shard]:
-    """Return the other side of each shard, by the shard's name: they go together in order.
+    """Return the other side of each shard that has rows, by the shard's name, in order.
 
     Raises
     ------
@@ -63,7 +65,6 @@ def paired(store: Store, partner: Store) -> dict[str, Shard]:
     ShapeError
         If they differ in shards, or two shards in rows.
     """
-    # One without rows does not say how many features it has; shards without any are in no pair.
     mine = [shard for shard in store.shards if shard.count]
     theirs = [shard for shard in partner.shards if shard.count]
     first = theirs[0].path
@@ -83,9 +84,7 @@ def paired(store: Store, partner: Store) -> dict[str, Shard]:
                 f"{other.path}: found {other.count} rows, wanted the {own.count} of its partner "
                 f"{own.path}"
             )
-    pairs = {own.name: other for own, other in zip(mine, theirs, strict=True)}
-    empty = replace(theirs[0], count=0)
-    return {shard.name: pairs.get(shard.name, empty) for shard in store.shards}
+    return {own.name: other for own, other in zip(mine, theirs, strict=True)}
 
 
 def digest_of(store: Store) -> str:

@@ -16,7 +16,6 @@ from clipsoid._beside import Beside
 from clipsoid._output import (
     PART_SUFFIX,
     as_output_errors,
-    beside,
     new_folders,
     part_of,
     remove,
@@ -132,7 +131,8 @@ def write_scores(
             temporary = beside(target)
             cleanup.callback(remove, temporary)
             text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
-            file = cleanup.enter_context(closing(ScoreFile(temporary, shard.name, ids, text, more.names))
+            file = ScoreFile(temporary, shard.name, ids, text, more.names)
+            cleanup.enter_context(closing(file))
             done = 0
             while done < shard.count:
                 part = next(parts)
