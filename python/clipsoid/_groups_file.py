@@ -83,12 +83,13 @@ def from_bytes(cls: type[G], contents: bytes) -> G:
     count = tensors.get("count")
     if count is None or count.dtype != np.uint64 or count.shape != (groups,):
         raise StoreError(f"is damaged: it has no tensor 'count' of {groups} uint64")
+    fields: dict[str, Any] = {name: tensors[name] for name in ARRAYS}
+    fields |= {field: frozenset(made[name]) for name, field in _SETS.items()}
+    fields |= {name: made[name] for name in _PLAIN}
     return cls(
         labels=_labels(tensors.get("labels"), groups),
-        **{name: tensors[name] for name in ARRAYS},
         invalid=Invalid(*(made[name] for name in _INVALID)),
-        **{field: frozenset(made[name]) for name, field in _SETS.items()},
-        **{name: made[name] for name in _PLAIN},
+        **fields,
     )
 
 

@@ -59,8 +59,10 @@ class Labels:
             own = part.unique()
             if found is not None and pl.Null not in (found.dtype, own.dtype):
                 _expect(name, own.dtype, found.dtype)
-            found = own if found is None else pl.concat([found, own], how="vertical_relaxed")
-            found = found.unique()
+            if found is not None:
+                kind = own.dtype if found.dtype == pl.Null else found.dtype
+                own = pl.concat([found.cast(kind), own.cast(kind)]).unique()
+            found = own
             if len(found) > most:
                 raise ShapeError(
                     f"{self.name}: found {len(found):,} values up to {name}; wanted at most "

@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
             folder,
             made=made,
             whole=store,
-            beside=beside.wanted,
+            wanted=beside.wanted,
             id_columns=options.id_column,
             on_invalid=options.on_invalid,
             n_threads=options.threads,

@@ -16,6 +16,7 @@ from clipsoid._beside import Beside
 from clipsoid._output import (
     PART_SUFFIX,
     as_output_errors,
+    beside,
     new_folders,
     part_of,
     remove,
@@ -61,7 +62,7 @@ def write_scores(
     *,
     made: Mapping[str, Any],
     whole: Store | None = None,
-    beside: StoreBeside | None = None,
+    wanted: StoreBeside | None = None,
     id_columns: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
@@ -81,7 +82,7 @@ def write_scores(
         The set that `store` is a part of: score files of its other shards may lie in `folder`.
     made : mapping
         How the scores were made; goes into the metadata of every file as JSON.
-    beside : StoreBeside, optional
+    wanted : StoreBeside, optional
         What is wanted of each row beside its scores.
     id_columns : sequence of str
         Columns of the shards to carry over.
@@ -107,7 +108,7 @@ def write_scores(
         for shard in store.shards:
             shard.check_columns(id_columns)
     source = as_source(store)
-    more = Beside() if beside is None else beside.of(store, source)
+    more = Beside() if wanted is None else wanted.of(store, source)
     made = {**made, "reference": _digest(reference)}
     _check_neighbours(folder, targets, made)
     counts = np.zeros(len(Scores.STATUS), np.int64)
