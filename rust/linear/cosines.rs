@@ -125,7 +125,8 @@ impl<E: Element, F: Element> Pairs<'_, E, F> {
             let (wide_x, wide_y) = (|| unsafe { widened(x[r], dim) }, || unsafe { widened(y[r], dim) });
             let (norm_x, norm_y) = (Norm::new(sums[r].xx, wide_x), Norm::new(sums[r].yy, wide_y));
             let cosine = if norm_x.is_plain() && norm_y.is_plain() {
-                sums[r].xy * norm_x.inverse * norm_y.inverse
+                // The same bits whichever of the two is the partner.
+                sums[r].xy * (norm_x.inverse * norm_y.inverse)
             } else {
                 of_extreme(&wide_x(), norm_x, &wide_y(), norm_y)
             };
