@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 import clipsoid as cs
+from clipsoid.cli import main
+from clipsoid.report import page_payload
+from cli.conftest import Outcome, Run
 from oracle import reference
 
 #: A score file rounds to float32, half a unit in the last place of figures up to 1; the figures
 #: themselves are good to 1e-12.
 SCORE_FILE = 2.0**-24 + 1e-12
 
-LABELS = np.array(["cat", "dog", "eel"])[np.arange(300) ** 2 % 3]
+LABELS = np.random.default_rng(3).choice(["cat", "dog", "eel"], 300, p=[0.6, 0.3, 0.1])
 
 
 def scores(folder: Path) -> pl.DataFrame:
@@ -25,6 +29,22 @@ def scores(folder: Path) -> pl.DataFrame:
 
 def made(file: Path) -> dict[str, object]:
     return json.loads(pl.read_parquet_metadata(file)["clipsoid"])
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run:
+    """Run ``clipsoid`` in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: object) -> Outcome:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Outcome(code, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture
@@ -269,3 +289,23 @@ def test_against_another_set(run, shards, rows, texts, tmp_path):
     assert own.json["member"] is True
     both = run("score", shards, "--against", "text_emb", "--ellipsoid", "t.ellipsoid", "--out", "x")
     assert both.code == 2
+
+
+def test_the_page_has_what_is_beside_the_scores(run, labelled, rows, texts, tmp_path):
+    for i, part in enumerate(np.split(texts, [120])):
+        np.save(tmp_path / f"flat_{i}.npy", part)
+    arguments = ("--partner", "flat_{0..1}.npy", "--by", "label", "--report", "page.html")
+    assert run("score", labelled, *arguments, "--out", "s").code == 0
+    payload = json.loads(page_payload(tmp_path / "page.html")[1])
+    want = cosines(rows, texts)
+    assert payload["figures"]["cosine_to_partner_mean"] == pytest.approx(want.mean(), abs=1e-6)
+    assert payload["figures"]["cosine_to_partner_std"] == pytest.approx(want.std(), abs=1e-6)
+    assert payload["figures"]["group_conformity_max"] <= 1 and payload["by"] == "label"
+    page = (tmp_path / "page.html").read_text()
+    assert "cosine to the partner, mean" in page and "log likelihood" not in page
+
+
+def test_help_fits_a_terminal(run):
+    for command in ("score", "fit", "whiten", "merge"):
+        outcome = run(command, "--help")
+        assert outcome.code == 0 and max(map(len, outcome.out.splitlines())) <= 80

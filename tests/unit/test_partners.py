@@ -150,3 +150,15 @@ def test_invalid_rows_have_no_likelihood() -> None:
 def test_bfloat16_of_ml_dtypes() -> None:
     x = cloud(30, 5).astype(ml_dtypes.bfloat16)
     assert np.abs(cs.cosine(x, wide(x)) - 1).max() < BOUND
+
+
+def test_a_plot_has_a_panel_for_each_score() -> None:
+    pytest.importorskip("altair")
+    from clipsoid.report.plots import figure_of
+
+    x, y = cloud(50, 8, seed=1), cloud(50, 8, seed=2)
+    e = cs.Ellipsoid.fit(x)
+    names = ["conformity", "cosine-to-mean", "norm"]
+    assert [panel.key for panel in figure_of(e.score(x)).panels] == names
+    more = figure_of(e.score(x, partner=y)).panels
+    assert [panel.key for panel in more] == [*names, "cosine-to-partner"]
