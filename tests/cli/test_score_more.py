@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 import clipsoid as cs
+from cli.conftest import Outcome, Run
 from clipsoid.cli import main
 from clipsoid.report import page_payload
-from cli.conftest import Outcome, Run
 from oracle import reference
 
 #: A score file rounds to float32, half a unit in the last place of figures up to 1; the figures
@@ -302,7 +302,7 @@ def test_the_page_has_what_is_beside_the_scores(run, labelled, rows, texts, tmp_
     assert payload["figures"]["cosine_to_partner_std"] == pytest.approx(want.std(), abs=1e-6)
     assert payload["figures"]["group_conformity_max"] <= 1 and payload["by"] == "label"
     page = (tmp_path / "page.html").read_text()
-    assert "cosine to the partner, mean" in page and "log likelihood" not in page
+    assert "cosine to partner, mean" in page and "log likelihood" not in page
 
 
 def test_help_fits_a_terminal(run):
