@@ -181,7 +181,7 @@ class GroupedEllipsoids(Shown):
         Parameters
         ----------
         x, by
-            As for `fit`. A value that is none of `labels` has no group.
+            As for `fit`. A value that the groups do not have is that of no group.
         member : bool, default=False
             Whether the rows belong to the fitted set: each is then left out of its own means.
         partner, whitening, on_invalid, n_threads
@@ -277,8 +277,8 @@ class GroupedEllipsoids(Shown):
         Returns
         -------
         GroupedEllipsoids
-            A new one. Its `encoder`, `temperature` and `by` are None where one does not know
-            them, and `by` where they differ.
+            A new one. Encoder, temperature and column are None where one does not know them, or
+            the columns differ.
 
         Raises
         ------
