@@ -115,6 +115,28 @@ def scoring(rows, folder):
     )
 
 
+def partners(rows, folder):
+    """Files to files: every row scored against an ellipsoid, with the cosine to its partner."""
+    return Job(
+        name="score shards with partners, float16",
+        rows=rows,
+        rounds=7,
+        make=lambda: shards.make_pairs(folder / f"pairs-{rows}", rows),
+        few=lambda: shards.make_pairs(folder / "pairs-few", 3000),
+        contenders={
+            "clipsoid": shards.score_pairs_clipsoid,
+            "numpy and polars, cosines alone": shards.cosines_by_hand,
+        },
+        limit=lambda limits, pairs: limits.files([*pairs[0], *pairs[1]], 1),
+        marks={"limit": 1 / 0.8},
+        oracle=shards.exact_cosines,
+        deviation=shards.cosine_deviation,
+        # Score files hold float32.
+        error_mark=1e-7,
+        dispose=shutil.rmtree,
+    )
+
+
 #: Makers of the jobs, by the name that the command line takes.
 MAKERS = {
     "linear-float32": lambda rows, _: linear(rows, np.float32, mark=1.15),
@@ -125,6 +147,7 @@ MAKERS = {
     "score": scoring,
     "expression": lambda rows, _: frames.expression(rows),
     "scan": frames.scan,
+    "partners": partners,
     "analyze": lambda rows, _: analyses.job(rows),
     "separability": lambda rows, _: analyses.separability(rows),
     **matches.MAKERS,
@@ -141,6 +164,7 @@ SIZES = [
     ("score", 2_000_000),
     ("expression", 1_000_000),
     ("scan", 1_000_000),
+    ("partners", 1_000_000),
     ("separability", 100_000),
     *matches.SIZES,
     *pairs.SIZES,

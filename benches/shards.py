@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+import clipsoid as cs
 import data
 
 #: Rows of a shard of the large job; the others are cut into `SHARDS`.
@@ -15,8 +16,11 @@ LARGE_SHARD = 1_000_000
 SHARDS = 8
 
 
-def make_shards(folder, rows, shard_rows=None):
-    """Float16 shards of `rows` rows in all, left as they are if they are there already."""
+def make_shards(folder, rows, shard_rows=None, turn=0):
+    """Float16 shards of `rows` rows in all, left as they are if they are there already.
+
+    The features of the first are turned by `turn`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     step = shard_rows or -(-rows // SHARDS)
     paths = []
@@ -25,9 +29,19 @@ def make_shards(folder, rows, shard_rows=None):
         if not path.exists():
             part = data.make_rows(min(step, rows - start), np.float16)
             # The next shard is another one: its features are turned by one more.
-            np.save(path, np.roll(part, start // step, axis=1))
+            np.save(path, np.roll(part, turn + start // step, axis=1))
         paths.append(path)
     return paths
+
+
+def make_pairs(folder, rows):
+    """Shards of two modalities, and the ellipsoid of the first, means only."""
+    images = make_shards(folder / "img_emb", rows)
+    texts = make_shards(folder / "text_emb", rows, turn=7)
+    ellipsoid = folder / "image.ellipsoid"
+    if not ellipsoid.exists():
+        cs.Ellipsoid.fit(images[0].parent, covariance=False).save(ellipsoid)
+    return images, texts, ellipsoid
 
 
 def new_folder(paths):
@@ -35,14 +49,54 @@ def new_folder(paths):
     return Path(tempfile.mkdtemp(prefix="scores-", dir=paths[0].parent.parent))
 
 
-def score_clipsoid(paths):
+def score_clipsoid(paths, *options):
     """``clipsoid score``, in this process; the folder is returned."""
     from clipsoid.cli import main
 
     out = new_folder(paths)
     with contextlib.redirect_stdout(io.StringIO()):
-        assert main(["score", str(paths[0].parent), "--out", str(out), "--quiet"]) == 0
+        arguments = ["score", str(paths[0].parent), "--out", str(out), "--quiet", *options]
+        assert main(arguments) == 0
     return out
+
+
+def score_pairs_clipsoid(pairs):
+    """``clipsoid score --partner``, in this process; the folder is returned."""
+    images, texts, ellipsoid = pairs
+    return score_clipsoid(images, "--ellipsoid", str(ellipsoid), "--partner", str(texts[0].parent))
+
+
+def cosines_by_hand(pairs):
+    """What a user would write: chunks in float32, one frame per shard; the cosines alone."""
+    import polars as pl
+
+    images, texts, _ = pairs
+    out = new_folder(images)
+    for image, text in zip(images, texts, strict=True):
+        x, y = np.load(image, mmap_mode="r"), np.load(text, mmap_mode="r")
+        found = []
+        for start in range(0, len(x), 16384):
+            a, b = (z[start : start + 16384].astype(np.float32) for z in (x, y))
+            norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+            found.append(np.einsum("ij,ij->i", a, b) / norms)
+        frame = pl.DataFrame({"cosine_to_partner": np.concatenate(found)})
+        frame.write_parquet(out / f"{image.stem}.parquet")
+    return out
+
+
+def exact_cosines(pairs):
+    """Cosines in float64."""
+    images, texts, _ = pairs
+    parts = (
+        (data.units(a) * data.units(b)).sum(axis=1)
+        for image, text in zip(images, texts, strict=True)
+        for a, b in zip(
+            data.float64_parts(np.load(image, mmap_mode="r")),
+            data.float64_parts(np.load(text, mmap_mode="r")),
+            strict=True,
+        )
+    )
+    return np.concatenate([*parts])
 
 
 def score_by_hand(paths):
@@ -90,12 +144,17 @@ def exact_scores(paths):
     return np.concatenate(exact)
 
 
-def score_deviation(folder, want):
-    """Largest deviation of a conformity in the score files."""
+def cosine_deviation(folder, want):
+    """Largest deviation of a cosine to a partner in the score files."""
+    return score_deviation(folder, want, "cosine_to_partner")
+
+
+def score_deviation(folder, want, column="conformity"):
+    """Largest deviation of a score in the score files."""
     import polars as pl
 
     files = sorted(folder.glob("*.parquet"))
-    found = [pl.read_parquet(path, columns=["conformity"])["conformity"] for path in files]
+    found = [pl.read_parquet(path, columns=[column])[column] for path in files]
     return data.largest_difference(np.concatenate([part.to_numpy() for part in found]), want)
 
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from clipsoid.divergences import Divergence, divergence
     from clipsoid.expressiveness import compare
     from clipsoid.gap import ModalityGap, modality_gap
+    from clipsoid.groups import GroupedEllipsoids
     from clipsoid.histogram import (
         SimilarityHistogram,
         SimilarityHistogramOptions,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from clipsoid.nearest import NearestRows, nearest_rows
     from clipsoid.normality import Normality
     from clipsoid.pair import StrongestFeatures, separability, strongest_features, tags
+    from clipsoid.partners import cosine
     from clipsoid.polars import scan
     from clipsoid.retrieval import (
         RetrievalRanks,
@@ -108,6 +110,7 @@ __all__ = [
     "FalseNegatives",
     "FalseNegativesOptions",
     "FalseNegativesPart",
+    "GroupedEllipsoids",
     "Interval",
     "Invalid",
     "InvalidRowError",
@@ -156,6 +159,7 @@ __all__ = [
     "conformity",
     "conformity_difference",
     "contrastive_loss",
+    "cosine",
     "divergence",
     "double_ellipsoid",
     "false_negatives",
@@ -204,6 +208,7 @@ _NAMES = {
     "divergences": ("Divergence", "divergence"),
     "expressiveness": ("compare",),
     "gap": ("ModalityGap", "modality_gap"),
+    "groups": ("GroupedEllipsoids",),
     "histogram": (
         "SimilarityHistogram",
         "SimilarityHistogramOptions",
@@ -217,6 +222,7 @@ _NAMES = {
     "normality": ("Normality",),
     "pair": ("StrongestFeatures", "separability", "strongest_features", "tags"),
     "polars": ("scan",),
+    "partners": ("cosine",),
     "retrieval": (
         "RetrievalRanks",
         "RetrievalRanksOptions",

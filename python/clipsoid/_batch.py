@@ -44,3 +44,8 @@ class Batch:
     def dim(self) -> int:
         """Number of features of a row."""
         return int(self.rows.shape[1])
+
+    def part(self, start: int, stop: int | None = None) -> Batch:
+        """Return rows `start` to `stop`, as a view."""
+        missing = None if self.missing is None else self.missing[start:stop]
+        return Batch(self.rows[start:stop], self.dtype, missing)

@@ -75,9 +75,14 @@ def write_ellipsoid(e: Ellipsoid, path: str | os.PathLike[str]) -> None:
 
 def is_ellipsoid(path: Path) -> bool:
     """Whether a file looks like one that `write_ellipsoid` wrote, whatever its name."""
+    return is_of_format(path, FORMAT)
+
+
+def is_of_format(path: Path, wanted: str) -> bool:
+    """Whether a file says at its beginning that it is of a format of ours."""
     try:
         with path.open("rb") as file:
-            return FORMAT.encode() in file.read(4096)
+            return wanted.encode() in file.read(4096)
     except OSError:
         return False
 
@@ -193,7 +198,8 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_list_of_text(value: Any) -> bool:
+def is_list_of_text(value: Any) -> bool:
+    """Return whether a value of the header is a list of texts."""
     return isinstance(value, list) and all(map(is_text, value))
 
 
@@ -212,7 +218,7 @@ def _is_calibration(value: Any) -> bool:
 #: What each field of the header has to be.
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys((*_COUNTS, "missing", "rows_of_inputs"), is_count),
-    **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), _is_list_of_text),
+    **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), is_list_of_text),
     "covariance": lambda covariance: isinstance(covariance, bool),
     "dim": lambda dim: is_count(dim) and dim > 0,
     "precision": lambda precision: precision in ("auto", "float64"),

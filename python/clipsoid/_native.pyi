@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 __all__ = [
     "BLOCK",
     "FeatureHistograms",
+    "GroupMoments",
     "LossSweep",
     "Modality",
     "Moments",
@@ -20,6 +21,7 @@ __all__ = [
     "affine_squares",
     "arrow_column",
     "conformity",
+    "cosines",
     "distances",
     "false_negatives",
     "false_negatives_within",
@@ -78,6 +80,31 @@ class Moments:
     def state(self) -> _State: ...
     @staticmethod
     def from_state(state: _State, scatter: _Vector | None) -> Moments: ...
+
+class _GroupState(TypedDict):
+    count: NDArray[np.uint64]
+    seen: int
+    non_finite: int
+    zero_norm: int
+    mean: _Vector
+    squares: _Vector
+    unit_sum: _Vector
+    norms: _Vector
+
+@final
+class GroupMoments:
+    def __new__(cls, count: int, dim: int) -> GroupMoments: ...
+    @property
+    def seen(self) -> int: ...
+    def update(
+        self,
+        array: NDArray[Any],
+        dtype: str,
+        group: NDArray[np.uint32],
+        skip_invalid: bool,
+        n_threads: int | None,
+    ) -> None: ...
+    def state(self) -> _GroupState: ...
 
 @final
 class Shell:
@@ -148,7 +175,16 @@ def score(
     unit_mean: _Vector,
     member: bool,
     n_threads: int | None,
-) -> tuple[_Vector, _Vector, _Vector, _Codes]: ...
+    partner: tuple[NDArray[Any], str] | None = None,
+    groups: tuple[NDArray[np.uint32], NDArray[np.uint64], _Vector, bool] | None = None,
+) -> tuple[_Vector, _Vector, _Vector, _Codes, tuple[_Vector, _Codes] | None, _Vector | None]: ...
+def cosines(
+    array: NDArray[Any],
+    dtype: str,
+    partner: NDArray[Any],
+    partner_dtype: str,
+    n_threads: int | None,
+) -> tuple[_Vector, _Codes, _Codes]: ...
 def conformity(
     array: NDArray[Any],
     dtype: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._batch import Batch
+from clipsoid._beside import Beside
 from clipsoid._source import Located, OnInvalid, Progress, Source
 from clipsoid.results import Scores
 
@@ -56,21 +57,46 @@ def score_batches(
     source: Source,
     reference: Reference,
     *,
+    beside: Beside | None = None,
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
     progress: Progress | None = None,
 ) -> Generator[Scores, None, None]:
     """Score every row of `source`; with ``"skip"``, invalid rows are left out."""
-    count, mean, unit_mean = reference.count, reference.mean, reference.unit_mean
-    member, start = reference.member, 0
-    for conformity, cosine, norm, status in measured(
-        source,
-        on_invalid,
-        lambda b: _native.score(b.rows, b.dtype, count, mean, unit_mean, member, n_threads),
-    ):
+    beside = Beside() if beside is None else beside
+    start = 0
+    for located, partner, group in beside.along(source):
+        batch = located.batch
+        conformity, cosine, norm, status, pairs, in_group = _native.score(
+            batch.rows,
+            batch.dtype,
+            reference.count,
+            reference.mean,
+            reference.unit_mean,
+            reference.member,
+            n_threads,
+            None if partner is None else (partner.batch.rows, partner.batch.dtype),
+            beside.native_groups(group),
+        )
+        mark_missing(located, status)
+        if on_invalid == "error":
+            refuse_invalid(located, status)
         row = np.arange(start, start + len(status))
         start += len(status)
         scores = Scores(row, conformity, cosine, norm, status)
+        if partner is not None and pairs is not None:
+            cosines, partner_status = pairs
+            mark_missing(partner, partner_status)
+            if on_invalid == "error":
+                refuse_invalid(partner, partner_status)
+            scores = replace(scores, cosine_to_partner=cosines)
+        if beside.likelihood is not None:
+            scores = replace(scores, log_likelihood=beside.likelihood.of(batch, n_threads))
+        if group is not None:
+            rows = beside.rows_of(group)
+            scores = replace(scores, group_conformity=in_group, group_rows=rows)
+        # The next batch is read while the caller works on this one: its memory is given up first.
+        del located, partner, batch
         if progress is not None:
             progress(len(status))
         yield kept(scores) if on_invalid == "skip" and status.any() else scores
@@ -107,20 +133,24 @@ def radius_batches(
         yield radii
 
 
-_ARRAYS = ("row", "conformity", "cosine_to_mean", "norm", "status")
-
-
 def kept(scores: Scores) -> Scores:
     """Return the rows whose status is ok."""
     ok = scores.status == 0
-    return Scores(*(getattr(scores, name)[ok] for name in _ARRAYS))
+    return Scores(**{name: array[ok] for name, array in _arrays(scores).items()})
 
 
 def joined(parts: list[Scores]) -> Scores:
     """Return all rows in order."""
     if len(parts) == 1:
         return parts[0]
-    return Scores(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS))
+    names = _arrays(parts[0])
+    return Scores(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+
+
+def _arrays(scores: Scores) -> dict[str, NDArray[Any]]:
+    """Return the arrays that there are, by name."""
+    found = {field.name: getattr(scores, field.name) for field in fields(scores)}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def gather(parts: Iterator[NDArray[Any]]) -> NDArray[np.float64]:

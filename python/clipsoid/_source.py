@@ -33,17 +33,23 @@ _POLICIES = '; the policy "skip" leaves invalid rows out, "null" gives them a nu
 class Located:
     """A batch and where it lies: row `start` of `label`, an argument or a file.
 
-    `has_policies` says whether the caller offers a choice of what to do with an invalid row.
+    `has_policies` says whether the caller offers a choice of what to do with an invalid row, and
+    `policies` which.
     """
 
     label: str
     start: int
     batch: Batch
     has_policies: bool = True
+    policies: str = _POLICIES
+
+    def part(self, start: int, stop: int | None = None) -> Located:
+        """Return rows `start` to `stop` of the batch, at their place."""
+        return replace(self, start=self.start + start, batch=self.batch.part(start, stop))
 
     def refuse(self, row: int, status: str, *, policies: bool = True) -> NoReturn:
         """Raise for row `row` of the batch; `policies` says whether there are any to name."""
-        problem = _PROBLEMS[status] + (_POLICIES if policies and self.has_policies else "")
+        problem = _PROBLEMS[status] + (self.policies if policies and self.has_policies else "")
         error = InvalidRowError(f"{self.label}: row {self.start + row} {problem}")
         error.row, error.status = self.start + row, status
         raise error from None

@@ -185,10 +185,11 @@ class Whitened:
         squares = self._along_axes().squared_lengths(
             source, float64=_is_double(precision), on_invalid=on_invalid, n_threads=n_threads
         )
-        constant = self.rank * math.log(2 * math.pi)
-        if determinant:
-            constant += self.log_determinant
-        return np.asarray(-0.5 * (squares + constant))
+        return np.asarray(-0.5 * (squares + self._constant(determinant=determinant)))
+
+    def _constant(self, *, determinant: bool = True) -> float:
+        """Return what a log-density holds beside the squared length: ``r log 2 pi + log det C``."""
+        return self.rank * math.log(2 * math.pi) + (self.log_determinant if determinant else 0.0)
 
     def _along_axes(self) -> Affine:
         """Return the map of kind "pca", the smallest; lengths are the same for all kinds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from clipsoid._file import (
     check_tensors,
     is_count,
     is_number,
+    is_of_format,
     is_text,
     read_file,
     unpacked,
@@ -49,6 +51,11 @@ def write_whitening(w: Whitening, path: str | os.PathLike[str]) -> None:
     """Write the file beside its place and rename it into it."""
     with written_beside(path) as temporary:
         temporary.write_bytes(to_bytes(w))
+
+
+def is_whitening(path: Path) -> bool:
+    """Whether a file looks like one that `write_whitening` wrote, whatever its name."""
+    return is_of_format(path, FORMAT)
 
 
 def read_whitening(cls: type[W], path: str | os.PathLike[str]) -> W:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipsoid._beside import wanted
 from clipsoid._geometry import Geometry
 from clipsoid._scoring import (
     Reference,
@@ -23,6 +24,9 @@ from clipsoid._source import OnInvalid, Source, as_source, check_policy, check_t
 from clipsoid._summary import calibration_of, shell_of
 from clipsoid.errors import UnavailableError
 from clipsoid.results import Calibration, Scores, Shell
+
+if TYPE_CHECKING:
+    from clipsoid.whitening import Whitening
 
 Array = NDArray[np.float64]
 
@@ -102,6 +106,8 @@ class Ellipsoid(Drawn, Geometry):
         x: Any,
         *,
         member: bool = False,
+        partner: Any = None,
+        whitening: Whitening | None = None,
         on_invalid: OnInvalid = "error",
         n_threads: int | None = None,
     ) -> Scores:
@@ -109,15 +115,46 @@ class Ellipsoid(Drawn, Geometry):
 
         Parameters
         ----------
-        x, member, on_invalid, n_threads
+        x, member, n_threads
             As for `conformity`.
+        partner : array, tensor, column, path or store of shape (n, d), optional
+            The rows' partners, such as the captions of images: adds the cosine to them. Element
+            types and batches may differ from those of `x`.
+        whitening : Whitening, optional
+            Adds the log-likelihood under its normal law.
+        on_invalid : {"error", "skip", "null"}, default="error"
+            As for `conformity`. Of partners, "error" refuses an invalid one; the others leave the
+            cosine to it NaN and touch nothing else.
 
         Returns
         -------
         Scores
             One entry per row, but for the rows that "skip" leaves out: `row` says which remain.
+
+        Raises
+        ------
+        ShapeError
+            If there is not one partner for each row.
+        MismatchError
+            If the features of ellipsoid, rows, partners or whitening differ in number.
+        InvalidRowError, DTypeError, StoreError
+            If the rows cannot be had.
+
+        Examples
+        --------
+        >>> import clipsoid as cs
+        >>> image, text, _ = cs.double_ellipsoid(1000, seed=0)
+        >>> e = cs.Ellipsoid.fit(image)
+        >>> scores = e.score(image, member=True, partner=text)
+        >>> scores
+        Scores(1000 rows, 0 invalid, cosine_to_partner)
         """
-        return joined(list(self._score(x, member, on_invalid, n_threads)))
+        source, reference = self._against(x, member, on_invalid, n_threads)
+        beside = wanted(source, partner=partner, whitening=whitening)
+        parts = score_batches(
+            source, reference, beside=beside, on_invalid=on_invalid, n_threads=n_threads
+        )
+        return joined(list(parts))
 
     def conformity(
         self,

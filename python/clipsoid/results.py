@@ -154,9 +154,27 @@ class Scores(Drawn):
     norm : ndarray of float64
         In the units of the embeddings; NaN where it is not finite.
     status : ndarray of uint8
-        0 for a valid row; else an index into ``Scores.STATUS``.
+        0 for a valid row; else an index into ``Scores.STATUS``. It speaks of the row itself, not
+        of its partner.
+    cosine_to_partner : ndarray of float64, optional
+        Cosine to the row's partner, in [-1, 1]; NaN where the row or its partner is invalid. None
+        where no partners were given, as are the others where they were not asked for.
+    log_likelihood : ndarray of float64, optional
+        Under the normal law of a whitening, in nats; NaN where the row is invalid.
+    group_conformity : ndarray of float64, optional
+        Conformity within the row's group, in [-1, 1]; NaN where the row is invalid, or no other
+        row is in its group.
+    group_rows : ndarray of int64, optional
+        Valid rows of its group, itself included if it is a member; 0 where there is no such group.
     """
 
+    #: Scores that a caller has to ask for.
+    BESIDE: ClassVar[tuple[str, ...]] = (
+        "cosine_to_partner",
+        "log_likelihood",
+        "group_conformity",
+        "group_rows",
+    )
     STATUS: ClassVar[tuple[str, ...]] = ("ok", "non_finite", "zero_norm", "missing")
 
     row: NDArray[np.int64]
@@ -164,17 +182,27 @@ class Scores(Drawn):
     cosine_to_mean: NDArray[np.float64]
     norm: NDArray[np.float64]
     status: NDArray[np.uint8]
+    cosine_to_partner: NDArray[np.float64] | None = None
+    log_likelihood: NDArray[np.float64] | None = None
+    group_conformity: NDArray[np.float64] | None = None
+    group_rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
 
     def __repr__(self) -> str:
         invalid = int(np.count_nonzero(self.status))
-        return f"Scores({len(self)} rows, {invalid} invalid)"
+        more = "".join(f", {name}" for name in self.beside)
+        return f"Scores({len(self)} rows, {invalid} invalid{more})"
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the scores that were asked for."""
+        return tuple(name for name in self.BESIDE if getattr(self, name) is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the arrays by name, for instance for ``polars.DataFrame``; status in words."""
-        names = ("row", "conformity", "cosine_to_mean", "norm")
+        names = ("row", "conformity", "cosine_to_mean", "norm", *self.beside)
         return {
             **{name: getattr(self, name) for name in names},
             "status": np.array(self.STATUS)[self.status],

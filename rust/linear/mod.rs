@@ -4,8 +4,11 @@
 //! Everything fitted here has a `merge`, so that shards can be fitted apart.
 
 pub mod centre;
+pub mod cosines;
 pub mod covariance;
 pub mod dominance;
+pub mod group_scores;
+pub mod groups;
 pub mod histograms;
 pub mod moments;
 pub mod ranges;

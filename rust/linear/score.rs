@@ -9,13 +9,18 @@
 //! ```
 //!
 //! All in float64: the error is that of two dot products, below `1e-14` for any `d` in use. Time
-//! `O(n d)`, one read of the rows; memory `O(d)` beside what is returned.
+//! `O(n d)`, one read of the rows; memory `O(d)` beside what is returned. Where more is wanted of each
+//! row, its block is still in cache: see [`Beside`].
 
-use super::unit::{Units, for_each_unit};
+use super::cosines::{self, Cosines};
+use super::group_scores::{Grouped, InGroups};
+use super::unit::{GROUP, Measure, Units, for_each_unit};
+use crate::blocks::for_each_block;
 use crate::error::{Error, Status};
 use crate::math::norm::Norm;
 use crate::rows::AnyRows;
 use crate::schedule::Context;
+use crate::with_rows;
 
 /// The set that rows are scored against.
 #[derive(Clone, Debug)]
@@ -49,6 +54,15 @@ fn cosine(x: f64) -> f64 {
     x.clamp(-1.0, 1.0)
 }
 
+/// What is computed of each row beside its scores.
+#[derive(Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// The partner of each row, to which the cosine is taken.
+    pub partner: Option<AnyRows<'a>>,
+    /// The groups in which the conformity is taken, too.
+    pub groups: Option<Grouped<'a>>,
+}
+
 /// Scores, one entry per row; NaN where the status is not [`Status::Ok`].
 #[derive(Clone, Debug, Default)]
 pub struct Scores {
@@ -60,6 +74,10 @@ pub struct Scores {
     pub norm: Vec<f64>,
     /// Whether the row could be scored.
     pub status: Vec<Status>,
+    /// With each partner, where those are given.
+    pub partner: Option<Cosines>,
+    /// Conformity in the group of the row, NaN where it has no other row; where groups are given.
+    pub group_conformity: Option<Vec<f64>>,
 }
 
 /// The conformity of every row, and nothing else: less arithmetic and a third of the memory.
@@ -79,27 +97,74 @@ pub fn conformity(
 }
 
 /// Scores every row; `mean` is the raw mean `m` of the set.
-pub fn score(rows: AnyRows, reference: &Reference, mean: &[f64], context: &Context) -> Result<Scores, Error> {
+pub fn score(
+    rows: AnyRows,
+    reference: &Reference,
+    mean: &[f64],
+    beside: Beside,
+    context: &Context,
+) -> Result<Scores, Error> {
     reference.check()?;
+    for found in [reference.unit_mean.len(), mean.len()] {
+        if found != rows.dim() {
+            return Err(Error::Dimension { what: "rows", found: rows.dim(), expected: found });
+        }
+    }
+    beside.partner.map_or(Ok(()), |partner| cosines::check_partner(rows, partner))?;
+    beside.groups.map_or(Ok(()), |groups| groups.check(rows.count(), rows.dim()))?;
     let norm = Norm::new(mean.iter().map(|x| x * x).sum(), || mean.to_vec());
     // A vector of unit length, so that extreme means neither overflow nor vanish in the products.
     let direction: Vec<f64> = match norm.status {
         Status::Ok => mean.iter().map(|x| x * norm.scale * norm.inverse).collect(),
         _ => vec![f64::NAN; mean.len()],
     };
-    let mut scores = Scores::default();
-    scores.conformity.reserve_exact(rows.count());
-    scores.cosine_to_mean.reserve_exact(rows.count());
-    scores.norm.reserve_exact(rows.count());
-    scores.status.reserve_exact(rows.count());
-    for_each_unit(rows, [&reference.unit_mean, &direction], context, |part: Units<2>| {
-        let [conformity, cosines] = part.products;
-        scores.conformity.extend(conformity.into_iter().map(|product| reference.conformity(product)));
-        scores.cosine_to_mean.extend(cosines.into_iter().map(cosine));
-        scores.norm.extend(part.norm);
-        scores.status.extend(part.status);
-    })?;
+    let vectors = [&reference.unit_mean[..], &direction[..]];
+    let mut scores = Scores::with_capacity(rows.count(), &beside);
+    with_rows!(rows, rows => for_each_block(
+        rows,
+        context,
+        || rows.scratch(GROUP),
+        |scratch, start, rows| {
+            let units = context.level.dispatch(Measure { rows, scratch, vectors });
+            // The block is in cache now.
+            let pairs = beside.partner.map(|y| cosines::of_block(rows, y, start, context.level));
+            let groups = beside.groups.map(|all| {
+                let groups = Grouped { group: &all.group[start..start + rows.count()], ..all };
+                context.level.dispatch(InGroups { rows, scratch, groups })
+            });
+            Ok((units, pairs, groups))
+        },
+        |(units, pairs, groups)| {
+            scores.append(units, reference);
+            scores.partner.iter_mut().zip(pairs).for_each(|(all, part)| all.append(part));
+            scores.group_conformity.iter_mut().zip(groups).for_each(|(all, part)| all.extend(part));
+            Ok(())
+        },
+    ))?;
     Ok(scores)
+}
+
+impl Scores {
+    /// Of no rows, with room for `count`.
+    fn with_capacity(count: usize, beside: &Beside) -> Self {
+        let room = || Vec::with_capacity(count);
+        Scores {
+            conformity: room(),
+            cosine_to_mean: room(),
+            norm: room(),
+            status: Vec::with_capacity(count),
+            partner: beside.partner.map(|_| Cosines::with_capacity(count)),
+            group_conformity: beside.groups.map(|_| room()),
+        }
+    }
+
+    fn append(&mut self, part: Units<2>, reference: &Reference) {
+        let [products, cosines] = part.products;
+        self.conformity.extend(products.into_iter().map(|product| reference.conformity(product)));
+        self.cosine_to_mean.extend(cosines.into_iter().map(cosine));
+        self.norm.extend(part.norm);
+        self.status.extend(part.status);
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +190,7 @@ mod tests {
                 for member in [true, false] {
                     let reference = Reference { count: n as u64, unit_mean: unit_mean.clone(), member };
                     let all = AnyRows::F64(Rows::new(&x, d));
-                    let scores = score(all, &reference, &mean, context).unwrap();
+                    let scores = score(all, &reference, &mean, Beside::default(), context).unwrap();
                     let alone = conformity(all, &reference, context).unwrap();
                     assert_eq!(alone, (scores.conformity.clone(), scores.status.clone()));
                     for (j, row) in rows.iter().enumerate() {
@@ -147,8 +212,10 @@ mod tests {
         let reference = Reference { count: 3, unit_mean: vec![0.6, 0.2], member: false };
         let plain = [3.0, 4.0, -1.0, 2.0, 0.0, 0.0, f64::NAN, 1.0];
         everywhere(|context| {
-            let of =
-                |x: &[f64]| score(AnyRows::F64(Rows::new(x, 2)), &reference, &[0.5, 0.25], context).unwrap();
+            let of = |x: &[f64]| {
+                let rows = AnyRows::F64(Rows::new(x, 2));
+                score(rows, &reference, &[0.5, 0.25], Beside::default(), context).unwrap()
+            };
             let want = of(&plain);
             assert_eq!(want.status, [Status::Ok, Status::Ok, Status::ZeroNorm, Status::NonFinite]);
             for factor in [1e-200, 1e200] {
@@ -159,6 +226,49 @@ mod tests {
                     assert!((got.cosine_to_mean[j] - want.cosine_to_mean[j]).abs() < 1e-15);
                 }
                 assert!(got.conformity[2].is_nan() && got.conformity[3].is_nan());
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_beside_the_scores_is_what_it_is_alone() {
+        let (n, d) = (2 * crate::blocks::BLOCK + 13, 21);
+        let (x, y) = (data(n, d), data(n, d + 1));
+        let y: Vec<f32> = y.chunks(d + 1).flat_map(|row| &row[1..]).map(|&y| y as f32).collect();
+        let (rows, partner) = (AnyRows::F64(Rows::new(&x, d)), AnyRows::F32(Rows::new(&y, d)));
+        // Of the last group there is one row, and the number 9 is that of no group.
+        let group: Vec<u32> =
+            (0..n as u32).map(|i| [0, 1, 1, 9][i as usize % 4]).chain([2]).skip(1).collect();
+        let count: Vec<u64> = (0..3).map(|g| group.iter().filter(|&&own| own == g).count() as u64).collect();
+        let unit = |row: &[f64]| {
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+            row.iter().map(|x| x / norm).collect::<Vec<_>>()
+        };
+        let mut unit_sum = vec![0.0; 3 * d];
+        for (row, &group) in x.chunks(d).zip(&group).filter(|&(_, &group)| group < 3) {
+            unit(row).iter().enumerate().for_each(|(k, u)| unit_sum[group as usize * d + k] += u);
+        }
+        let reference = Reference { count: n as u64, unit_mean: vec![0.1; d], member: true };
+        everywhere(|context| {
+            for member in [true, false] {
+                let groups = Grouped { group: &group, count: &count, unit_sum: &unit_sum, member };
+                let beside = Beside { partner: Some(partner), groups: Some(groups) };
+                let found = score(rows, &reference, &vec![1.0; d], beside, context).unwrap();
+                let plain = score(rows, &reference, &vec![1.0; d], Beside::default(), context).unwrap();
+                assert_eq!((&found.conformity, &found.norm), (&plain.conformity, &plain.norm));
+                assert_eq!(found.partner.unwrap(), cosines::cosines(rows, partner, context).unwrap());
+                let conformity = found.group_conformity.unwrap();
+                for (row, (&group, &got)) in x.chunks(d).zip(group.iter().zip(&conformity)) {
+                    let own = u8::from(member);
+                    if group == 9 || count[group as usize] <= u64::from(own) {
+                        assert!(got.is_nan());
+                        continue;
+                    }
+                    let sum = &unit_sum[group as usize * d..][..d];
+                    let product = unit(row).iter().zip(sum).map(|(u, s)| u * s).sum::<f64>() - f64::from(own);
+                    let want = product / (count[group as usize] as f64 - f64::from(own));
+                    assert!((got - want).abs() < 1e-14, "{group}: {got} {want}");
+                }
             }
         });
     }

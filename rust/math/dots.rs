@@ -75,6 +75,59 @@ pub unsafe fn dots<I: Isa, E: Element, const R: usize, const Q: usize>(
     (squares, products)
 }
 
+/// The three sums of a pair of rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PairDots {
+    /// `|x|^2`
+    pub xx: f64,
+    /// `x.y`
+    pub xy: f64,
+    /// `|y|^2`
+    pub yy: f64,
+}
+
+/// The sums of `R` pairs of rows. The group that follows in memory, of both, is asked for meanwhile.
+///
+/// # Safety
+/// Every row of both is readable for `dim` elements, and the caller runs under `I`.
+#[inline(always)]
+pub unsafe fn pair_dots<I: Isa, E: Element, F: Element, const R: usize>(
+    isa: I,
+    x: [*const E; R],
+    y: [*const F; R],
+    dim: usize,
+) -> [PairDots; R] {
+    let mut lanes = [[isa.zero_f64(); 3]; R];
+    let body = dim - dim % I::LANES_F64;
+    let mut k = 0;
+    while k < body {
+        for r in 0..R {
+            ahead::<I, E>(isa, x[r], k, R * dim);
+            ahead::<I, F>(isa, y[r], k, R * dim);
+            // SAFETY: k + LANES_F64 <= dim.
+            let (a, b) = unsafe { (E::load_f64(isa, x[r].add(k)), F::load_f64(isa, y[r].add(k))) };
+            lanes[r][0] = isa.mul_add_f64(a, a, lanes[r][0]);
+            lanes[r][1] = isa.mul_add_f64(a, b, lanes[r][1]);
+            lanes[r][2] = isa.mul_add_f64(b, b, lanes[r][2]);
+        }
+        k += I::LANES_F64;
+    }
+    let mut sums = [PairDots::default(); R];
+    for r in 0..R {
+        let [xx, xy, yy] = lanes[r];
+        sums[r] = PairDots { xx: isa.sum_f64(xx), xy: isa.sum_f64(xy), yy: isa.sum_f64(yy) };
+        for k in body..dim {
+            // SAFETY: k < dim.
+            let (a, b) =
+                unsafe { (x[r].add(k).read_unaligned().to_f64(), y[r].add(k).read_unaligned().to_f64()) };
+            sums[r].xx += a * a;
+            sums[r].xy += a * b;
+            sums[r].yy += b * b;
+        }
+    }
+    sums
+}
+
 /// `|x - y|^2` of `R` rows from one vector.
 ///
 /// # Safety

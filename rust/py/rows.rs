@@ -2,6 +2,7 @@
 
 use super::array::rows;
 use super::errors::to_python;
+use super::pairs::{Groups, check_counts};
 use super::run::run;
 use crate::error::{Error, Status};
 use crate::linear::moments::OnInvalid;
@@ -26,9 +27,20 @@ pub fn codes<'py>(py: Python<'py>, status: Vec<Status>) -> Codes<'py> {
     status.into_iter().map(|status| status as u8).collect::<Vec<_>>().into_pyarray(py)
 }
 
-/// `(conformity, cosine_to_mean, norm, status)` of each row.
+/// What `score` returns: arrays of one entry per row.
+type Scored<'py> = (
+    Vector<'py>,
+    Vector<'py>,
+    Vector<'py>,
+    Codes<'py>,
+    Option<(Vector<'py>, Codes<'py>)>,
+    Option<Vector<'py>>,
+);
+
+/// `(conformity, cosine_to_mean, norm, status)` of each row; then, where those are given,
+/// `(cosine, status)` of its partner and its conformity in its group.
 #[pyfunction]
-#[pyo3(signature = (array, dtype, count, mean, unit_mean, member, n_threads))]
+#[pyo3(signature = (array, dtype, count, mean, unit_mean, member, n_threads, partner=None, groups=None))]
 #[allow(clippy::too_many_arguments)]
 pub fn score<'py>(
     py: Python<'py>,
@@ -39,17 +51,34 @@ pub fn score<'py>(
     unit_mean: PyReadonlyArray1<'py, f64>,
     member: bool,
     n_threads: Option<usize>,
-) -> PyResult<(Vector<'py>, Vector<'py>, Vector<'py>, Codes<'py>)> {
+    partner: Option<(Bound<'py, PyUntypedArray>, String)>,
+    groups: Option<Groups<'py>>,
+) -> PyResult<Scored<'py>> {
     // SAFETY: `array` is borrowed for the whole call.
-    let rows = unsafe { rows(array, dtype)? };
+    let own = unsafe { rows(array, dtype)? };
     let reference = Reference { count, unit_mean: unit_mean.as_array().to_vec(), member };
     let mean = mean.as_array().to_vec();
-    let scores = run(py, n_threads, array.len(), |context| scoring::score(rows, &reference, &mean, context))?;
+    let mut beside = scoring::Beside::default();
+    if let Some((array, dtype)) = &partner {
+        // SAFETY: as above.
+        let rows = unsafe { rows(array, dtype)? };
+        check_counts(own.count(), "partners", rows.count())?;
+        beside.partner = Some(rows);
+    }
+    if let Some(groups) = &groups {
+        let groups = groups.grouped()?;
+        check_counts(own.count(), "groups", groups.group.len())?;
+        beside.groups = Some(groups);
+    }
+    let scores =
+        run(py, n_threads, array.len(), |context| scoring::score(own, &reference, &mean, beside, context))?;
     Ok((
         scores.conformity.into_pyarray(py),
         scores.cosine_to_mean.into_pyarray(py),
         scores.norm.into_pyarray(py),
         codes(py, scores.status),
+        scores.partner.map(|found| (found.cosine.into_pyarray(py), codes(py, found.partner_status))),
+        scores.group_conformity.map(|found| found.into_pyarray(py)),
     ))
 }
 

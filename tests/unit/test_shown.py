@@ -103,6 +103,7 @@ def results(pair: Any, analysis: cs.Analysis) -> list[Any]:
         cs.strongest_features(image),
         whitening.normality(image),
         whitening,
+        cs.GroupedEllipsoids.fit(image, [i % 3 for i in range(400)]),
         grid,
         grid.nearest,
         (blur := cs.blur_experiment()),

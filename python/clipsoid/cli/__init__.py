@@ -20,9 +20,23 @@ from clipsoid.cli import (
     select,
     sweep,
     vslerp,
+    whiten,
 )
 
-COMMANDS = (demo, info, fit, merge, score, select, sweep, analyze, compare, vslerp, embed)
+COMMANDS = (
+    demo,
+    info,
+    embed,
+    fit,
+    merge,
+    whiten,
+    score,
+    select,
+    sweep,
+    analyze,
+    compare,
+    vslerp,
+)
 
 EPILOG = """\
 exit codes:

@@ -19,6 +19,12 @@ def add_parser(commands: Any) -> None:
         help="means only: runs at the speed of memory, enough for scores",
     )
     parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="column beside the embeddings: means only, of the rows of each of its values, in one "
+        "file",
+    )
+    parser.add_argument(
         "--precision",
         choices=("auto", "float64"),
         default="auto",
@@ -42,6 +48,9 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import ShapeError
 
+    if options.by is not None:
+        _run_by(options)
+        return
     check_writable(options.out, is_ellipsoid)
     store = shared.selected(shared.open_rows(options), options)
     with progress("fit", store.count, quiet=options.quiet) as tick:
@@ -58,3 +67,24 @@ def run(options: argparse.Namespace) -> None:
     if not e.count:
         raise ShapeError(f"{shared.named(options)}: all {e.invalid.total} rows were left out")
     save(options, e)
+
+
+def _run_by(options: argparse.Namespace) -> None:
+    """Fit groups."""
+    from clipsoid._groups_file import is_groups
+    from clipsoid._output import check_writable
+    from clipsoid.cli.groups import save
+    from clipsoid.cli.reference import fit_groups
+    from clipsoid.errors import ShapeError
+
+    if options.precision != "auto":
+        options.usage("--precision is that of a covariance, which groups do not have")
+    check_writable(options.out, is_groups)
+    store = shared.selected(shared.open_rows(options), options)
+    for shard in store.shards:
+        shard.check_columns([options.by])
+    groups = fit_groups(options, store)
+    if not groups.count.any():
+        left_out = f"all {groups.invalid.total} rows were left out"
+        raise ShapeError(f"{shared.named(options)}: {left_out}")
+    save(options, groups)

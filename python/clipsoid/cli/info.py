@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
         "path",
         metavar="PATH",
         nargs="+",
-        help="an ellipsoid file, a report, or embeddings (see fit)",
+        help="an ellipsoid, groups, a whitening, a report, or embeddings (see fit)",
     )
     parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
@@ -35,13 +35,30 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid._file import is_ellipsoid
+    from clipsoid._groups_file import is_groups
+    from clipsoid._whitening_file import is_whitening
     from clipsoid.cli.output import lines, plural, show
+    from clipsoid.groups import GroupedEllipsoids
     from clipsoid.report import is_page
+    from clipsoid.whitening import Whitening
 
     path = Path(options.path[0])
-    if len(options.path) == 1 and path.is_file() and is_page(path):
-        _show_page(options, path)
-        return
+    if len(options.path) == 1 and path.is_file():
+        if is_page(path):
+            _show_page(options, path)
+            return
+        if is_groups(path):
+            from clipsoid.cli import groups
+
+            found = GroupedEllipsoids.load(path)
+            show(options, groups.report(found), groups.describe(found))
+            return
+        if is_whitening(path):
+            from clipsoid.cli import whiten
+
+            w = Whitening.load(path)
+            show(options, whiten.report(w), whiten.describe(w))
+            return
     if (
         len(options.path) == 1
         and path.is_file()

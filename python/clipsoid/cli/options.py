@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from clipsoid.store import Store
+    from clipsoid.store.origin import Origin
 
 MAX_THREADS = 4096
 
@@ -127,6 +129,20 @@ def open_rows(options: argparse.Namespace) -> Store:
     return store
 
 
+def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
+    """Open the other side of the set that ``--partner`` names, if it names one."""
+    from clipsoid.store import open_store
+
+    if options.partner is None:
+        if options.partner_key is not None:
+            options.usage("--partner-key needs --partner")
+        return None
+    key = options.key if options.partner_key is None else options.partner_key
+    partner = open_store(options.partner, key=key, dtype=options.dtype)
+    common_origin(store, partner, "rows and partners")
+    return partner
+
+
 def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
     """Open the images and the texts; the temperature is that of their model, if it is known."""
     from pathlib import Path
@@ -162,14 +178,7 @@ def read_table(path: Path) -> pl.DataFrame:
 
 def _common_temperature(images: Store, texts: Store, options: argparse.Namespace) -> float:
     """Return the temperature of the model that made both, or the usual one."""
-    from clipsoid.errors import MismatchError
-    from clipsoid.store.origin import origin
-
-    made = [origin(images), origin(texts)]
-    if None not in made and made[0] != made[1]:
-        names = " and of ".join(repr(one.encoder) for one in made if one is not None)
-        raise MismatchError(f"images and texts are of {names}; wanted one model")
-    known = made[0] or made[1]
+    known = common_origin(images, texts, "images and texts")
     if known is None:
         return USUAL_TEMPERATURE
     if known.logit_bias is not None and not options.quiet:
@@ -181,6 +190,18 @@ def _common_temperature(images: Store, texts: Store, options: argparse.Namespace
     return known.temperature
 
 
+def common_origin(one: Store, other: Store, both: str) -> Origin | None:
+    """Return what made two sets, if it is known of either; refuse two models."""
+    from clipsoid.errors import MismatchError
+    from clipsoid.store.origin import origin
+
+    made = [origin(one), origin(other)]
+    if None not in made and made[0] != made[1]:
+        names = " and of ".join(repr(model.encoder) for model in made if model is not None)
+        raise MismatchError(f"{both} are of {names}; wanted one model")
+    return made[0] or made[1]
+
+
 def _fill_in(options: argparse.Namespace, **known: object) -> None:
     """Set what a command takes and nobody gave."""
     for name, value in known.items():
@@ -190,8 +211,13 @@ def _fill_in(options: argparse.Namespace, **known: object) -> None:
 
 def named(options: argparse.Namespace) -> str:
     """Return what a message calls the rows."""
-    more = len(options.path) - 1
-    return str(options.path[0]) + (f" and {more} more" if more else "")
+    return shortened(options.path)
+
+
+def shortened(paths: Sequence[str]) -> str:
+    """Return the first of some paths, and how many more there are."""
+    more = len(paths) - 1
+    return str(paths[0]) + (f" and {more} more" if more else "")
 
 
 def selected(store: Store, options: argparse.Namespace) -> Store:

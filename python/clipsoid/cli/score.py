@@ -19,14 +19,25 @@ def add_parser(commands: Any) -> None:
         commands,
         "score",
         run,
-        "score every row: exact conformity, cosine to the mean, norm",
+        "score every row: exact conformity, cosine to the mean, norm, and more on request",
     )
     shared.add_rows(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the score files")
-    parser.add_argument(
+    reference = parser.add_mutually_exclusive_group()
+    reference.add_argument(
         "--ellipsoid",
         metavar="FILE",
-        help="score against this one; without it, against the rows of PATH themselves",
+        help="score against this one; without it, against the rows of PATH themselves; with --by, "
+        "the groups that fit --by wrote",
+    )
+    reference.add_argument(
+        "--against",
+        metavar="PATH",
+        nargs="+",
+        help="score against the rows of another set, such as the other modality",
+    )
+    parser.add_argument(
+        "--against-key", metavar="NAME", help="what holds those rows, if it is another than --key"
     )
     membership = parser.add_mutually_exclusive_group()
     membership.add_argument(
@@ -36,6 +47,25 @@ def add_parser(commands: Any) -> None:
     )
     membership.add_argument(
         "--outsiders", action="store_true", help="the rows do not belong to the ellipsoid"
+    )
+    parser.add_argument(
+        "--partner",
+        metavar="PATH",
+        nargs="+",
+        help="the other modality of the same rows, shard by shard: adds the cosine to it",
+    )
+    parser.add_argument(
+        "--partner-key", metavar="NAME", help="what holds partners, if it is another than --key"
+    )
+    parser.add_argument(
+        "--whitening",
+        metavar="FILE",
+        help="a whitening, or an ellipsoid with covariance: adds the log-likelihood",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="column beside the embeddings: adds the conformity among the rows of the same value",
     )
     parser.add_argument(
         "--id-column",
@@ -63,14 +93,14 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from clipsoid.cli.beside import beside_of, open_beside
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
-    from clipsoid.ellipsoid import Ellipsoid
-    from clipsoid.errors import OutputError, ShapeError
+    from clipsoid.cli.reference import check_options, reference_of
+    from clipsoid.errors import OutputError
     from clipsoid.store.scores import check_id_columns, check_targets, write_scores
 
-    if options.outsiders and options.ellipsoid is None:
-        options.usage("--outsiders needs --ellipsoid: rows are members of their own set")
+    check_options(options)
     store = shared.open_rows(options)
     part = shared.selected(store, options)
     folder = Path(options.out)
@@ -86,26 +116,11 @@ def run(options: argparse.Namespace) -> None:
     if options.id_column:
         for shard in part.shards:
             shard.check_columns(options.id_column)
-    if options.ellipsoid is None:
-        with progress("fit", store.count, quiet=options.quiet) as tick:
-            e = Ellipsoid.fit(
-                store,
-                covariance=False,
-                on_invalid=options.on_invalid,
-                encoder=options.encoder,
-                n_threads=options.threads,
-                progress=tick,
-            )
-        if e.count < 2:
-            out = f", {e.invalid.total} left out" if e.invalid.total else ""
-            found = plural(e.count, "valid row")
-            raise ShapeError(f"{shared.named(options)}: found {found}{out}, wanted 2 or more")
-        member = True
-    else:
-        e = Ellipsoid.load(options.ellipsoid)
-        _check_fits(e, part, options)
-        member = is_member(e, part, options)
-    made = how_made(e, part, member=member, on_invalid=options.on_invalid)
+    opened = open_beside(options, store)
+    against = reference_of(options, store, part)
+    e, member = against.ellipsoid, against.member
+    beside = beside_of(options, store, opened, against)
+    made = how_made(e, part, member=member, on_invalid=options.on_invalid) | beside.made
     with progress("score", part.count, quiet=options.quiet) as tick:
         written = write_scores(
             part,
@@ -113,6 +128,7 @@ def run(options: argparse.Namespace) -> None:
             folder,
             made=made,
             whole=store,
+            wanted=beside.wanted,
             id_columns=options.id_column,
             on_invalid=options.on_invalid,
             n_threads=options.threads,
@@ -137,6 +153,7 @@ def run(options: argparse.Namespace) -> None:
         "scored": f"{plural(written.rows, 'row')} in {plural(len(written.files), 'file')}",
         "against": f"{e.count:,} rows, each "
         + ("left out of its own mean" if member else "outside"),
+        **beside.words,
         "written": f"{folder}/",
     }
     if options.report is not None:
@@ -151,6 +168,7 @@ def how_made(e: Ellipsoid, store: Store, *, member: bool, on_invalid: str) -> di
     """Return what the score files of `store` say of how they were made."""
     from clipsoid import __version__
     from clipsoid._native import simd_level
+    from clipsoid.store.beside import made_beside
 
     return {
         "clipsoid_version": __version__,
@@ -163,42 +181,5 @@ def how_made(e: Ellipsoid, store: Store, *, member: bool, on_invalid: str) -> di
         "simd": simd_level(),
         "ellipsoid_simd": sorted(e.simd_levels),
         "dtypes": sorted(store.dtypes),
+        **made_beside(),
     }
-
-
-def _check_fits(e: Ellipsoid, store: Store, options: argparse.Namespace) -> None:
-    from clipsoid.errors import MismatchError
-
-    if e.dim != store.dim:
-        raise MismatchError(
-            f"{options.ellipsoid}: was fitted on {e.dim} features, {store.shards[0].path} has "
-            f"{store.dim}"
-        )
-    if None not in (e.encoder, options.encoder) and e.encoder != options.encoder:
-        raise MismatchError(
-            f"{options.ellipsoid}: was fitted on embeddings of {e.encoder!r}, these are of "
-            f"{options.encoder!r}"
-        )
-
-
-def is_member(e: Ellipsoid, store: Store, options: argparse.Namespace) -> bool:
-    """Whether the rows of `store` belong to the set that `e` was fitted on.
-
-    Known by a flag, or by the fingerprints of the files; refused when neither tells.
-    """
-    from clipsoid.errors import MismatchError
-
-    if options.members or options.outsiders:
-        return bool(options.members)
-    known = sum(shard.fingerprint() in e.inputs for shard in store.shards if shard.count)
-    total = sum(1 for shard in store.shards if shard.count)
-    # None of them is among its files: that says something only if all its rows came from files.
-    if known == total or (known == 0 and e.fully_known):
-        return known == total
-    found = f"{known} of {total} shards are among those it was fitted on"
-    if not e.fully_known:
-        found += ", and some of its rows came from arrays in memory"
-    raise MismatchError(
-        f"{options.ellipsoid}: {found}, so it is unclear whether the rows are members of it; "
-        "say --members (each row is left out of its own mean) or --outsiders"
-    )

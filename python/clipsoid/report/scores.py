@@ -70,15 +70,17 @@ def scores_page(
     count = status.get("ok", 0)
     if count == 0:
         raise ShapeError("a report of scores: no row has one")
+    columns = set(rows.collect_schema().names())
+    names = tuple(name for name in SCORES if name in columns)
     known = scored.select(
-        *(pl.col(name).min().alias(f"{name}_min") for name in SCORES),
-        *(pl.col(name).max().alias(f"{name}_max") for name in SCORES),
-        *(pl.col(name).cast(pl.Float64).mean().alias(f"{name}_mean") for name in SCORES),
-        *(pl.col(name).cast(pl.Float64).std(ddof=0).alias(f"{name}_std") for name in SCORES),
+        *(pl.col(name).min().alias(f"{name}_min") for name in names),
+        *(pl.col(name).max().alias(f"{name}_max") for name in names),
+        *(pl.col(name).cast(pl.Float64).mean().alias(f"{name}_mean") for name in names),
+        *(pl.col(name).cast(pl.Float64).std(ddof=0).alias(f"{name}_std") for name in names),
     )
     figures = known.collect(engine="streaming").row(0, named=True)
     pictures = Thumbnails(root)
-    histogram = _figure(scored, figures)
+    histogram = _figure(scored, names, figures)
     ends = [_gallery(scored, end, pictures) for end in ("highest", "lowest")]
     explorer = _explorer(scored, count, histogram, pictures, seed)
     text = {"format": FORMAT, **made, "rows": count, "status": status, "figures": figures}
@@ -106,13 +108,13 @@ def scores_page(
     )
 
 
-def _figure(scored: pl.LazyFrame, figures: Mapping[str, Any]) -> Figure:
-    histograms = _histograms(scored, figures)
+def _figure(scored: pl.LazyFrame, names: Sequence[str], figures: Mapping[str, Any]) -> Figure:
+    histograms = _histograms(scored, names, figures)
     mean = figures["conformity_mean"]
     first = conformity_histogram(histograms["conformity"], mean, "rows", BLUE)
     others = [
         score_panel(name, histograms[name], figures[f"{name}_mean"])
-        for name in list(SCORES)[1:]
+        for name in names[1:]
         if name in histograms
     ]
     return Figure(
@@ -125,12 +127,14 @@ def _figure(scored: pl.LazyFrame, figures: Mapping[str, Any]) -> Figure:
     )
 
 
-def _histograms(scored: pl.LazyFrame, figures: Mapping[str, Any]) -> dict[str, Histogram]:
+def _histograms(
+    scored: pl.LazyFrame, names: Sequence[str], figures: Mapping[str, Any]
+) -> dict[str, Histogram]:
     """Count all scores in one pass each; a score that no row has is left out."""
     import polars as pl
 
     edges = {}
-    for name in SCORES:
+    for name in names:
         low, high = figures[f"{name}_min"], figures[f"{name}_max"]
         if low is None or not np.isfinite([low, high]).all():
             continue
@@ -181,7 +185,7 @@ def _gallery(scored: pl.LazyFrame, end: str, pictures: Thumbnails) -> Gallery:
 
 def _names(row: Mapping[str, Any]) -> str:
     """Return the shard of a row, and what its id columns hold."""
-    apart = {*SCORES, "row"}
+    apart = {*SCORES, "group_rows", "row"}
     return cut(", ".join(str(value) for name, value in row.items() if name not in apart))
 
 
@@ -197,10 +201,12 @@ def _explorer(
         picked = pl.Series(chosen).cast(pl.UInt32)
         rows = scored.with_row_index().filter(pl.col("index").is_in(picked.implode())).drop("index")
     frame = rows.collect(engine="streaming").sort("shard", "row")
-    texts = [n for n in frame.columns if n not in (*SCORES, "row", "image_path")]
+    names = [name for name in SCORES if name in frame.columns]
+    apart = {*SCORES, "group_rows", "row", "image_path"}
+    texts = [name for name in frame.columns if name not in apart]
     shown = frame.select(
         "row",
-        *(pl.col(name).cast(pl.Float64).round_sig_figs(6) for name in SCORES),
+        *(pl.col(name).cast(pl.Float64).round_sig_figs(6) for name in names),
         *(pl.col(name).cast(pl.String) for name in texts),
     )
     columns = {
@@ -235,7 +241,7 @@ def _summary(made: Mapping[str, Any], count: int) -> str:
 def _key_figures(figures: Mapping[str, Any], count: int) -> Iterator[tuple[str, str]]:
     yield "rows", f"{count:,}"
     for name in SCORES:
-        if figures[f"{name}_mean"] is not None:
+        if figures.get(f"{name}_mean") is not None:
             mean, std = figures[f"{name}_mean"], figures[f"{name}_std"]
             yield f"{name.replace('_', ' ')}, mean", f"{number(mean)} ± {number(std)}"
             low, high = figures[f"{name}_min"], figures[f"{name}_max"]
@@ -267,3 +273,11 @@ def _made(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "rows that cannot be scored", without[made["on_invalid"]]
     yield "instructions of the scores", made["simd"]
     yield "instructions of the ellipsoid", ", ".join(made["ellipsoid_simd"])
+    beside = {
+        "partner": "digest of the partners",
+        "whitening": "digest of the whitening",
+        "by": "column of the groups",
+    }
+    for name, words in beside.items():
+        if made.get(name) is not None:
+            yield words, made[name]

@@ -77,7 +77,11 @@ def _files(
 
     label = str(path if isinstance(path, (str, os.PathLike)) else path[0])
     # By name, so that a list in another order is the same set.
-    files = sorted(find_files(path, SUFFIXES), key=lambda found: found[1])
+    files: list[tuple[Path, str]] = []
+    for file, name in sorted(find_files(path, SUFFIXES), key=lambda found: found[1]):
+        if not isinstance(file, Path):
+            raise SelectionError(f"{file}: is a URL; wanted score files on a local disk")
+        files.append((file, name))
     inputs, made = [], []
     for file, name in files:
         with as_selection_errors(str(file)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,11 @@ FRAME_ROWS = 1 << 17
 GROUP_ROWS = 1 << 20
 
 
+#: Scores that every file has, and the element types of those that float32 does not hold.
+SCORES = ("conformity", "cosine_to_mean", "norm")
+_WIDE = {"group_rows": "UInt64"}
+
+
 class ScoreFile:
     """A parquet file that grows by frames, written by polars in a thread of its own.
 
@@ -34,8 +39,16 @@ class ScoreFile:
     is raised by the next `write`, or by `finish`.
     """
 
-    def __init__(self, path: Path, shard: str, ids: pl.DataFrame | None, made: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shard: str,
+        ids: pl.DataFrame | None,
+        made: str,
+        beside: Sequence[str] = (),
+    ) -> None:
         self.path, self.shard, self.ids, self.made = path, shard, ids, made
+        self.scores = (*SCORES, *beside)
         self._parts: list[Scores] = []
         self._waiting = 0
         self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(maxsize=2)
@@ -98,7 +111,10 @@ class ScoreFile:
         }
         if self.ids is not None:
             columns |= self.ids[row].to_dict()
-        for name in ("conformity", "cosine_to_mean", "norm"):
+        for name in self.scores:
+            if name in _WIDE:
+                columns[name] = pl.Series(joined(name), dtype=getattr(pl, _WIDE[name]))
+                continue
             with np.errstate(over="ignore"):
                 values = joined(name).astype(np.float32)
             columns[name] = pl.Series(values)
@@ -113,7 +129,9 @@ class ScoreFile:
         import polars as pl
 
         ids = {} if self.ids is None else dict(self.ids.schema)
-        scores = dict.fromkeys(("conformity", "cosine_to_mean", "norm"), pl.Float32)
+        scores = {
+            name: getattr(pl, _WIDE[name]) if name in _WIDE else pl.Float32 for name in self.scores
+        }
         places = {"shard": pl.String, "row": pl.UInt32}
         return {**places, **ids, **scores, "status": pl.Enum(Scores.STATUS)}
 

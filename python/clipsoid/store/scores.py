@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from clipsoid._beside import Beside
 from clipsoid._output import (
     PART_SUFFIX,
     as_output_errors,
@@ -26,13 +27,14 @@ from clipsoid._source import OnInvalid, Progress, as_source
 from clipsoid.errors import OutputError, StoreError
 from clipsoid.results import Scores
 from clipsoid.store.base import Shard, Store
-from clipsoid.store.score_file import METADATA_KEY, ScoreFile
+from clipsoid.store.beside import StoreBeside
+from clipsoid.store.score_file import METADATA_KEY, SCORES, ScoreFile
 
 #: Row numbers are 32 bits wide, as those of polars.
 MAX_ROWS = 2**32 - 1
 
-#: Columns that every score file has; id columns may not take their names.
-COLUMNS = ("shard", "row", "conformity", "cosine_to_mean", "norm", "status")
+#: Columns that score files may have; id columns may not take their names.
+COLUMNS = ("shard", "row", *SCORES, *Scores.BESIDE, "status")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def write_scores(
     *,
     made: Mapping[str, Any],
     whole: Store | None = None,
+    wanted: StoreBeside | None = None,
     id_columns: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
@@ -80,6 +83,8 @@ def write_scores(
         The set that `store` is a part of: score files of its other shards may lie in `folder`.
     made : mapping
         How the scores were made; goes into the metadata of every file as JSON.
+    wanted : StoreBeside, optional
+        What is wanted of each row beside its scores.
     id_columns : sequence of str
         Columns of the shards to carry over.
     on_invalid : {"error", "skip", "null"}
@@ -103,6 +108,8 @@ def write_scores(
     if id_columns:
         for shard in store.shards:
             shard.check_columns(id_columns)
+    source = as_source(store)
+    more = Beside() if wanted is None else wanted.of(store, source)
     made = {**made, "reference": _digest(reference)}
     _check_neighbours(folder, targets, made)
     counts = np.zeros(len(Scores.STATUS), np.int64)
@@ -111,8 +118,9 @@ def write_scores(
     # computes or writes leaves the folder as it was.
     with new_folders(folder), ExitStack() as cleanup, as_output_errors(folder):
         parts = score_batches(
-            as_source(store),
+            source,
             reference,
+            beside=more,
             on_invalid="null" if on_invalid == "skip" else on_invalid,
             n_threads=n_threads,
             progress=progress,
@@ -125,7 +133,8 @@ def write_scores(
             temporary = beside(target)
             cleanup.callback(remove, temporary)
             text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
-            file = cleanup.enter_context(closing(ScoreFile(temporary, shard.name, ids, text)))
+            file = ScoreFile(temporary, shard.name, ids, text, more.names)
+            cleanup.enter_context(closing(file))
             done = 0
             while done < shard.count:
                 part = next(parts)

@@ -40,11 +40,18 @@ BINS, MOST_BINS = 50, 200
 #: Of the queries, what lies within the band.
 MIDDLE = (0.05, 0.95)
 
-#: What is drawn of each score: its name, the title of its axis, and a colour.
+#: What is drawn of each score that there is: its name, the title of its axis, and a colour.
 SCORES = {
     "conformity": ("Conformity", "conformity (mean cosine to all others)", theme.BLUE),
     "cosine_to_mean": ("Cosine to the mean", "cosine to the mean", theme.BLUE),
     "norm": ("Norm", "norm (units of the embeddings)", theme.GREEN),
+    "cosine_to_partner": ("Cosine to the partner", "cosine to the partner", theme.BLUE),
+    "log_likelihood": ("Log-likelihood", "log-likelihood (nats)", theme.GREEN),
+    "group_conformity": (
+        "Conformity in the group",
+        "conformity (mean cosine to others of the group)",
+        theme.BLUE,
+    ),
 }
 
 
@@ -64,7 +71,7 @@ def score_panel(name: str, histogram: Histogram, mean: float) -> Panel:
 
 
 def scores_figure(scores: Scores) -> Figure:
-    """Return the distributions of conformity, cosine to the mean and norm of valid rows.
+    """Return the distributions of the scores of valid rows.
 
     Raises
     ------
@@ -76,6 +83,8 @@ def scores_figure(scores: Scores) -> Figure:
     panels, measures = [], []
     for name, (title, _, _) in SCORES.items():
         found = getattr(scores, name)
+        if found is None:
+            continue
         # Of a mean of zero no cosine is known.
         known = found[(scores.status == 0) & np.isfinite(found)]
         if len(known):

@@ -1,0 +1,106 @@
+"""What ``clipsoid score`` computes beside the scores: opened and checked before any pass."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipsoid.cli import options as shared
+
+if TYPE_CHECKING:
+    from clipsoid.cli.reference import Against
+    from clipsoid.store import Shard, Store
+    from clipsoid.store.beside import StoreBeside
+    from clipsoid.whitening import Whitening
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the options name: partners of the shards, and a whitening with its file's contents."""
+
+    partner: Store | None
+    partners: dict[str, Shard]
+    whitening: Whitening | None
+    contents: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is computed, what score files say of it, and what people are told."""
+
+    wanted: StoreBeside
+    made: dict[str, Any]
+    words: dict[str, str]
+
+
+def open_beside(options: argparse.Namespace, store: Store) -> Opened:
+    """Open partners and whitening; refuse what does not fit the set."""
+    from clipsoid.store.beside import paired
+
+    partner = shared.open_partner(options, store)
+    partners = {} if partner is None else paired(store, partner)
+    if options.whitening is None:
+        return Opened(partner, partners, None, None)
+    whitening, contents = _whitening(options, store)
+    return Opened(partner, partners, whitening, contents)
+
+
+def beside_of(
+    options: argparse.Namespace, store: Store, opened: Opened, against: Against
+) -> Chosen:
+    """Return what is computed beside the scores against a reference."""
+    from clipsoid.cli.output import plural
+    from clipsoid.errors import MismatchError
+    from clipsoid.store.beside import StoreBeside, made_beside
+
+    whitening, groups, e = opened.whitening, against.groups, against.ellipsoid
+    if whitening is not None and against.member and whitening.is_normalized != e.is_normalized:
+        kinds = "raw", "normalised"
+        raise MismatchError(
+            f"{options.whitening}: is of {kinds[whitening.is_normalized]} rows, those of "
+            f"{shared.named(options)} are {kinds[e.is_normalized]}"
+        )
+    wanted = StoreBeside(opened.partners, whitening, groups, options.by or "", against.member)
+    made = made_beside(
+        partner=opened.partner,
+        whitening=opened.contents,
+        by=None if groups is None else options.by,
+        groups=groups,
+    )
+    words = {}
+    if opened.partner is not None:
+        words["partners"] = shared.shortened(options.partner)
+    if whitening is not None:
+        words["likelihood"] = f"{plural(whitening.rank, 'direction')} of {options.whitening}"
+    if groups is not None:
+        words["groups"] = f"{plural(len(groups), 'value')} of column {options.by!r}"
+    return Chosen(wanted, made, words)
+
+
+def _whitening(options: argparse.Namespace, store: Store) -> tuple[Whitening, bytes]:
+    """Load a whitening, or make one of an ellipsoid, and return the file's contents."""
+    from clipsoid._file import is_ellipsoid
+    from clipsoid.ellipsoid import Ellipsoid
+    from clipsoid.errors import MismatchError, UnavailableError
+    from clipsoid.whitening import Whitening
+
+    path = Path(options.whitening)
+    if is_ellipsoid(path):
+        e = Ellipsoid.load(path)
+        try:
+            whitening = Whitening.from_ellipsoid(e)
+        except UnavailableError as error:
+            raise UnavailableError(f"{path}: {error}") from None
+    else:
+        whitening = Whitening.load(path)
+    if whitening.dim != store.dim:
+        raise MismatchError(
+            f"{path}: is of {whitening.dim} features, {store.shards[0].path} has {store.dim}"
+        )
+    if None not in (whitening.encoder, options.encoder) and whitening.encoder != options.encoder:
+        raise MismatchError(
+            f"{path}: is of embeddings of {whitening.encoder!r}, these are of {options.encoder!r}"
+        )
+    return whitening, path.read_bytes()

@@ -1,0 +1,453 @@
+"""GroupedEllipsoids: one means-only ellipsoid for each group of rows, all fitted in one pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsoid import _native
+from clipsoid._beside import Beside, Groups, wanted
+from clipsoid._checks import checked_number
+from clipsoid._labels import Label, Labels, labels_of
+from clipsoid._scoring import joined, score_batches
+from clipsoid._shown import Shown
+from clipsoid._source import (
+    OnInvalid,
+    Progress,
+    Source,
+    as_source,
+    check_policy,
+    check_threads,
+    is_path,
+)
+from clipsoid.ellipsoid import Ellipsoid
+from clipsoid.errors import InvalidRowError, MismatchError
+from clipsoid.results import Invalid, Scores
+from clipsoid.whitening import Whitening
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class GroupedEllipsoids(Shown):
+    """Means-only ellipsoids of the groups of a set: of its classes, sources or languages.
+
+    Made by `fit`. ``groups[label]`` is the ellipsoid of one group. It can be merged, pickled and
+    written to a file.
+
+    Attributes
+    ----------
+    labels : tuple of str, int, bool or None
+        Of the groups: None, of the rows whose value is null, first; then in ascending order.
+    count : ndarray of uint64 of shape (g,)
+        Valid rows of each group.
+    mean, squares, unit_sum : ndarray of float64 of shape (g, d)
+        Raw means; sums of squared deviations from them; sums of the rows scaled to length 1.
+    norms : ndarray of float64 of shape (g, 4)
+        Of the row norms: mean, sum of squared deviations, minimum, maximum.
+    invalid : Invalid
+        Rows that were left out, of all groups.
+    dtypes : frozenset of str
+        Element types of the rows.
+    simd_levels : frozenset of str
+        SIMD levels that the sums were computed with.
+    by : str or None
+        The column that the labels came from.
+    encoder, temperature
+        As those of `Ellipsoid`.
+    inputs : frozenset of str
+        Fingerprints of the files that were fitted; empty for arrays.
+    rows_of_inputs : int
+        How many of the rows read came from those files.
+
+    Examples
+    --------
+    >>> import numpy as np, clipsoid as cs
+    >>> x = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0], [1.0, 1.0]])
+    >>> groups = cs.GroupedEllipsoids.fit(x, ["cat", "cat", "cat", "dog"])
+    >>> groups
+    GroupedEllipsoids(2 groups, count=4, dim=2, float64)
+    >>> groups["cat"].count, groups["dog"].count
+    (3, 1)
+    >>> groups.score(x, ["cat", "cat", "cat", "dog"], member=True).group_conformity.round(6)
+    array([0.3, 0.4, 0.7, nan])
+    """
+
+    labels: tuple[Label, ...]
+    count: NDArray[np.uint64]
+    mean: Array
+    squares: Array
+    unit_sum: Array
+    norms: Array
+    invalid: Invalid
+    dtypes: frozenset[str]
+    simd_levels: frozenset[str]
+    by: str | None
+    encoder: str | None
+    temperature: float | None
+    inputs: frozenset[str]
+    rows_of_inputs: int
+
+    def __post_init__(self) -> None:
+        for name in ARRAYS:
+            getattr(self, name).setflags(write=False)
+
+    @classmethod
+    def fit(
+        cls,
+        x: Any,
+        by: Any,
+        *,
+        on_invalid: OnInvalid = "error",
+        encoder: str | None = None,
+        temperature: float | None = None,
+        n_threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Fit to a set of rows, group by group.
+
+        Parameters
+        ----------
+        x : array, tensor, column, path or store of shape (n, d)
+            Raw embeddings, as for `Ellipsoid.fit`.
+        by : str or sequence of n values
+            The name of a column beside the embeddings of a path or store, or the value of each
+            row: text, whole numbers or booleans. Rows whose value is null form a group, too.
+        on_invalid, encoder, temperature, n_threads, progress
+            As for `Ellipsoid.fit`.
+
+        Returns
+        -------
+        GroupedEllipsoids
+
+        Raises
+        ------
+        ShapeError
+            If there are more than ``2**26 / d`` groups, or not one value for each row.
+        DTypeError
+            If the values are of another type.
+        InvalidRowError, StoreError
+            As for `Ellipsoid.fit`.
+
+        Notes
+        -----
+        ``O(N d)`` time in float64, ``O(g d)`` memory for g groups, of which there may be 131,072
+        with 512 features. The bits do not depend on threads or batches. The values of a column
+        are read twice, one shard at a time: once to find the groups.
+        """
+        check_policy(on_invalid)
+        check_threads(n_threads)
+        if temperature is not None:
+            temperature = checked_number(
+                "temperature", temperature, "a number above 0", lambda t: t > 0
+            )
+        x, source = _opened(x)
+        labels = labels_of(x, by, source.count)
+        found = labels.distinct(source.dim)
+        sums, missing = _sums_of(source, labels, found, on_invalid, n_threads, progress)
+        state = sums.state()
+        inputs = frozenset(source.inputs())
+        return cls(
+            labels=found,
+            **{name: state[name] for name in ARRAYS},  # type: ignore[literal-required]
+            invalid=Invalid(state["non_finite"] - missing, state["zero_norm"], missing),
+            dtypes=source.dtypes,
+            simd_levels=frozenset({_native.simd_level()}),
+            by=by if isinstance(by, str) else None,
+            encoder=encoder,
+            temperature=temperature,
+            inputs=inputs,
+            rows_of_inputs=source.count if inputs else 0,
+        )
+
+    def score(
+        self,
+        x: Any,
+        by: Any,
+        *,
+        member: bool = False,
+        partner: Any = None,
+        whitening: Whitening | None = None,
+        on_invalid: OnInvalid = "error",
+        n_threads: int | None = None,
+    ) -> Scores:
+        """Score rows against all groups together, and each against its own group.
+
+        Parameters
+        ----------
+        x, by
+            As for `fit`. A value that the groups do not have is that of no group.
+        member : bool, default=False
+            Whether the rows belong to the fitted set: each is then left out of its own means.
+        partner, whitening, on_invalid, n_threads
+            As for `Ellipsoid.score`.
+
+        Returns
+        -------
+        Scores
+            With ``group_conformity`` and ``group_rows``.
+        """
+        check_policy(on_invalid)
+        check_threads(n_threads)
+        x, source = _opened(x)
+        source.expect_dim(self.dim, "the groups")
+        whole = self.whole.reference(member=member)
+        groups = self.beside(labels_of(x, by, source.count), member=member)
+        beside = wanted(source, partner=partner, whitening=whitening, groups=groups)
+        parts = score_batches(
+            source, whole, beside=beside, on_invalid=on_invalid, n_threads=n_threads
+        )
+        return joined(list(parts))
+
+    def beside(self, labels: Labels, *, member: bool) -> Groups:
+        """Return the groups as the scoring loop takes them."""
+        return Groups(self.count, self.unit_sum, member, lambda: labels.numbers(self.labels))
+
+    @property
+    def dim(self) -> int:
+        """Number of features."""
+        return int(self.mean.shape[1])
+
+    @property
+    def whole(self) -> Ellipsoid:
+        """The ellipsoid of all groups together."""
+        one = _combined(np.zeros(len(self), np.intp), 1, [self])
+        e = self._ellipsoid(*(array[0] for array in one), invalid=self.invalid)
+        e._inputs, e._rows_of_inputs = self.inputs, self.rows_of_inputs
+        return e
+
+    def __getitem__(self, label: Label) -> Ellipsoid:
+        """Return the ellipsoid of a group, means only."""
+        try:
+            at = self.labels.index(label)
+        except ValueError:
+            raise KeyError(label) from None
+        return self._ellipsoid(*(getattr(self, name)[at] for name in ARRAYS), invalid=Invalid())
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.labels
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _ellipsoid(
+        self,
+        count: Any,
+        mean: Array,
+        squares: Array,
+        unit_sum: Array,
+        norms: Array,
+        *,
+        invalid: Invalid,
+    ) -> Ellipsoid:
+        state: Any = {
+            "count": int(count),
+            "seen": int(count) + invalid.total,
+            "non_finite": invalid.non_finite + invalid.missing,
+            "zero_norm": invalid.zero_norm,
+            "float64": False,
+            "mean": mean,
+            "squares": squares,
+            "unit_sum": unit_sum,
+            **dict(zip(NORMS, norms.tolist(), strict=True)),
+        }
+        e = Ellipsoid(
+            self.dim, covariance=False, encoder=self.encoder, temperature=self.temperature
+        )
+        e._moments = _native.Moments.from_state(state, None)
+        e._missing, e._dtypes, e._simd = invalid.missing, self.dtypes, self.simd_levels
+        return e
+
+    def merge(self, *others: Self) -> Self:
+        """Return the groups of the rows of all, as if they had been fitted together.
+
+        Parameters
+        ----------
+        *others : GroupedEllipsoids
+            Of the same dimension. Merging in another order agrees to 1e-12 relative.
+
+        Returns
+        -------
+        GroupedEllipsoids
+            A new one. Encoder, temperature and column are None where one does not know them, or
+            the columns differ.
+
+        Raises
+        ------
+        MismatchError
+            If dimensions, encoders, temperatures or the types of labels differ.
+        ShapeError
+            If there are too many groups together.
+        """
+        everyone = [self, *others]
+        for other in others:
+            if not isinstance(other, GroupedEllipsoids):
+                raise TypeError(f"merge takes groups, found {type(other).__qualname__}")
+            if other.dim != self.dim:
+                raise MismatchError(f"groups have {self.dim} and {other.dim} features")
+        known: dict[str, Any] = {}
+        for name in ("encoder", "temperature", "by"):
+            values = {getattr(one, name) for one in everyone}
+            if name != "by" and len(values - {None}) > 1:
+                both = " and ".join(sorted(map(repr, values - {None})))
+                raise MismatchError(f"the {name}s of the groups differ: {both}")
+            known[name] = values.pop() if len(values) == 1 else None
+        labels = Labels("the groups", lambda: _as_series(everyone)).distinct(self.dim)
+        # A boolean is equal to a whole number: types have been compared, so that none meet.
+        place = {label: at for at, label in enumerate(labels)}
+        at = np.array([place[label] for one in everyone for label in one.labels], np.intp)
+        count, mean, squares, unit_sum, norms = _combined(at, len(labels), everyone)
+        return replace(
+            self,
+            labels=labels,
+            count=count,
+            mean=mean,
+            squares=squares,
+            unit_sum=unit_sum,
+            norms=norms,
+            invalid=Invalid(
+                *(
+                    sum(getattr(one.invalid, name) for one in everyone)
+                    for name in ("non_finite", "zero_norm", "missing")
+                )
+            ),
+            dtypes=frozenset[str]().union(*(one.dtypes for one in everyone)),
+            simd_levels=frozenset[str]().union(*(one.simd_levels for one in everyone)),
+            inputs=frozenset[str]().union(*(one.inputs for one in everyone)),
+            rows_of_inputs=sum(one.rows_of_inputs for one in everyone),
+            **known,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a file: safetensors, with a JSON header. Complete or not there at all.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        from clipsoid._groups_file import write_groups
+
+        write_groups(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read from a file that `save` wrote. Nothing is unpickled.
+
+        Raises
+        ------
+        StoreError
+            If the file is missing, damaged or holds no groups.
+        """
+        from clipsoid._groups_file import read_groups
+
+        return read_groups(cls, path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from clipsoid._groups_file import from_bytes, to_bytes
+
+        return from_bytes, (type(self), to_bytes(self))
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self)} group" + ("" if len(self) == 1 else "s")]
+        parts += [f"count={int(self.count.sum())}", f"dim={self.dim}"]
+        if self.dtypes:
+            parts.append("+".join(sorted(self.dtypes)))
+        if self.by is not None:
+            parts.append(f"by={self.by!r}")
+        if self.encoder is not None:
+            parts.append(f"encoder={self.encoder!r}")
+        if self.invalid.total:
+            parts.append(f"left out {self.invalid.total} invalid rows")
+        return f"GroupedEllipsoids({', '.join(parts)})"
+
+
+#: Fields of one entry for each group, in the order in which `_combined` returns them.
+ARRAYS = ("count", "mean", "squares", "unit_sum", "norms")
+
+#: Columns of `norms`, by their names in the state of the core.
+NORMS = ("norm_mean", "norm_squares", "norm_min", "norm_max")
+
+
+def _opened(x: Any) -> tuple[Any, Source]:
+    """Return rows, a store where they are files, and the same as a source."""
+    if is_path(x):
+        from clipsoid.store import open_store
+
+        x = open_store(x)
+    return x, as_source(x)
+
+
+def _sums_of(
+    source: Source,
+    labels: Labels,
+    known: tuple[Label, ...],
+    on_invalid: OnInvalid,
+    n_threads: int | None,
+    progress: Progress | None,
+) -> tuple[_native.GroupMoments, int]:
+    """Return the sums, and how many rows were missing."""
+    sums = _native.GroupMoments(len(known), source.dim)
+    here = Groups(np.empty(0, np.uint64), np.empty((0, 0)), False, lambda: labels.numbers(known))
+    skip, missing = on_invalid != "error", 0
+    for located, _, group in Beside(groups=here).along(source):
+        assert group is not None
+        batch, first = located.batch, sums.seen
+        try:
+            sums.update(batch.rows, batch.dtype, group, skip, n_threads)
+        except InvalidRowError as error:
+            located.refuse_native(error.row - first, error.status)
+        if batch.missing is not None:
+            missing += int(batch.missing.sum())
+        if progress is not None:
+            progress(len(batch))
+        del located, batch
+    return sums, missing
+
+
+def _as_series(everyone: list[Any]) -> Iterator[tuple[str, Any]]:
+    import polars as pl
+
+    for one in everyone:
+        yield "the others", pl.Series(list(one.labels))
+
+
+def _combined(at: NDArray[np.intp], size: int, parts: list[Any]) -> tuple[NDArray[Any], ...]:
+    """Add up groups: entry `i` of all parts, one after another, goes to group `at[i]` of `size`.
+
+    By the formula of Chan et al. for any number of parts: squares are those within each, and of
+    the distances of their means.
+    """
+    count, mean, squares, unit_sum, norms = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS
+    )
+    total = np.zeros(size, np.uint64)
+    np.add.at(total, at, count)
+    n = count.astype(np.float64)[:, None]
+    # Of a group without rows, any mean will do.
+    share = n / np.maximum(total, 1).astype(np.float64)[at][:, None]
+
+    def added(values: Array) -> Array:
+        sums = np.zeros((size, values.shape[1]))
+        np.add.at(sums, at, values)
+        return sums
+
+    def moments(means: Array, squares: Array) -> tuple[Array, Array]:
+        middle = added(share * means)
+        return middle, added(squares + n * (means - middle[at]) ** 2)
+
+    means, deviations = moments(mean, squares)
+    norm_mean, norm_squares = moments(norms[:, :1], norms[:, 1:2])
+    least, most = np.full(size, np.inf), np.full(size, -np.inf)
+    np.minimum.at(least, at, norms[:, 2])
+    np.maximum.at(most, at, norms[:, 3])
+    all_norms = np.column_stack([norm_mean, norm_squares, least, most])
+    return total, means, deviations, added(unit_sum), all_norms
