@@ -23,6 +23,7 @@ from clipsoid.errors import (
     InvalidRowError,
     MismatchError,
     OutputError,
+    PairingWarning,
     ShapeError,
     SmallSampleWarning,
     StoreError,
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
     )
     from clipsoid.separation import LinearSeparability, linear_separability
     from clipsoid.shifted import shifted_conformity
-    from clipsoid.store import Store, open_store
+    from clipsoid.store import EmbeddingSet, PairCheck, Store, open_set, open_store
     from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
     from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
     from clipsoid.whitening import Whitening
@@ -102,6 +103,7 @@ __all__ = [
     "DoubleEllipsoid",
     "Ellipsoid",
     "EmbedError",
+    "EmbeddingSet",
     "FalseNegatives",
     "FalseNegativesOptions",
     "FalseNegativesPart",
@@ -121,6 +123,8 @@ __all__ = [
     "Normality",
     "Norms",
     "OutputError",
+    "PairCheck",
+    "PairingWarning",
     "ReferenceConformity",
     "RetrievalRanks",
     "RetrievalRanksOptions",
@@ -162,6 +166,7 @@ __all__ = [
     "match_sweep",
     "modality_gap",
     "nearest_rows",
+    "open_set",
     "open_store",
     "retrieval_ranks",
     "retrieval_ranks_part",
@@ -225,7 +230,7 @@ _NAMES = {
     ),
     "separation": ("LinearSeparability", "linear_separability"),
     "shifted": ("shifted_conformity",),
-    "store": ("Store", "open_store"),
+    "store": ("EmbeddingSet", "PairCheck", "Store", "open_set", "open_store"),
     "sweep": ("LossSweep", "LossSweepPart", "SweepOptions"),
     "synthetic": ("DoubleEllipsoid", "double_ellipsoid", "shifted_sphere"),
     "whitening": ("Whitening",),

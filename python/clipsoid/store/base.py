@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from clipsoid.store.readahead import read_ahead
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from clipsoid.store.metadata import Metadata
 
 #: Bytes of one batch that is read into memory. Up to four batches live at one time (`read_ahead`),
 #: so this bounds the anonymous memory of such a read; larger ones are no faster.
@@ -44,6 +46,8 @@ class Shard(ABC):
         Size, time and inode of the file when it was opened.
     part : str
         Key of the array or column inside the file; ``""`` where a file holds one array.
+    metadata : Metadata or None
+        The file that describes the same rows, where the layout of the set has one.
     """
 
     path: Path
@@ -53,6 +57,7 @@ class Shard(ABC):
     dtype: str
     stamp: Stamp
     part: str
+    metadata: Metadata | None = field(default=None, kw_only=True, repr=False)
 
     @abstractmethod
     def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
@@ -61,29 +66,40 @@ class Shard(ABC):
         By default batches are as long as the way of reading makes worth while.
         """
 
+    def schema(self) -> dict[str, pl.DataType]:
+        """Names and types of the columns that lie beside the embeddings; only headers are read."""
+        return {} if self.metadata is None else self.metadata.schema()
+
     def check_columns(self, names: Sequence[str]) -> None:
-        """Refuse what `columns` could not find; only the header is read.
+        """Refuse what `columns` could not find; no more is read than that takes.
 
         Raises
         ------
         StoreError
-            If the file has no such column; the columns that exist are named.
+            If there is no such column; the columns that exist are named.
+        MismatchError
+            If the metadata do not have a row for each embedding.
         """
-        raise self._without_columns(names)
+        if self.metadata is None:
+            raise self._without_columns(names)
+        self.metadata.check(names, self.count, self.path)
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns that lie beside the embeddings, such as ids: one value per row.
 
         Raises
         ------
-        StoreError
-            If the file has no such column; the columns that exist are named.
+        StoreError, MismatchError
+            As by `check_columns`.
         """
-        raise self._without_columns(names)
+        if self.metadata is None:
+            raise self._without_columns(names)
+        return self.metadata.columns(names, self.count, self.path)
 
     def _without_columns(self, names: Sequence[str]) -> StoreError:
         return StoreError(
-            f"{self.path}: a {self.path.suffix} file has no columns; wanted {', '.join(names)}"
+            f"{self.path}: a {self.path.suffix} file has no columns, and there is no metadata file "
+            f"beside it; wanted {', '.join(names)}"
         )
 
     def fingerprint(self) -> str:
@@ -194,8 +210,8 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     ----------
     path : str, Path, or list or tuple of these
         A file (``.npy``, ``.npz``, ``.parquet``, ``.safetensors``); a folder, read recursively
-        and sorted by name; a brace pattern such as ``img_emb_{00000..00041}.npy``; a glob
-        pattern; or several of these.
+        and sorted by name, with numbers in names as numbers; a brace pattern such as
+        ``img_emb_{00000..00041}.npy``; a glob pattern; or several of these.
     key : str, optional
         The member (``.npz``), tensor (``.safetensors``) or column (``.parquet``) that holds the
         embeddings; needed where a file has several.
@@ -219,11 +235,21 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     MismatchError
         If two shards differ in dimension.
     """
+    check_wanted(dtype)
+    return store_of(
+        open_shard(file, name, key=key, dtype=dtype) for file, name in find_files(path, SUFFIXES)
+    )
+
+
+def check_wanted(dtype: str | None) -> None:
+    """Refuse an element type that there is none of."""
     if dtype is not None and dtype not in CARRIERS:
         raise DTypeError(f"dtype is {dtype!r}; wanted one of {', '.join(CARRIERS)}")
-    shards = [
-        _open_shard(file, name, key=key, dtype=dtype) for file, name in find_files(path, SUFFIXES)
-    ]
+
+
+def store_of(opened: Iterable[Shard]) -> Store:
+    """Make one set of shards, which must have rows, all of one dimension."""
+    shards = list(opened)
     if not any(shard.count for shard in shards):
         where = shards[0].path if len(shards) == 1 else f"{shards[0].path} and the files after it"
         raise StoreError(f"{where}: found 0 rows, wanted one or more")
@@ -240,7 +266,8 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     return Store(tuple(replace(shard, dim=known.dim) for shard in shards), known.dim)
 
 
-def _open_shard(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+def open_shard(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
+    """Open one file of a set, whose `name` in it is given; see `open_store`."""
     # Each reader is imported when a file of its kind is met: parquet brings polars with it.
     match path.suffix.lower():
         case ".npy":

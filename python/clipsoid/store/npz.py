@@ -77,17 +77,20 @@ class StreamedShard(Shard):
                 del batch
 
 
+def member_names(path: Path) -> list[str]:
+    """Names of the arrays of an .npz file, by the directory at its end."""
+    file, _ = open_file(path)
+    with file, _zip_errors(path), _archive(file) as archive:
+        return list(_members(archive))
+
+
 def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
     """Open one member of an .npz file; see `open_store`."""
     import zipfile
 
     file, stamp = open_file(path)
     with file, _zip_errors(path), _archive(file) as archive:
-        members = {
-            info.filename.removesuffix(".npy"): info
-            for info in archive.infolist()
-            if info.filename.endswith(".npy")
-        }
+        members = _members(archive)
         key = wanted_key(path, key, list(members), "member")
         info = members[key]
         label = f"{path}: member {key!r}"
@@ -122,6 +125,14 @@ def open_npz(path: Path, name: str, *, key: str | None, dtype: str | None) -> Sh
         fortran=header.fortran,
         checksum=Checksum(before=zlib.crc32(header.raw), whole=info.CRC),
     )
+
+
+def _members(archive: ZipFile) -> dict[str, ZipInfo]:
+    return {
+        info.filename.removesuffix(".npy"): info
+        for info in archive.infolist()
+        if info.filename.endswith(".npy")
+    }
 
 
 def _data_start(file: FileIO, info: ZipInfo, label: str) -> int:

@@ -6,7 +6,7 @@ whatever the size of the row groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,8 +17,15 @@ import numpy as np
 from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import DTypeError, StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard, check_dtype
-from clipsoid.store.files import open_file
-from clipsoid.store.parquet_pages import MAGIC, ColumnPages, Cut, footer_bytes, read_footer
+from clipsoid.store.files import Stamp, open_file
+from clipsoid.store.parquet_pages import (
+    MAGIC,
+    ColumnPages,
+    Cut,
+    footer_bytes,
+    read_footer,
+    row_count,
+)
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -48,34 +55,20 @@ class ParquetShard(Shard):
                     yield Batch(rows[start:stop], self.dtype, marks)
                 del rows, missing
 
+    def schema(self) -> dict[str, pl.DataType]:
+        """Names and types of the other columns of the file."""
+        schema, _, _ = read_schema(self.path, self.stamp)
+        return {name: kind for name, kind in schema.items() if name != self.part}
+
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse columns that the footer does not name."""
-        file, _ = open_file(self.path)
-        with file, self.stamp.guarding(self.path, file):
-            found = _schema(file, self.path, self.stamp.size)
-            absent = [name for name in names if name not in found]
-            if absent:
-                raise StoreError(
-                    f"{self.path}: has no column {', '.join(map(repr, absent))}; "
-                    f"found {', '.join(found)}"
-                )
+        schema, _, _ = read_schema(self.path, self.stamp)
+        check_names(self.path, names, schema)
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns beside the embeddings, read whole."""
-        import polars as pl
-
         self.check_columns(names)
-        file, _ = open_file(self.path)
-        with file, self.stamp.guarding(self.path, file):
-            try:
-                frame = (
-                    pl.scan_parquet(self.path, glob=False, hive_partitioning=False, cache=False)
-                    .select(names)
-                    .collect()
-                )
-            except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-                raise StoreError(f"{self.path}: columns cannot be read: {error}") from None
-            self.stamp.check(self.path, file)
+        frame = read_columns(self.path, self.stamp, names)
         if names and len(frame) != self.count:
             raise StoreError(f"{self.path}: found {len(frame)} rows of ids, wanted {self.count}")
         return frame
@@ -178,7 +171,7 @@ def open_parquet(path: Path, name: str, *, key: str | None, dtype: str | None) -
 
     file, stamp = open_file(path)
     with file:
-        schema = _schema(file, path, stamp.size)
+        schema = _parsed(read_footer(file, path, stamp.size), path)
         candidates = {column: found for column, kind in schema.items() if (found := _element(kind))}
         key = _choose(path, key, schema, list(candidates))
         element = check_dtype(f"{path}: column {key!r}", candidates[key], dtype)
@@ -205,15 +198,60 @@ def _first_length(shard: ParquetShard, file: FileIO) -> int:
     return 0
 
 
-def _schema(file: FileIO, path: Path, size: int) -> dict[str, pl.DataType]:
+def _parsed(footer: bytes, path: Path) -> dict[str, pl.DataType]:
     """Names and types of the columns; polars sees the footer alone."""
     import polars as pl
 
-    footer = read_footer(file, path, size)
     try:
         return dict(pl.read_parquet_schema(BytesIO(MAGIC + footer_bytes(footer))))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise StoreError(f"{path}: the parquet footer cannot be parsed: {error}") from None
+
+
+def read_schema(
+    path: Path, stamp: Stamp | None = None
+) -> tuple[dict[str, pl.DataType], int, Stamp]:
+    """Return names and types of the columns, the number of rows, and the stamp; no row is read.
+
+    A file that has been opened before must still have the `stamp` that it had.
+    """
+    file, found = open_file(path)
+    with file, (stamp or found).guarding(path, file):
+        footer = read_footer(file, path, found.size)
+        return _parsed(footer, path), row_count(footer, path), found
+
+
+def check_names(path: Path, names: Sequence[str], found: Iterable[str]) -> None:
+    """Refuse columns that a file does not have."""
+    found = list(found)
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise StoreError(
+            f"{path}: has no column {', '.join(map(repr, absent))}; found {', '.join(found)}"
+        )
+
+
+def read_columns(path: Path, stamp: Stamp, names: Sequence[str]) -> pl.DataFrame:
+    """Read columns whole, of a file that still has its `stamp`."""
+    import polars as pl
+
+    file, _ = open_file(path)
+    with file, stamp.guarding(path, file):
+        try:
+            frame = (
+                pl.scan_parquet(path, glob=False, hive_partitioning=False, cache=False)
+                .select(names)
+                .collect()
+            )
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise StoreError(f"{path}: columns cannot be read: {error}") from None
+        stamp.check(path, file)
+    return frame
+
+
+def embedding_columns(schema: Mapping[str, pl.DataType]) -> list[str]:
+    """Those columns that may hold embeddings, by their types."""
+    return [name for name, kind in schema.items() if _element(kind)]
 
 
 def _choose(path: Path, key: str | None, schema: dict[str, pl.DataType], fit: list[str]) -> str:

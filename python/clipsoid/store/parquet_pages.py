@@ -342,6 +342,14 @@ def read_footer(file: FileIO, path: Path, size: int) -> bytes:
     return read_at(file, size - 8 - length, length, path)
 
 
+def row_count(footer: bytes, path: Path) -> int:
+    """Rows of a parquet file, as its footer says."""
+    try:
+        return _natural(Reader(footer).struct(until=4)[3][1])
+    except DAMAGE as error:
+        raise StoreError(f"{path}: the parquet metadata is damaged: {error!r}") from None
+
+
 def footer_bytes(footer: bytes) -> bytes:
     """End of a parquet file: the metadata, its length and the magic."""
     return footer + len(footer).to_bytes(4, "little") + MAGIC

@@ -18,6 +18,8 @@ AnyPath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
+_DIGITS = re.compile(r"([0-9]+)")
+
 
 def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
     """Files of a set in order, each with its name.
@@ -66,6 +68,16 @@ def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Path, str]]
     return [(file, name) for name, file in named.items()]
 
 
+def in_order(path: Path) -> tuple[list[str | int], str]:
+    """Return what files are sorted by: their names, with numbers as numbers, so 2 precedes 10.
+
+    Names of one pattern that are padded with zeros have the same order either way.
+    """
+    text = path.as_posix()
+    parts = _DIGITS.split(text)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], text
+
+
 def _absolute(path: Path) -> Path:
     # Not Path.resolve: links stay what the user calls them.
     return Path(os.path.abspath(path))  # noqa: PTH100
@@ -88,7 +100,7 @@ def _resolve(text: str, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
     if glob.has_magic(text):
         # Not Path.glob, which also matches hidden files.
         matched = (Path(file) for file in glob.iglob(text, recursive=True))  # noqa: PTH207
-        chosen = sorted({file for file in matched if file.is_file()}, key=Path.as_posix)
+        chosen = sorted({file for file in matched if file.is_file()}, key=in_order)
         return _fixed_part(text), _one_format(text, chosen, suffixes, "matches")
     raise StoreError(f"{text}: found no such file or folder")
 
@@ -130,7 +142,7 @@ def _count(first: str, last: str) -> Iterator[str]:
 
 
 def walk(folder: Path) -> list[Path]:
-    """All files below `folder` that are not hidden, sorted by their path in it."""
+    """All files below `folder` that are not hidden, sorted by their path in it (`in_order`)."""
     found: list[Path] = []
     # Folders behind links are read too (a set may be spread over disks), but each once only.
     seen: set[str] = set()
@@ -143,7 +155,7 @@ def walk(folder: Path) -> list[Path]:
         # In order, so that of two names of one folder the same is taken everywhere.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found.extend(Path(here, name) for name in files if not name.startswith("."))
-    return sorted(found, key=lambda file: file.relative_to(folder).as_posix())
+    return sorted(found, key=lambda file: in_order(file.relative_to(folder)))
 
 
 def _raise(error: OSError) -> None:

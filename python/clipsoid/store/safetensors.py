@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,22 +26,12 @@ PREFIX_BYTES = 8
 
 def open_safetensors(path: Path, name: str, *, key: str | None, dtype: str | None) -> Shard:
     """Open one tensor of a .safetensors file; see `open_store`."""
-    from safetensors import SafetensorError, safe_open
-
     file, stamp = open_file(path)
     with file:
-        try:
-            # The library validates the header: lengths, overlaps, and the size of the file.
-            with safe_open(path, framework="np") as tensors:
-                key = wanted_key(path, key, sorted(tensors.keys()), "tensor")
-                tensor = tensors.get_slice(key)
-                element, shape = str(tensor.get_dtype()), tuple(tensor.get_shape())
-        except SafetensorError as error:
-            raise StoreError(
-                f"{path}: found {stamp.size} bytes that are no complete .safetensors file: {error}"
-            ) from None
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from None
+        with _tensors(path, stamp.size) as tensors:
+            key = wanted_key(path, key, sorted(tensors.keys()), "tensor")
+            tensor = tensors.get_slice(key)
+            element, shape = str(tensor.get_dtype()), tuple(tensor.get_shape())
         # It does not tell where a tensor lies; the header, now known to be valid, does.
         prefix = read_at(file, 0, PREFIX_BYTES, path)
         text = read_at(file, PREFIX_BYTES, int.from_bytes(prefix, "little"), path)
@@ -59,3 +52,26 @@ def open_safetensors(path: Path, name: str, *, key: str | None, dtype: str | Non
         offset=PREFIX_BYTES + len(text) + int(json.loads(text)[key]["data_offsets"][0]),
         disk=np.dtype(_DISK[element]),
     )
+
+
+def tensor_names(path: Path) -> list[str]:
+    """Names of the tensors of a file, by its header."""
+    file, stamp = open_file(path)
+    with file, _tensors(path, stamp.size) as tensors:
+        return sorted(tensors.keys())
+
+
+@contextmanager
+def _tensors(path: Path, size: int) -> Generator[Any, None, None]:
+    """Open a file by the library: it validates lengths, overlaps, and the size of the file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as tensors:
+            yield tensors
+    except SafetensorError as error:
+        raise StoreError(
+            f"{path}: found {size} bytes that are no complete .safetensors file: {error}"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from None

@@ -1,0 +1,241 @@
+"""What a path holds, by the names of its files and the header of the first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipsoid.errors import StoreError
+from clipsoid.store.base import SUFFIXES
+from clipsoid.store.layouts.arrays import DATACOMP_ARRAYS, array_names, wanted_arrays
+from clipsoid.store.layouts.names import (
+    looks_unfinished,
+    modality_of_name,
+    modality_of_path,
+    number_of,
+)
+from clipsoid.store.origin import MANIFEST, read_manifest
+from clipsoid.store.paths import AnyPath, find_files, in_order, walk
+
+#: Folders of clip-retrieval, whose files are called as the folder is.
+IMAGE_FOLDER, TEXT_FOLDER, METADATA_FOLDER = "img_emb", "text_emb", "metadata"
+
+#: Ends the names of img2dataset's statistics of a shard.
+STATISTICS = "_stats.json"
+
+NEMO_COLUMNS = ("id", "embeddings")
+
+PARQUET = ".parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The files of one modality, in order, each with its name in the set, and the array in them."""
+
+    files: tuple[tuple[Path, str], ...]
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a path holds; nothing but names and the header of the first file was read.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the layout.
+    sides : mapping
+        By ``"image"`` and ``"text"``, or by ``"rows"``.
+    metadata : mapping of Path to Path
+        The file that describes the rows of an embedding file.
+    arrays : tuple of str
+        Arrays of the first file; none of .npy.
+    notes : tuple of str
+        What looks wrong.
+    """
+
+    kind: str
+    sides: Mapping[str, Side]
+    metadata: Mapping[Path, Path]
+    arrays: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def recognise(path: AnyPath, key: str | None) -> Recognised:
+    """Find out what a path holds.
+
+    Raises
+    ------
+    StoreError
+        If it holds no embeddings, several formats of them, several pairs of arrays without a
+        `key`, or files of which some name a modality and some do not.
+    """
+    folder = _folder(path)
+    if folder is None:
+        files, listed = find_files(path, SUFFIXES), []
+    else:
+        listed = walk(folder)
+        files = _embedding_files(folder, listed)
+    beside = [*listed, *_beside(folder, files)]
+    first = files[0][0]
+    names = array_names(first)
+    tables = _tables(files, beside)
+    sides = _sides(files, wanted_arrays(first, names, key), folder)
+    metadata = match_metadata([[file for file, _ in side.files] for side in sides.values()], tables)
+    return Recognised(
+        _kind(folder, files, names, metadata, beside),
+        sides,
+        metadata,
+        tuple(names),
+        tuple(_notes(listed, set(tables) - set(metadata.values()))),
+    )
+
+
+def _folder(path: AnyPath) -> Path | None:
+    """Return the folder that a path is, if it is one."""
+    if isinstance(path, (list, tuple)):
+        return None
+    folder = Path(str(path)).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def _embedding_files(folder: Path, listed: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Files of a folder that hold embeddings: arrays, or else tables with a column of them."""
+    suffixes = {file.suffix.lower() for file in listed} & set(SUFFIXES)
+    if PARQUET in suffixes and len(suffixes) == 2:
+        (suffix,) = suffixes - {PARQUET}
+        arrays = [file for file in listed if file.suffix.lower() == suffix]
+        tables = [file for file in listed if file.suffix.lower() == PARQUET]
+        if match_metadata([arrays], tables) or not array_names(tables[0]):
+            return [(file, file.relative_to(folder).as_posix()) for file in arrays]
+    files = find_files(folder, SUFFIXES)
+    if suffixes == {PARQUET}:
+        # One look into each folder: tables without embeddings may lie beside those with them.
+        first = {file.parent: file for file, _ in reversed(files)}
+        holding = {parent for parent, file in first.items() if array_names(file)}
+        return [one for one in files if one[0].parent in holding] or files
+    return files
+
+
+def _tables(files: Sequence[tuple[Path, str]], beside: Iterable[Path]) -> list[Path]:
+    """Parquet files that may describe the rows of `files`; tables of embeddings have their own."""
+    if files[0][0].suffix.lower() == PARQUET:
+        return []
+    return sorted((file for file in beside if file.suffix.lower() == PARQUET), key=in_order)
+
+
+def _beside(folder: Path | None, files: Iterable[tuple[Path, str]]) -> list[Path]:
+    """Files that belong to a part of a set: in the folders of its files, and beside img_emb."""
+    parents = dict.fromkeys(file.parent for file, _ in files) if folder is None else {folder: None}
+    folders = [] if folder is not None else [*parents]
+    for parent in parents:
+        if parent.absolute().name in (IMAGE_FOLDER, TEXT_FOLDER):
+            folders.append(parent.parent / METADATA_FOLDER)
+    return [
+        file
+        for place in folders
+        if place.is_dir()
+        for file in place.iterdir()
+        if not file.name.startswith(".")
+    ]
+
+
+def match_metadata(sides: Iterable[Sequence[Path]], tables: Sequence[Path]) -> dict[Path, Path]:
+    """Find for each embedding file the table that describes it.
+
+    That of the same name in the same folder; or that of the same number in the same folder, or in
+    one beside it; or, where no name of a side says it and there are as many tables, that of the
+    same place in the order.
+    """
+    by_stem = {(table.absolute().parent, table.stem): table for table in tables}
+    by_number: dict[tuple[Path, int | None], set[Path]] = defaultdict(set)
+    for table in tables:
+        for folder in table.absolute().parents[:2]:
+            by_number[folder, number_of(table)].add(table)
+    matched: dict[Path, Path] = {}
+    for files in sides:
+        found: dict[Path, Path] = {}
+        for file in files:
+            near, number = file.absolute().parents[:2], number_of(file)
+            same = [{by_stem[near[0], file.stem]}] if (near[0], file.stem) in by_stem else []
+            if number is not None:
+                same += [by_number[folder, number] for folder in near]
+            # Of several tables of one number, none is known to be that of the file.
+            found |= {file: table for (table,) in [one for one in same if len(one) == 1][:1]}
+        if not found and len(files) == len(tables):
+            found = dict(zip(files, tables, strict=True))
+        matched |= found
+    return matched
+
+
+def _sides(
+    files: Sequence[tuple[Path, str]], keys: Mapping[str, str | None], folder: Path | None
+) -> dict[str, Side]:
+    """Divide files by modality: by the arrays in them, or else by their names."""
+    if len(keys) > 1:
+        return {modality: Side(tuple(files), key) for modality, key in keys.items()}
+    ((by_array, key),) = keys.items()
+    divided: dict[str, list[tuple[Path, str]]] = defaultdict(list)
+    for file, name in files:
+        divided[modality_of_path(Path(name)) or by_array].append((file, name))
+    if "rows" in divided and len(divided) > 1:
+        said = next(one for modality, one in divided.items() if modality != "rows")
+        if len(divided) > 2:
+            raise StoreError(
+                f"{divided['rows'][0][0]}: its name says neither image nor text, those of "
+                f"{said[0][0]} and others do; wanted a pattern that chooses"
+            )
+        divided = defaultdict(list, rows=[*files])
+    if folder is not None and divided.keys() == {"rows"}:
+        # The folder itself may say it: img_emb.
+        divided = defaultdict(list, {modality_of_name(folder.absolute().name) or "rows": [*files]})
+    order = ("image", "text", "rows")
+    return {name: Side(tuple(divided[name]), key) for name in order if name in divided}
+
+
+def _kind(
+    folder: Path | None,
+    files: Sequence[tuple[Path, str]],
+    names: Sequence[str],
+    metadata: Mapping[Path, Path],
+    beside: Iterable[Path],
+) -> str:
+    """Name the layout."""
+    first = files[0][0].absolute()
+    suffix = first.suffix.lower().removeprefix(".")
+    places = [first.parent, first.parent.parent] if folder is None else [folder.absolute()]
+    if folder is not None and folder.absolute().name in (IMAGE_FOLDER, TEXT_FOLDER):
+        places.append(folder.absolute().parent)
+    if suffix == "npy" and any(
+        (place / MANIFEST).is_file() and read_manifest(place) for place in places
+    ):
+        return "clipsoid"
+    if suffix == "npy" and first.parent.name in (IMAGE_FOLDER, TEXT_FOLDER):
+        return "clip-retrieval"
+    if suffix == "npz" and DATACOMP_ARRAYS.intersection(names):
+        return "DataComp"
+    if suffix == "parquet" and list(names) == [NEMO_COLUMNS[1]]:
+        from clipsoid.store.parquet import read_schema
+
+        if NEMO_COLUMNS[0] in read_schema(first)[0]:
+            return "NeMo Curator"
+    if metadata and any(file.name.endswith(STATISTICS) for file in beside):
+        return "img2dataset"
+    return f"{suffix} + parquet" if metadata else suffix
+
+
+def _notes(listed: Iterable[Path], unused: Iterable[Path]) -> Iterable[str]:
+    """Say what looks wrong by its name."""
+    unfinished = [file for file in listed if looks_unfinished(file)]
+    if unfinished:
+        yield f"left unfinished, by the name: {_listed(unfinished)}"
+    tables = sorted(unused, key=in_order)
+    if tables:
+        yield f"no embeddings belong to {_listed(tables)}"
+
+
+def _listed(files: Sequence[Path], most: int = 3) -> str:
+    names = ", ".join(file.name for file in files[:most])
+    return names + (f" and {len(files) - most:,} more" if len(files) > most else "")
