@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid._file import is_ellipsoid
-    from clipsoid.cli.output import lines, plural, show
+    from clipsoid.cli.output import show
     from clipsoid.report import is_page
 
     path = Path(options.path[0])
@@ -52,28 +52,9 @@ def run(options: argparse.Namespace) -> None:
         e = Ellipsoid.load(path)
         show(options, report(e), describe(e))
         return
-    store = shared.open_rows(options)
-    size = sum(shard.path.stat().st_size for shard in store.shards)
-    result = {
-        "kind": "embeddings",
-        "shards": len(store.shards),
-        "rows": store.count,
-        "dim": store.dim,
-        "dtypes": sorted(store.dtypes),
-        "bytes": size,
-        "files": [
-            {"name": shard.name, "rows": shard.count, "dtype": shard.dtype}
-            for shard in store.shards
-        ],
-    }
-    text = {
-        "embeddings": f"{store.count:,} rows x {store.dim} features",
-        "elements": ", ".join(sorted(store.dtypes)),
-        "files": f"{plural(len(store.shards), 'shard')}, {size / 1e6:,.1f} MB",
-        "first": str(store.shards[0].path),
-        "last": str(store.shards[-1].path),
-    }
-    show(options, result, lines(text))
+    from clipsoid.cli.survey import show_set
+
+    show_set(options)
 
 
 def _show_page(options: argparse.Namespace, path: Path) -> None:

@@ -369,12 +369,11 @@ def _metadata_notes(found: EmbeddingSet) -> Iterator[str]:
     from clipsoid.store.metadata import STATUS
 
     # Both sides of a set may share them.
-    described = {
-        (shard.metadata, shard.count): shard
-        for store in found.stores.values()
-        for shard in store.shards
-        if shard.metadata is not None
-    }
+    described: dict[tuple[Metadata, int], Shard] = {}
+    for store in found.stores.values():
+        for shard in store.shards:
+            if shard.metadata is not None:
+                described.setdefault((shard.metadata, shard.count), shard)
     for (metadata, count), shard in described.items():
         try:
             rows = metadata.count()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from clipsoid.errors import StoreError
@@ -83,7 +84,12 @@ def recognise(path: AnyPath, key: str | None) -> Recognised:
     names = array_names(first)
     tables = _tables(files, beside)
     sides = _sides(files, wanted_arrays(first, names, key), folder)
-    metadata = match_metadata([[file for file, _ in side.files] for side in sides.values()], tables)
+    metadata = match_metadata(
+        [[file for file, _ in side.files] for side in sides.values()],
+        tables,
+        # Beside a single file or a pattern, any table may lie.
+        by_order=folder is not None and len(beside) == len(listed),
+    )
     return Recognised(
         _kind(folder, files, names, metadata, beside),
         sides,
@@ -108,7 +114,7 @@ def _embedding_files(folder: Path, listed: Sequence[Path]) -> list[tuple[Path, s
         (suffix,) = suffixes - {PARQUET}
         arrays = [file for file in listed if file.suffix.lower() == suffix]
         tables = [file for file in listed if file.suffix.lower() == PARQUET]
-        if match_metadata([arrays], tables) or not array_names(tables[0]):
+        if match_metadata([arrays], tables, by_order=True) or not array_names(tables[0]):
             return [(file, file.relative_to(folder).as_posix()) for file in arrays]
     files = find_files(folder, SUFFIXES)
     if suffixes == {PARQUET}:
@@ -142,32 +148,40 @@ def _beside(folder: Path | None, files: Iterable[tuple[Path, str]]) -> list[Path
     ]
 
 
-def match_metadata(sides: Iterable[Sequence[Path]], tables: Sequence[Path]) -> dict[Path, Path]:
+def match_metadata(
+    sides: Iterable[Sequence[Path]], tables: Sequence[Path], *, by_order: bool
+) -> dict[Path, Path]:
     """Find for each embedding file the table that describes it.
 
     That of the same name in the same folder; or that of the same number in the same folder, or in
-    one beside it; or, where no name of a side says it and there are as many tables, that of the
-    same place in the order.
+    one beside it; or, `by_order`, where no name of a side says it and there are as many tables, that
+    of the same place in the order.
     """
-    by_stem = {(table.absolute().parent, table.stem): table for table in tables}
-    by_number: dict[tuple[Path, int | None], set[Path]] = defaultdict(set)
+    at: dict[tuple[Path, str | int], set[Path]] = defaultdict(set)
     for table in tables:
-        for folder in table.absolute().parents[:2]:
-            by_number[folder, number_of(table)].add(table)
+        for place in _places(table):
+            at[place].add(table)
     matched: dict[Path, Path] = {}
     for files in sides:
         found: dict[Path, Path] = {}
         for file in files:
-            near, number = file.absolute().parents[:2], number_of(file)
-            same = [{by_stem[near[0], file.stem]}] if (near[0], file.stem) in by_stem else []
-            if number is not None:
-                same += [by_number[folder, number] for folder in near]
-            # Of several tables of one number, none is known to be that of the file.
-            found |= {file: table for (table,) in [one for one in same if len(one) == 1][:1]}
-        if not found and len(files) == len(tables):
+            # Of several tables in one place, none is known to be that of the file.
+            single = (at[place] for place in _places(file) if len(at.get(place, ())) == 1)
+            for (table,) in islice(single, 1):
+                found[file] = table
+        if by_order and not found and len(files) == len(tables):
             found = dict(zip(files, tables, strict=True))
         matched |= found
     return matched
+
+
+def _places(path: Path) -> Iterator[tuple[Path, str | int]]:
+    """Where a table and the file that it describes meet, the surest place first."""
+    here, beside = path.absolute().parents[:2]
+    yield here, path.stem
+    number = number_of(path)
+    if number is not None:
+        yield from ((here, number), (beside, number))
 
 
 def _sides(
