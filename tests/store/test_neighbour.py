@@ -47,11 +47,12 @@ def test_the_order_of_numbers_without_zeros(tmp_path: Path):
 
 
 def test_parquet(tmp_path: Path):
-    made.nemo(tmp_path)
+    folder = tmp_path / "set"
+    made.nemo(folder)
     options = {"file_format": "parquet", "embedding_column": "embeddings", "meta_columns": ["id"]}
-    rows, meta = theirs(tmp_path, **options)
+    rows, meta = theirs(folder, **options)
     ids = [value for frame in meta for value in frame["id"]]
-    store = cs.open_set(tmp_path).rows
+    store = cs.open_set(folder).rows
     found = {uid: row for uid, row in zip(made.UIDS, ours(store), strict=True)}
     assert np.array_equal(np.array([found[uid] for uid in ids]), rows)
 

@@ -166,3 +166,6 @@ def _zip_errors(path: Path) -> Generator[None, None, None]:
         raise StoreError(f"{path}: is truncated: a member ends before its header says") from None
     except NotImplementedError as error:
         raise StoreError(f"{path}: cannot be unpacked: {error}") from None
+    except OSError as error:
+        # Also what the directory of a damaged archive makes zipfile do: seek before the file.
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None

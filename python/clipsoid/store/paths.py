@@ -155,7 +155,7 @@ def walk(folder: Path) -> list[Path]:
         # In order, so that of two names of one folder the same is taken everywhere.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found.extend(Path(here, name) for name in files if not name.startswith("."))
-    return sorted(found, key=lambda file: in_order(file.relative_to(folder)))
+    return sorted(found, key=in_order)
 
 
 def _raise(error: OSError) -> None:
