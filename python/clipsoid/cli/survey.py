@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clipsoid.store import EmbeddingSet, Store
+    from clipsoid.store.layouts import PairCheck
     from clipsoid.store.layouts.looks import NormSample
 
 WIDTH = 79
@@ -50,6 +52,9 @@ def show_set(options: argparse.Namespace) -> None:
                 f"{name}: {sample.invalid:,} of {sample.rows:,} sampled rows are missing, not "
                 "finite or zero"
             )
+    pairs = _pairs(found)
+    if pairs is not None and pairs.is_paired is False:
+        notes.append("the images and texts of the sample are no nearer than shuffled ones")
     result = {
         "kind": "embeddings",
         "layout": found.kind,
@@ -59,11 +64,27 @@ def show_set(options: argparse.Namespace) -> None:
         "modalities": {
             name: _described(store, samples[name]) for name, store in found.stores.items()
         },
+        "pairs": None if pairs is None else asdict(pairs),
         "notes": notes,
     }
-    show(options, result, "\n".join(_text(found, samples, notes)))
+    show(options, result, "\n".join(_text(found, samples, pairs, notes)))
     if faults:
         raise StoreError(f"{len(faults)} of the files cannot be read: {faults[0]}")
+
+
+def _pairs(found: EmbeddingSet) -> PairCheck | None:
+    """Look at a sample of the pairs, where shards go together."""
+    from clipsoid.errors import MismatchError
+    from clipsoid.store.layouts.pairing import check_cosines, check_shards
+
+    if found.image is None or found.text is None:
+        return None
+    try:
+        check_shards(found.image, found.text)
+    except MismatchError:
+        # It is a note.
+        return None
+    return check_cosines(found.image, found.text, sample=SAMPLE, seed=0)
 
 
 def _totals(stores: list[Store]) -> dict[str, Any]:
@@ -117,9 +138,14 @@ def _columns(store: Store) -> dict[str, Any]:
         return {}
 
 
-def _text(found: EmbeddingSet, samples: dict[str, NormSample], notes: list[str]) -> Iterator[str]:
+def _text(
+    found: EmbeddingSet,
+    samples: dict[str, NormSample],
+    pairs: PairCheck | None,
+    notes: list[str],
+) -> Iterator[str]:
     """Yield the same for people."""
-    from clipsoid.cli.output import plural
+    from clipsoid.cli.output import number, plural
 
     stores = found.stores
     held = {"rows": "one modality, not named"}
@@ -132,6 +158,11 @@ def _text(found: EmbeddingSet, samples: dict[str, NormSample], notes: list[str])
         ends = [store.shards[0].name, store.shards[-1].name][: len(store.shards)]
         yield _line("", files + (f", array {array!r}" if array else "") + ": " + " to ".join(ends))
         yield _line("", _norms(samples[name]))
+    if pairs is not None:
+        cosines = (
+            f"cosine {number(pairs.cosine)}, of shuffled pairs {number(pairs.shuffled_cosine)}"
+        )
+        yield _line("pairs", f"{cosines}, in a sample of {pairs.sample:,}")
     yield _line("size", f"{_bytes(list(stores.values())) / 1e6:,.1f} MB")
     unread = [array for array in found.arrays if array not in _parts(found)]
     if unread:

@@ -158,7 +158,7 @@ def _zip_errors(path: Path) -> Generator[None, None, None]:
 
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         raise StoreError(
             f"{path}: is damaged or truncated, or no .npz (zip) file: {error}"
         ) from None

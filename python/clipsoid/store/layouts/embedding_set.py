@@ -266,7 +266,8 @@ def survey(
     """Open what can be opened of a set; the second is what is wrong with the files that cannot."""
     faults: list[str] = []
     found = _opened(path, recognise(path, key), dtype, faults)
-    return (found if found.stores else None), faults
+    # A file with both modalities is met twice.
+    return (found if found.stores else None), [*dict.fromkeys(faults)]
 
 
 def _opened(

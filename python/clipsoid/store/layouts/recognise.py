@@ -81,8 +81,7 @@ def recognise(path: AnyPath, key: str | None) -> Recognised:
         listed = walk(folder)
         files = _embedding_files(folder, listed)
     beside = [*listed, *_beside(folder, files)]
-    first = files[0][0]
-    names = array_names(first)
+    first, names = _first_arrays([file for file, _ in files])
     tables = _tables(files, beside)
     sides = _sides(files, wanted_arrays(first, names, key), folder)
     metadata = match_metadata(
@@ -98,6 +97,18 @@ def recognise(path: AnyPath, key: str | None) -> Recognised:
         tuple(names),
         tuple(_notes(listed, set(tables) - set(metadata.values()))),
     )
+
+
+def _first_arrays(files: Sequence[Path]) -> tuple[Path, list[str]]:
+    """Return the first file whose header can be read, and its arrays."""
+    faults: list[StoreError] = []
+    for file in files:
+        try:
+            return file, array_names(file)
+        except StoreError as error:
+            # If it is needed, its reader says so.
+            faults.append(error)
+    raise faults[0]
 
 
 def _folder(path: AnyPath) -> Path | None:
@@ -127,7 +138,7 @@ def _embedding_files(folder: Path, listed: Sequence[Path]) -> list[tuple[Path, s
 
 
 def _holds_embeddings(table: Path) -> bool:
-    """Whether a table has a column of embeddings; one that cannot be read shows where it is used."""
+    """Whether a table has a column of embeddings; that it cannot be read shows where it is used."""
     try:
         return bool(array_names(table))
     except StoreError:
@@ -163,8 +174,8 @@ def match_metadata(
     """Find for each embedding file the table that describes it.
 
     That of the same name in the same folder; or that of the same number in the same folder, or in
-    one beside it; or, `by_order`, where no name of a side says it and there are as many tables, that
-    of the same place in the order.
+    one beside it; or, `by_order`, where no name of a side says it and there are as many tables,
+    that of the same place in the order.
     """
     at: dict[tuple[str, str | int], set[Path]] = defaultdict(set)
     for table in tables:
