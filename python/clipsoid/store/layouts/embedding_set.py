@@ -42,13 +42,13 @@ class EmbeddingSet:
     image, text : Store or None
         Rows of each modality.
     rows : Store or None
-        Rows of which no name says the modality; `image` and `text` are then None.
+        Rows of which no name says the modality; the two others are then None.
     origin : Origin or None
         The model that made it, if the layout says so.
     arrays : tuple of str
         Names of the arrays, tensors or columns of the first file that may be embeddings.
     seen : tuple of str
-        What looks wrong by names alone; `notes` has all.
+        What looks wrong by names alone; `EmbeddingSet.notes` has all.
     """
 
     path: str

@@ -39,8 +39,8 @@ class PairCheck:
     statistic : float
         Student's t of the difference of the two cosines of each image.
     p_value : float
-        Probability of so large a `statistic` if the order of the texts were one of chance
-        (one-sided; by Wallace's normal approximation, good to 1 % of its value).
+        Probability of so large a t if the order of the texts were one of chance (one-sided; by
+        Wallace's normal approximation, good to 2 % of its value).
     id_column : str or None
         Column by which both sides were found to be in one order; None where they have none in
         common, or share one metadata file.
