@@ -172,6 +172,23 @@ def test_modalities_by_folder_and_by_file(tmp_path: Path):
     assert cs.open_set(folder).rows.count == 2 * made.ROWS
 
 
+def test_arrays_of_other_names_are_no_part_of_a_modality(tmp_path: Path):
+    for folder in ("a", "b", "image", "text"):
+        (tmp_path / folder).mkdir()
+    rows = made.pairs("float32")
+    for folder, name, side in (("a", "image_embeds", 0), ("b", "text_embeds", 1)):
+        save_file({name: rows[side]}, tmp_path / folder / "0.safetensors")
+    with pytest.raises(
+        StoreError, match=r"b/0\.safetensors: has no tensor 'image_embeds'; found te"
+    ):
+        cs.open_set(tmp_path)
+    (tmp_path / "a/0.safetensors").rename(tmp_path / "image/0.safetensors")
+    (tmp_path / "b/0.safetensors").rename(tmp_path / "text/0.safetensors")
+    found = cs.open_set(tmp_path)
+    assert np.array_equal(rows_of(found.image), rows[0])
+    assert np.array_equal(rows_of(found.text), rows[1])
+
+
 def test_several_formats_are_refused_as_by_open_store(tmp_path: Path):
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
     np.savez(tmp_path / "b.npz", np.ones((2, 2)))

@@ -60,7 +60,8 @@ def wanted_arrays(path: Path, names: list[str], key: str | None) -> Mapping[str,
         pair = pairs.get(key)
         return {"rows": key} if pair is None else dict(zip(MODALITIES, pair, strict=True))
     if len(names) == 1:
-        return {modality_of_name(names[0]) or "rows": None}
+        modality = modality_of_name(names[0])
+        return {"rows": None} if modality is None else {modality: names[0]}
     if not pairs:
         return {"rows": None}
     if DATACOMP_ARRAYS.issubset(names):

@@ -83,7 +83,7 @@ def recognise(path: AnyPath, key: str | None) -> Recognised:
     beside = [*listed, *_beside(folder, files)]
     first, names = _first_arrays([file for file, _ in files])
     tables = _tables(files, beside)
-    sides = _sides(files, wanted_arrays(first, names, key), folder)
+    sides = _sides(files, wanted_arrays(first, names, key), folder, given=key is not None)
     metadata = match_metadata(
         [[file for file, _ in side.files] for side in sides.values()],
         tables,
@@ -207,9 +207,17 @@ def _places(path: Path) -> Iterator[tuple[str, str | int]]:
 
 
 def _sides(
-    files: Sequence[tuple[Path, str]], keys: Mapping[str, str | None], folder: Path | None
+    files: Sequence[tuple[Path, str]],
+    keys: Mapping[str, str | None],
+    folder: Path | None,
+    *,
+    given: bool,
 ) -> dict[str, Side]:
-    """Divide files by modality: by the arrays in them, or else by their names."""
+    """Divide files by modality: by the arrays in them, or else by their names.
+
+    A key that was `given` holds for all; the name of the one array of the first file, for those of
+    its modality.
+    """
     if len(keys) > 1:
         return {modality: Side(tuple(files), key) for modality, key in keys.items()}
     ((by_array, key),) = keys.items()
@@ -228,7 +236,11 @@ def _sides(
         # The folder itself may say it: img_emb.
         divided = defaultdict(list, {modality_of_name(folder.absolute().name) or "rows": [*files]})
     order = ("image", "text", "rows")
-    return {name: Side(tuple(divided[name]), key) for name in order if name in divided}
+    return {
+        name: Side(tuple(divided[name]), key if given or name == by_array else None)
+        for name in order
+        if name in divided
+    }
 
 
 def _kind(
