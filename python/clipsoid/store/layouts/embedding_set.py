@@ -12,17 +12,14 @@ from clipsoid._checks import checked_count, checked_seed
 from clipsoid.errors import ClipsoidError, MismatchError, PairingWarning, StoreError
 from clipsoid.store.base import Shard, Store, check_wanted, open_shard, store_of
 from clipsoid.store.layouts.arrays import OPENAI_TEMPERATURE, encoder_of
-from clipsoid.store.layouts.names import number_of
+from clipsoid.store.layouts.notes import notes_of
 from clipsoid.store.layouts.pairing import PairCheck, check_cosines, check_ids, check_shards
 from clipsoid.store.layouts.recognise import Recognised, Side, recognise
-from clipsoid.store.origin import Origin, origin, read_manifest
+from clipsoid.store.origin import Origin, origin
 
 if TYPE_CHECKING:
     from clipsoid.store.metadata import Metadata
     from clipsoid.store.paths import AnyPath
-
-#: Layouts whose shards are numbered from 0 on.
-NUMBERED = ("clip-retrieval", "clipsoid")
 
 #: Pairs that tell whether all are pairs.
 SAMPLE = 2_000
@@ -89,7 +86,7 @@ class EmbeddingSet:
     @property
     def notes(self) -> tuple[str, ...]:
         """What looks wrong; the footers of metadata files are read for it, one per shard."""
-        return (*self.seen, *_notes(self))
+        return (*self.seen, *notes_of(self))
 
     def only(self) -> Store:
         """Return the rows of a set that has one modality.
@@ -333,56 +330,3 @@ def _origin(found: Recognised, stores: dict[str, Store]) -> Origin | None:
         names = " and of ".join(repr(one.encoder) for one in made if one is not None)
         raise MismatchError(f"images and texts are of {names}; wanted one model")
     return next((one for one in made if one is not None), None)
-
-
-def _notes(found: EmbeddingSet) -> Iterator[str]:
-    """Say what looks wrong by the headers."""
-    manifest = read_manifest(Path(found.path).expanduser())
-    if manifest is not None and not manifest.get("complete"):
-        yield f"{found.path}: is not finished, its manifest says; clipsoid embed goes on with it"
-    if found.image is not None and found.text is not None:
-        try:
-            check_shards(found.image, found.text)
-        except MismatchError as error:
-            yield str(error)
-    for name, store in found.stores.items():
-        if len(store.dtypes) > 1:
-            counts = {
-                dtype: sum(shard.dtype == dtype for shard in store.shards)
-                for dtype in sorted(store.dtypes)
-            }
-            mixed = ", ".join(f"{count} of {dtype}" for dtype, count in counts.items())
-            yield f"{name}: shards differ in element type: {mixed}"
-        numbers = [number_of(shard.path) for shard in store.shards]
-        if found.kind in NUMBERED and None not in numbers:
-            missing = sorted({*range(max(filter(None, numbers), default=0))}.difference(numbers))
-            if missing:
-                listed = ", ".join(map(str, missing[:3])) + (", ..." if missing[3:] else "")
-                yield f"{name}: no shard of number {listed} (an empty partition writes none)"
-        empty = [shard.name for shard in store.shards if not shard.count]
-        if empty:
-            yield f"{name}: {len(empty)} of {len(store.shards)} shards have no rows: {empty[0]}"
-    yield from _metadata_notes(found)
-
-
-def _metadata_notes(found: EmbeddingSet) -> Iterator[str]:
-    """Say which metadata do not fit their shards."""
-    from clipsoid.store.metadata import STATUS
-
-    # Both sides of a set may share them.
-    described: dict[tuple[Metadata, int], Shard] = {}
-    for store in found.stores.values():
-        for shard in store.shards:
-            if shard.metadata is not None:
-                described.setdefault((shard.metadata, shard.count), shard)
-    for (metadata, count), shard in described.items():
-        try:
-            rows = metadata.count()
-            if rows != count and not (rows > count and STATUS in metadata.schema()):
-                yield f"{metadata.path}: has {rows} rows, {shard.path} has {count} embeddings"
-        except StoreError as error:
-            yield str(error)
-    for name, store in found.stores.items():
-        without = [shard.name for shard in store.shards if shard.metadata is None]
-        if described and without:
-            yield f"{name}: {len(without)} shards have no metadata: {without[0]}"
