@@ -23,6 +23,7 @@ from clipsoid.errors import (
     InvalidRowError,
     MismatchError,
     OutputError,
+    PairingWarning,
     SelectionError,
     ShapeError,
     SmallSampleWarning,
@@ -86,7 +87,7 @@ if TYPE_CHECKING:
     from clipsoid.selection import ScoreDistribution, Selection, select, select_again
     from clipsoid.separation import LinearSeparability, linear_separability
     from clipsoid.shifted import shifted_conformity
-    from clipsoid.store import Store, open_store
+    from clipsoid.store import EmbeddingSet, PairCheck, Store, open_set, open_store
     from clipsoid.sweep import LossSweep, LossSweepPart, SweepOptions
     from clipsoid.synthetic import DoubleEllipsoid, double_ellipsoid, shifted_sphere
     from clipsoid.whitening import Whitening
@@ -107,6 +108,7 @@ __all__ = [
     "DoubleEllipsoid",
     "Ellipsoid",
     "EmbedError",
+    "EmbeddingSet",
     "FalseNegatives",
     "FalseNegativesOptions",
     "FalseNegativesPart",
@@ -127,6 +129,8 @@ __all__ = [
     "Normality",
     "Norms",
     "OutputError",
+    "PairCheck",
+    "PairingWarning",
     "ReferenceConformity",
     "RetrievalRanks",
     "RetrievalRanksOptions",
@@ -172,6 +176,7 @@ __all__ = [
     "match_sweep",
     "modality_gap",
     "nearest_rows",
+    "open_set",
     "open_store",
     "retrieval_ranks",
     "retrieval_ranks_part",
@@ -242,7 +247,7 @@ _NAMES = {
     "selection": ("ScoreDistribution", "Selection", "select", "select_again"),
     "separation": ("LinearSeparability", "linear_separability"),
     "shifted": ("shifted_conformity",),
-    "store": ("Store", "open_store"),
+    "store": ("EmbeddingSet", "PairCheck", "Store", "open_set", "open_store"),
     "sweep": ("LossSweep", "LossSweepPart", "SweepOptions"),
     "synthetic": ("DoubleEllipsoid", "double_ellipsoid", "shifted_sphere"),
     "whitening": ("Whitening",),

@@ -14,6 +14,7 @@ __all__ = [
     "InvalidRowError",
     "MismatchError",
     "OutputError",
+    "PairingWarning",
     "SelectionError",
     "ShapeError",
     "SmallSampleWarning",
@@ -83,3 +84,7 @@ class OutputError(ClipsoidError, OSError):
 
 class SmallSampleWarning(UserWarning):
     """A figure was made of so few rows that its interval and its p-value are rough."""
+
+
+class PairingWarning(UserWarning):
+    """Images and texts that are used as pairs are no nearer to one another than by chance."""

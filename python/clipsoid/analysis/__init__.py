@@ -20,6 +20,7 @@ from clipsoid.analysis import compute, tables
 from clipsoid.analysis.compute import PARTS
 from clipsoid.analysis.figures import Gallery, Histogram, Sample
 from clipsoid.analysis.notebook import InNotebooks
+from clipsoid.analysis.opened import opened
 from clipsoid.analysis.parts import (
     AnalysisOptions,
     Differences,
@@ -255,9 +256,9 @@ class Analysis(InNotebooks):
 
 def analyze(
     image: Any,
-    text: Any,
+    text: Any = None,
     *,
-    temperature: float = 0.01,
+    temperature: float | None = None,
     shift: Shift = "image",
     alphas: Iterable[float] | None = None,
     bins: int = 50,
@@ -276,9 +277,10 @@ def analyze(
     ----------
     image, text : array, tensor, column, path or store of shape (n, d)
         Paired rows, two or more (``"normality"`` wants 20); raw embeddings, if they can be had: of
-        normalised ones some figures describe the sphere.
-    temperature : float, default=0.01
-        That of the model.
+        normalised ones some figures describe the sphere. Without `text`, `image` is an
+        `EmbeddingSet` that holds both, or its path; a sample of its pairs is then looked at.
+    temperature : float, optional
+        That of the model; by default what the set says, or 0.01.
     shift : {"image", "text", "both"}, default="image"
         The modality whose centre moves in both sweeps.
     alphas : iterable of float, optional
@@ -289,7 +291,8 @@ def analyze(
         Parts to leave out, of ``clipsoid.analysis.PARTS``. ``"linear_separability"`` and
         ``"normality"`` take longest, and need the extra ``stats``.
     captions, image_paths : sequence of str of length n, optional
-        Those of the rows that galleries and samples name travel along.
+        Those of the rows that galleries and samples name travel along; by default those of the
+        set, from its metadata.
     sample_rows : int, default=5_000
         Most rows whose own figures are kept, to be drawn.
     most_pairs : int, default=20_000
@@ -312,12 +315,19 @@ def analyze(
     ------
     ShapeError, MismatchError
         If the sets do not pair up, or there are not as many captions or paths as rows.
+    StoreError
+        If a set lacks a modality.
     ValueError
-        If an option is out of range, or `leave_out` names no part.
+        If an option is out of range, `leave_out` names no part, or `text` is missing.
     InvalidRowError
         If a row is missing, not finite or of zero norm.
     UnavailableError
         If a part needs the extra ``stats``.
+
+    Warns
+    -----
+    PairingWarning
+        If the images and texts of a set are no nearer than by chance.
 
     Notes
     -----
@@ -344,6 +354,9 @@ def analyze(
     """
     check_threads(n_threads)
     left_out = _checked_parts(leave_out)
+    image, text, temperature, captions, image_paths = opened(
+        image, text, temperature, captions, image_paths
+    )
     images, texts = modalities(image, text)
     asked = job(images, texts, alphas, shift, temperature, "fixed")
     if checked_count("most_pairs", most_pairs) < 2:

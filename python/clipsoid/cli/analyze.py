@@ -12,6 +12,7 @@ from clipsoid.cli import options as shared
 
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
+    from clipsoid.store import Store
 
 WIDTH = 79
 
@@ -44,7 +45,8 @@ def add_parser(commands: Any) -> None:
         "--metadata",
         type=Path,
         metavar="FILE",
-        help="captions and image paths, row by row: a .parquet or .csv file",
+        help="captions and image paths, row by row: a .parquet or .csv file (by default, those of "
+        "the set)",
     )
     parser.add_argument(
         "--image-root",
@@ -120,6 +122,7 @@ def run(options: argparse.Namespace) -> None:
         check_writable(options.out, lambda _: True)
     _check_drawn(options)
     images, texts = shared.open_pairs(options)
+    described = _metadata(options, images)
     with announced("analyze", quiet=options.quiet) as announce:
         found = analyze(
             images,
@@ -134,7 +137,7 @@ def run(options: argparse.Namespace) -> None:
             seed=options.seed,
             n_threads=options.threads,
             progress=announce,
-            **_metadata(options, images.count),
+            **described,
         )
         text = found.to_json()
         written = list(_drawn(options, found, announce))
@@ -176,13 +179,13 @@ def _drawn(
         yield options.figures
 
 
-def _metadata(options: argparse.Namespace, count: int) -> dict[str, Any]:
-    """Read captions and image paths of `count` images."""
+def _metadata(options: argparse.Namespace, images: Store) -> dict[str, Any]:
+    """Read captions and image paths of the images, if there are any."""
     from clipsoid.errors import MismatchError, StoreError
 
-    path = options.metadata
+    path, count = options.metadata, images.count
     if path is None:
-        return {}
+        return _columns_beside(options, images)
     frame = shared.read_table(path)
     asked = {"captions": options.caption_column, "image_paths": options.image_column}
     columns = {name: column or COLUMNS[name] for name, column in asked.items()}
@@ -199,6 +202,25 @@ def _metadata(options: argparse.Namespace, count: int) -> dict[str, Any]:
             f"{path}: has {len(frame)} rows, the images have {count}; wanted one for each"
         )
     return found
+
+
+def _columns_beside(options: argparse.Namespace, images: Store) -> dict[str, Any]:
+    """Return captions and image paths that lie beside the images; a column that is named is wanted.
+
+    Their values are read when they are asked for.
+    """
+    from clipsoid.store.layouts.columns import CAPTIONS, IMAGE_PATHS, StoreColumn, column_of
+
+    found: dict[str, StoreColumn | None] = {}
+    for name, asked, usual in (
+        ("captions", options.caption_column, CAPTIONS),
+        ("image_paths", options.image_column, IMAGE_PATHS),
+    ):
+        if asked is not None:
+            for shard in images.shards:
+                shard.check_columns([asked])
+        found[name] = column_of(images, usual if asked is None else [asked])
+    return {name: column for name, column in found.items() if column is not None}
 
 
 def _is_ours(path: Path) -> bool:

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid._file import is_ellipsoid
     from clipsoid._groups_file import is_groups
     from clipsoid._whitening_file import is_whitening
-    from clipsoid.cli.output import lines, plural, show
+    from clipsoid.cli.output import show
     from clipsoid.groups import GroupedEllipsoids
     from clipsoid.report import is_page
     from clipsoid.whitening import Whitening
@@ -69,28 +69,9 @@ def run(options: argparse.Namespace) -> None:
         e = Ellipsoid.load(path)
         show(options, report(e), describe(e))
         return
-    store = shared.open_rows(options)
-    size = sum(shard.stamp.size for shard in store.shards)
-    result = {
-        "kind": "embeddings",
-        "shards": len(store.shards),
-        "rows": store.count,
-        "dim": store.dim,
-        "dtypes": sorted(store.dtypes),
-        "bytes": size,
-        "files": [
-            {"name": shard.name, "rows": shard.count, "dtype": shard.dtype}
-            for shard in store.shards
-        ],
-    }
-    text = {
-        "embeddings": f"{store.count:,} rows x {store.dim} features",
-        "elements": ", ".join(sorted(store.dtypes)),
-        "files": f"{plural(len(store.shards), 'shard')}, {size / 1e6:,.1f} MB",
-        "first": str(store.shards[0].path),
-        "last": str(store.shards[-1].path),
-    }
-    show(options, result, lines(text))
+    from clipsoid.cli.survey import show_set
+
+    show_set(options)
 
 
 def _show_page(options: argparse.Namespace, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
-    from clipsoid.store import Store
+    from clipsoid.store import EmbeddingSet, Store
     from clipsoid.store.origin import Origin
 
 MAX_THREADS = 4096
@@ -26,9 +26,9 @@ MAX_NUMBERS = 100_000
 USUAL_TEMPERATURE = 0.01
 
 PATH_HELP = (
-    "embeddings: .npy, .npz, .parquet or .safetensors files, a folder of them, or a quoted "
-    "pattern such as 'img_emb_{00000..00041}.npy' or 'shards/*.npy'; also behind s3://, gs://, "
-    "hf:// and http(s)://"
+    "embeddings: .npy, .npz, .parquet or .safetensors files, a folder of them as its producer "
+    "laid it out, or a quoted pattern such as 'img_emb_{00000..00041}.npy' or 'shards/*.npy'; "
+    "also behind s3://, gs://, hf:// and http(s)://"
 )
 
 
@@ -46,6 +46,11 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", nargs="+", help=PATH_HELP)
     parser.add_argument(
         "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
+    )
+    parser.add_argument(
+        "--modality",
+        choices=("image", "text"),
+        help="which rows of a set that holds both",
     )
     add_dtype(parser)
 
@@ -70,7 +75,8 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
         "set",
         metavar="SET",
         nargs="?",
-        help="a folder that clipsoid embed made: its images and texts",
+        help="images and texts in one place: a folder of clipsoid embed, clip-retrieval or "
+        "DataComp, or a file that holds both",
     )
     parser.add_argument("--images", metavar="PATH", nargs="+", help=PATH_HELP)
     parser.add_argument("--texts", metavar="PATH", nargs="+", help="their texts, row by row")
@@ -117,15 +123,13 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def open_rows(options: argparse.Namespace) -> Store:
-    """Open the whole set that the options name; what its manifest says need not be given."""
-    from clipsoid.store import open_store
-    from clipsoid.store.origin import origin
+    """Open the whole set that the options name; what is known of its model need not be given."""
+    from clipsoid.store import open_set
 
     path = options.path if len(options.path) > 1 else options.path[0]
-    store = open_store(path, key=options.key, dtype=options.dtype)
-    made = origin(store)
-    if made is not None:
-        _fill_in(options, encoder=made.encoder, temperature=made.temperature)
+    found = open_set(path, key=options.key, dtype=options.dtype)
+    store = found.modality(options.modality) if options.modality else found.only()
+    _fill_in(options, encoder=found.encoder, temperature=found.temperature)
     return store
 
 
@@ -144,22 +148,60 @@ def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
 
 
 def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
-    """Open the images and the texts; the temperature is that of their model, if it is known."""
-    from pathlib import Path
+    """Open the images and the texts; the temperature is that of their model, if it is known.
 
-    from clipsoid.store import open_store
+    A sample of the pairs is looked at: a warning says that they seem to be none.
+    """
+    import warnings
+
+    from clipsoid.store.layouts.embedding_set import checked_pairs
 
     if options.set is not None:
         if options.images or options.texts:
             options.usage("SET is in place of --images and --texts")
-        options.images = [Path(options.set) / "img_emb"]
-        options.texts = [Path(options.set) / "text_emb"]
+        pair = _pairs_of_set(options)
     elif not options.images or not options.texts:
         options.usage("wanted SET, or --images and --texts")
-    images = open_store(options.images, key=options.image_key or options.key, dtype=options.dtype)
-    texts = open_store(options.texts, key=options.text_key or options.key, dtype=options.dtype)
-    _fill_in(options, temperature=_common_temperature(images, texts, options))
-    return images, texts
+    else:
+        pair = _pairs_of_two(options)
+    # What does not pair up at all is refused by the command.
+    if pair[0].count == pair[1].count and pair[0].dim == pair[1].dim:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            checked_pairs(*pair, str(options.set or options.images[0]))
+        for one in caught if not options.quiet else ():
+            print(f"clipsoid: warning: {one.message}", file=sys.stderr)
+    return pair
+
+
+def _pairs_of_set(options: argparse.Namespace) -> tuple[Store, Store]:
+    from clipsoid.store import open_set
+
+    if options.image_key or options.text_key:
+        images = open_set(options.set, key=options.image_key or options.key, dtype=options.dtype)
+        texts = open_set(options.set, key=options.text_key or options.key, dtype=options.dtype)
+        pair = _side(images, "image"), _side(texts, "text")
+        known = [images.origin, texts.origin]
+    else:
+        found = open_set(options.set, key=options.key, dtype=options.dtype)
+        pair, known = found.pairs(), [found.origin]
+    _fill_in(options, temperature=_common_temperature(known, options))
+    return pair
+
+
+def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
+    from clipsoid.store import open_set
+
+    images = open_set(options.images, key=options.image_key or options.key, dtype=options.dtype)
+    texts = open_set(options.texts, key=options.text_key or options.key, dtype=options.dtype)
+    known = [images.origin, texts.origin]
+    _fill_in(options, temperature=_common_temperature(known, options))
+    return _side(images, "image"), _side(texts, "text")
+
+
+def _side(found: EmbeddingSet, name: str) -> Store:
+    """Return a modality of a set that has both, or else all of it, whatever its name says."""
+    return found.stores.get(name) or found.only()
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -176,9 +218,14 @@ def read_table(path: Path) -> pl.DataFrame:
         raise StoreError(f"{path}: cannot be read: {error}") from None
 
 
-def _common_temperature(images: Store, texts: Store, options: argparse.Namespace) -> float:
-    """Return the temperature of the model that made both, or the usual one."""
-    known = common_origin(images, texts, "images and texts")
+def _common_temperature(made: Sequence[Origin | None], options: argparse.Namespace) -> float:
+    """Return the temperature of the model that made both sides, or the usual one."""
+    from clipsoid.errors import MismatchError
+
+    if None not in made and made[0] != made[-1]:
+        names = " and of ".join(repr(one.encoder) for one in made if one is not None)
+        raise MismatchError(f"images and texts are of {names}; wanted one model")
+    known = made[0] or made[-1]
     if known is None:
         return USUAL_TEMPERATURE
     if known.logit_bias is not None and not options.quiet:

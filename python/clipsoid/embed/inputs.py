@@ -146,9 +146,9 @@ def _captioned(
 def _folder(folder: Path) -> pl.DataFrame:
     import polars as pl
 
-    from clipsoid.store.paths import walk
+    from clipsoid.store.paths import walk_local
 
-    paths = [path for path in walk(folder) if path.suffix.lower() in PICTURES]
+    paths = [path for path in walk_local(folder) if path.suffix.lower() in PICTURES]
     if not paths:
         raise EmbedError(f"{folder}: holds no pictures; wanted {' '.join(sorted(PICTURES))}")
     names = [path.relative_to(folder).as_posix() for path in paths]

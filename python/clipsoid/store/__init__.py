@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from clipsoid.store.base import Shard, Store, open_store
+from clipsoid.store.layouts import EmbeddingSet, PairCheck, open_set
 
-__all__ = ["Shard", "Store", "open_store"]
+__all__ = ["EmbeddingSet", "PairCheck", "Shard", "Store", "open_set", "open_store"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import DTypeError, MismatchError, StoreError
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from clipsoid.store.metadata import Metadata
     from clipsoid.store.remote.ahead import Block
 
 #: Bytes of one batch that is read into memory. Up to four batches live at one time (`read_ahead`),
 #: so this bounds the anonymous memory of such a read; larger ones are no faster.
 BATCH_BYTES = 16 << 20
+
+#: What opening a file gives: a shard, or in its place why there is none.
+Opened = TypeVar("Opened", "Shard", "Shard | str")
 
 #: Formats, by the suffix of the file.
 SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors")
@@ -50,6 +54,8 @@ class Shard(ABC):
         Size, time and inode of the file when it was opened; of a remote one, size and ETag.
     part : str
         Key of the array or column inside the file; ``""`` where a file holds one array.
+    metadata : Metadata or None
+        The file that describes the same rows, where the layout of the set has one.
     """
 
     path: Place
@@ -59,6 +65,7 @@ class Shard(ABC):
     dtype: str
     stamp: Stamp
     part: str
+    metadata: Metadata | None = field(default=None, kw_only=True, repr=False)
 
     @abstractmethod
     def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
@@ -88,8 +95,8 @@ class Shard(ABC):
             )
 
     def schema(self) -> dict[str, pl.DataType]:
-        """Names and types of the columns that lie beside the embeddings: what `columns` takes."""
-        return {}
+        """Names and types of the columns that lie beside the embeddings; only headers are read."""
+        return {} if self.metadata is None else self.metadata.schema()
 
     def plan(self, max_bytes: int | None = None) -> Iterator[Block]:
         """Parts of a remote file that `batches` is going to read, in that order.
@@ -112,28 +119,35 @@ class Shard(ABC):
             yield file
 
     def check_columns(self, names: Sequence[str]) -> None:
-        """Refuse what `columns` could not find; only the header is read.
+        """Refuse what `columns` could not find; no more is read than that takes.
 
         Raises
         ------
         StoreError
-            If the file has no such column; the columns that exist are named.
+            If there is no such column; the columns that exist are named.
+        MismatchError
+            If the metadata do not have a row for each embedding.
         """
-        raise self._without_columns(names)
+        if self.metadata is None:
+            raise self._without_columns(names)
+        self.metadata.check(names, self.count, self.path)
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns that lie beside the embeddings, such as ids: one value per row.
 
         Raises
         ------
-        StoreError
-            If the file has no such column; the columns that exist are named.
+        StoreError, MismatchError
+            As by `check_columns`.
         """
-        raise self._without_columns(names)
+        if self.metadata is None:
+            raise self._without_columns(names)
+        return self.metadata.columns(names, self.count, self.path)
 
     def _without_columns(self, names: Sequence[str]) -> StoreError:
         return StoreError(
-            f"{self.path}: a {self.path.suffix} file has no columns; wanted {', '.join(names)}"
+            f"{self.path}: a {self.path.suffix} file has no columns, and there is no metadata file "
+            f"beside it; wanted {', '.join(names)}"
         )
 
     def fingerprint(self) -> str:
@@ -243,9 +257,9 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     ----------
     path : str, Path, or list or tuple of these
         A file (``.npy``, ``.npz``, ``.parquet``, ``.safetensors``); a folder, read recursively
-        and sorted by name; a brace pattern such as ``img_emb_{00000..00041}.npy``; a glob
-        pattern; a URL of one of these (``s3://``, ``gs://``, ``hf://``, ``http(s)://``); or
-        several of these.
+        and sorted by name, with numbers in names as numbers; a brace pattern such as
+        ``img_emb_{00000..00041}.npy``; a glob pattern; a URL of one of these (``s3://``,
+        ``gs://``, ``hf://``, ``http(s)://``); or several of these.
     key : str, optional
         The member (``.npz``), tensor (``.safetensors``) or column (``.parquet``) that holds the
         embeddings; needed where a file has several.
@@ -271,16 +285,31 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     UnavailableError
         If a URL needs a package that is not installed.
     """
-    if dtype is not None and dtype not in CARRIERS:
-        raise DTypeError(f"dtype is {dtype!r}; wanted one of {', '.join(CARRIERS)}")
+    check_wanted(dtype)
     files = find_files(path, SUFFIXES)
-    open_one = partial(_open_shard, key=key, dtype=dtype)
+    return store_of(open_each(files, partial(open_shard, key=key, dtype=dtype)))
+
+
+def open_each(
+    files: Sequence[tuple[Place, str]], open_one: Callable[[Place, str], Opened]
+) -> list[Opened]:
+    """Open files in order; remote ones side by side."""
     if any(isinstance(file, RemotePath) for file, _ in files):
         from clipsoid.store.remote.together import open_together
 
-        shards = open_together(files, open_one)
-    else:
-        shards = [open_one(file, name) for file, name in files]
+        return open_together(files, open_one)
+    return [open_one(file, name) for file, name in files]
+
+
+def check_wanted(dtype: str | None) -> None:
+    """Refuse an element type that there is none of."""
+    if dtype is not None and dtype not in CARRIERS:
+        raise DTypeError(f"dtype is {dtype!r}; wanted one of {', '.join(CARRIERS)}")
+
+
+def store_of(opened: Iterable[Shard]) -> Store:
+    """Make one set of shards, which must have rows, all of one dimension."""
+    shards = list(opened)
     if not any(shard.count for shard in shards):
         where = shards[0].path if len(shards) == 1 else f"{shards[0].path} and the files after it"
         raise StoreError(f"{where}: found 0 rows, wanted one or more")
@@ -297,7 +326,8 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     return Store(tuple(replace(shard, dim=known.dim) for shard in shards), known.dim)
 
 
-def _open_shard(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
+def open_shard(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
+    """Open one file of a set, whose `name` in it is given; see `open_store`."""
     # Each reader is imported when a file of its kind is met: parquet brings polars with it.
     match path.suffix.lower():
         case ".npy":

@@ -94,17 +94,20 @@ class StreamedShard(Shard):
                 del batch
 
 
+def member_names(path: Place) -> list[str]:
+    """Names of the arrays of an .npz file, by the directory at its end."""
+    file, _ = open_file(path)
+    with file, _zip_errors(path), _archive(file) as archive:
+        return list(_members(archive))
+
+
 def open_npz(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
     """Open one member of an .npz file; see `open_store`."""
     import zipfile
 
     file, stamp = open_file(path)
     with file, _zip_errors(path), _archive(file) as archive:
-        members = {
-            info.filename.removesuffix(".npy"): info
-            for info in archive.infolist()
-            if info.filename.endswith(".npy")
-        }
+        members = _members(archive)
         key = wanted_key(path, key, list(members), "member")
         info = members[key]
         label = f"{path}: member {key!r}"
@@ -154,6 +157,14 @@ def open_npz(path: Place, name: str, *, key: str | None, dtype: str | None) -> S
     )
 
 
+def _members(archive: ZipFile) -> dict[str, ZipInfo]:
+    return {
+        info.filename.removesuffix(".npy"): info
+        for info in archive.infolist()
+        if info.filename.endswith(".npy")
+    }
+
+
 def _data_start(file: RawIOBase, info: ZipInfo, label: str) -> int:
     """Where the bytes of a member begin: behind its local header, which has a name of its own."""
     local = read_at(file, info.header_offset, LOCAL_HEADER_BYTES, label)
@@ -177,7 +188,7 @@ def _zip_errors(path: Place) -> Generator[None, None, None]:
 
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         raise StoreError(
             f"{path}: is damaged or truncated, or no .npz (zip) file: {error}"
         ) from None
@@ -185,3 +196,6 @@ def _zip_errors(path: Place) -> Generator[None, None, None]:
         raise StoreError(f"{path}: is truncated: a member ends before its header says") from None
     except NotImplementedError as error:
         raise StoreError(f"{path}: cannot be unpacked: {error}") from None
+    except OSError as error:
+        # Also what the directory of a damaged archive makes zipfile do: seek before the file.
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None

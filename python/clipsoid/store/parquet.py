@@ -6,7 +6,7 @@ whatever the size of the row groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import DTypeError, StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard, check_dtype
 from clipsoid.store.files import Place, open_file
-from clipsoid.store.parquet_columns import check_columns, read_columns, read_schema
+from clipsoid.store.parquet_columns import check_names, parsed_schema, read_columns, read_schema
 from clipsoid.store.parquet_cuts import Cut
+from clipsoid.store.parquet_footer import read_footer
 from clipsoid.store.parquet_pages import ColumnPages
 from clipsoid.store.remote.path import RemotePath
 
@@ -72,19 +73,18 @@ class ParquetShard(Shard):
                 del rows, missing
 
     def schema(self) -> dict[str, pl.DataType]:
-        """Every column of the footer but that of the embeddings."""
-        file, _ = open_file(self.path)
-        with file, self.stamp.guarding(self.path, file):
-            found = read_schema(file, self.path, self.stamp.size)
-        del found[self.part]
-        return found
+        """Names and types of the other columns of the file."""
+        schema, _, _ = read_schema(self.path, self.stamp)
+        return {name: kind for name, kind in schema.items() if name != self.part}
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse columns that the footer does not name."""
-        check_columns(self.path, names, self.stamp)
+        schema, _, _ = read_schema(self.path, self.stamp)
+        check_names(self.path, names, schema)
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns beside the embeddings, read whole."""
+        self.check_columns(names)
         frame = read_columns(self.path, names, self.stamp)
         if names and len(frame) != self.count:
             raise StoreError(f"{self.path}: found {len(frame)} rows of ids, wanted {self.count}")
@@ -190,7 +190,7 @@ def open_parquet(path: Place, name: str, *, key: str | None, dtype: str | None) 
 
     file, stamp = open_file(path)
     with file:
-        schema = read_schema(file, path, stamp.size)
+        schema = parsed_schema(read_footer(file, path, stamp.size), path)
         candidates = {column: found for column, kind in schema.items() if (found := _element(kind))}
         key = _choose(path, key, schema, list(candidates))
         element = check_dtype(f"{path}: column {key!r}", candidates[key], dtype)
@@ -217,6 +217,11 @@ def _first_length(shard: ParquetShard, file: RawIOBase) -> int:
                 raise StoreError(f"{shard.path}: the first list of column {shard.part!r} is empty")
             return int(lengths[0])
     return 0
+
+
+def embedding_columns(schema: Mapping[str, pl.DataType]) -> list[str]:
+    """Those columns that may hold embeddings, by their types."""
+    return [name for name, kind in schema.items() if _element(kind)]
 
 
 def _choose(path: Place, key: str | None, schema: dict[str, pl.DataType], fit: list[str]) -> str:

@@ -7,43 +7,47 @@ a server, with credentials and retries of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place, Stamp, open_file, read_at
-from clipsoid.store.parquet_footer import MAGIC, extent, footer_bytes, read_footer
+from clipsoid.store.parquet_footer import MAGIC, extent, footer_bytes, read_footer, row_count
 from clipsoid.store.remote.path import RemotePath
 from clipsoid.store.thrift import DAMAGE, I64, LIST, STRUCT, Reader, Struct, encode
 
 if TYPE_CHECKING:
-    from io import RawIOBase
-
     import polars as pl
 
 
-def read_schema(file: RawIOBase, path: Place, size: int) -> dict[str, pl.DataType]:
+def parsed_schema(footer: bytes, path: Place) -> dict[str, pl.DataType]:
     """Names and types of the columns; polars sees the footer alone."""
     import polars as pl
 
-    footer = read_footer(file, path, size)
     try:
         return dict(pl.read_parquet_schema(BytesIO(MAGIC + footer_bytes(footer))))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise StoreError(f"{path}: the parquet footer cannot be parsed: {error}") from None
 
 
-def check_columns(path: Place, names: Sequence[str], stamp: Stamp) -> None:
-    """Refuse columns that the footer of a parquet file does not name."""
-    file, _ = open_file(path)
-    with file, stamp.guarding(path, file):
-        _check_names(file, path, stamp.size, names)
+def read_schema(
+    path: Place, stamp: Stamp | None = None
+) -> tuple[dict[str, pl.DataType], int, Stamp]:
+    """Return names and types of the columns, the number of rows, and the stamp; no row is read.
+
+    A file that has been opened before must still have the `stamp` that it had.
+    """
+    file, found = open_file(path)
+    with file, (stamp or found).guarding(path, file):
+        footer = read_footer(file, path, found.size)
+        return parsed_schema(footer, path), row_count(footer, path), found
 
 
-def _check_names(file: RawIOBase, path: Place, size: int, names: Sequence[str]) -> None:
-    found = read_schema(file, path, size)
+def check_names(path: Place, names: Sequence[str], found: Iterable[str]) -> None:
+    """Refuse columns that a file does not have."""
+    found = list(found)
     absent = [name for name in names if name not in found]
     if absent:
         raise StoreError(
@@ -74,9 +78,10 @@ def read_columns(path: Place, names: Sequence[str], stamp: Stamp | None = None) 
     file, found = open_file(path)
     stamp = stamp or found
     with file, stamp.guarding(path, file):
-        _check_names(file, path, stamp.size, names)
+        footer = read_footer(file, path, stamp.size)
+        check_names(path, names, parsed_schema(footer, path))
         try:
-            source = path if isinstance(path, Path) else _packed(path, file, stamp, names)
+            source = path if isinstance(path, Path) else _packed(path, footer, stamp, names)
             frame = (
                 pl.scan_parquet(source, glob=False, hive_partitioning=False, cache=False)
                 .select(names)
@@ -88,14 +93,14 @@ def read_columns(path: Place, names: Sequence[str], stamp: Stamp | None = None) 
     return frame
 
 
-def _packed(path: Place, file: RawIOBase, stamp: Stamp, names: Sequence[str]) -> bytes:
+def _packed(path: Place, data: bytes, stamp: Stamp, names: Sequence[str]) -> bytes:
     """Make a parquet file of some columns of a remote one; no other may be read from it."""
     from clipsoid.store.remote.ahead import planned
     from clipsoid.store.remote.together import reopened
 
     assert isinstance(path, RemotePath)
     try:
-        footer = Reader(read_footer(file, path, stamp.size)).struct()
+        footer = Reader(data).struct()
         wanted = {name.encode() for name in names}
         kind, groups = footer[4][1]
         spans = [extent(meta) for group in groups for meta in _metas(group, wanted)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place, read_at
-from clipsoid.store.thrift import I64, Struct
+from clipsoid.store.thrift import DAMAGE, I64, Reader, Struct
 
 if TYPE_CHECKING:
     from io import RawIOBase
@@ -49,3 +49,11 @@ def extent(meta: Struct) -> tuple[int, int]:
     if meta.get(11, (I64, 0))[1] > 0:
         start = min(start, meta[11][1])
     return start, natural(meta[7][1])
+
+
+def row_count(footer: bytes, path: Place) -> int:
+    """Rows of a parquet file, as its footer says."""
+    try:
+        return natural(Reader(footer).struct(until=4)[3][1])
+    except DAMAGE as error:
+        raise StoreError(f"{path}: the parquet metadata is damaged: {error!r}") from None

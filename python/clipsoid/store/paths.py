@@ -23,6 +23,8 @@ AnyPath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
+_DIGITS = re.compile(r"([0-9]+)")
+
 
 def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Place, str]]:
     """Files of a set in order, each with its name.
@@ -75,6 +77,44 @@ def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Place, str]
     return [(file, name) for name, file in named.items()]
 
 
+def place_of(path: str | os.PathLike[str]) -> Place:
+    """Return what a user wrote as a place."""
+    text = os.fspath(path)
+    return RemotePath(text) if is_url(text) else Path(text).expanduser()
+
+
+def folder_of(path: AnyPath, suffixes: Sequence[str]) -> Place | None:
+    """Return the folder that a path names, if it names one.
+
+    A URL that is neither a pattern nor a file's own is a prefix, which acts as a folder; web
+    servers have none.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        return None
+    place = place_of(path)
+    if isinstance(place, Path):
+        return place if place.is_dir() else None
+    if place.scheme in ("http", "https") or re.search(r"[{*?[]", place.url):
+        return None
+    is_file = not place.url.endswith("/") and place.suffix.lower() in suffixes
+    return None if is_file else RemotePath(place.url.rstrip("/"))
+
+
+def name_in(folder: Place, file: Place) -> str:
+    """Return the path of a file relative to a folder above it, posix style."""
+    return Path(_plain(file)).relative_to(_plain(folder)).as_posix()
+
+
+def in_order(path: Place) -> tuple[list[str | int], str]:
+    """Return what files are sorted by: their names, with numbers as numbers, so 2 precedes 10.
+
+    Names of one pattern that are padded with zeros have the same order either way.
+    """
+    text = path.as_posix()
+    parts = _DIGITS.split(text)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], text
+
+
 def _plain(place: Place) -> str:
     """Text of a place, by which names are made: the scheme of a URL is its first folder."""
     if isinstance(place, RemotePath):
@@ -103,11 +143,10 @@ def _resolve_url(text: str, suffixes: Sequence[str]) -> tuple[RemotePath, list[R
     is_file = False
     for member in members:
         found, is_file = find_remote(member, suffixes)
-        files.extend(
-            found
-            if is_file
-            else _one_format(member, found, suffixes, "matches" if special else "holds")
-        )
+        if not is_file:
+            chosen = _one_format(member, found, suffixes, "matches" if special else "holds")
+            found = sorted(chosen, key=in_order)
+        files.extend(found)
     if special:
         return RemotePath(text[: special.start()] + "x").parent, files
     return RemotePath(text).parent if is_file else RemotePath(text.rstrip("/")), files
@@ -117,7 +156,7 @@ def _resolve(text: str, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
     """Root and files of one entry. What exists under exactly this name is never a pattern."""
     path = Path(text)
     if path.is_dir():
-        return path, _one_format(text, walk(path), suffixes, "holds")
+        return path, _one_format(text, walk_local(path), suffixes, "holds")
     if path.exists():
         return path.parent, [path]
     members = expand_braces(text)
@@ -130,7 +169,7 @@ def _resolve(text: str, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
     if glob.has_magic(text):
         # Not Path.glob, which also matches hidden files.
         matched = (Path(file) for file in glob.iglob(text, recursive=True))  # noqa: PTH207
-        chosen = sorted({file for file in matched if file.is_file()}, key=Path.as_posix)
+        chosen = sorted({file for file in matched if file.is_file()}, key=in_order)
         return _fixed_part(text), _one_format(text, chosen, suffixes, "matches")
     raise StoreError(f"{text}: found no such file or folder")
 
@@ -171,8 +210,21 @@ def _count(first: str, last: str) -> Iterator[str]:
         yield f"{number:0{width}d}" if width else str(number)
 
 
-def walk(folder: Path) -> list[Path]:
-    """All files below `folder` that are not hidden, sorted by their path in it."""
+def walk(folder: Place) -> list[Place]:
+    """All files below `folder` that are not hidden, sorted by their path in it (`in_order`)."""
+    if isinstance(folder, RemotePath):
+        from clipsoid.store.remote.listing import below
+
+        return sorted(below(folder), key=in_order)
+    return [*walk_local(folder)]
+
+
+def walk_local(folder: Path) -> list[Path]:
+    """As `walk`, of a folder that is not remote."""
+    return sorted(_walk(folder), key=in_order)
+
+
+def _walk(folder: Path) -> list[Path]:
     found: list[Path] = []
     # Folders behind links are read too (a set may be spread over disks), but each once only.
     seen: set[str] = set()
@@ -185,7 +237,7 @@ def walk(folder: Path) -> list[Path]:
         # In order, so that of two names of one folder the same is taken everywhere.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found.extend(Path(here, name) for name in files if not name.startswith("."))
-    return sorted(found, key=lambda file: file.relative_to(folder).as_posix())
+    return found
 
 
 def _raise(error: OSError) -> None:

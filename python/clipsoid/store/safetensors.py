@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,25 +31,12 @@ HEADER_BYTES = 100_000_000
 
 def open_safetensors(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
     """Open one tensor of a .safetensors file; see `open_store`."""
-    from safetensors import SafetensorError, safe_open
-
     file, stamp = open_file(path)
     with file:
-        try:
-            # The library validates the header: lengths, overlaps, and the size of the file.
-            with (
-                _local(path, file, stamp.size) as local,
-                safe_open(local, framework="np") as tensors,
-            ):
-                key = wanted_key(path, key, sorted(tensors.keys()), "tensor")
-                tensor = tensors.get_slice(key)
-                element, shape = str(tensor.get_dtype()), tuple(tensor.get_shape())
-        except SafetensorError as error:
-            raise StoreError(
-                f"{path}: found {stamp.size} bytes that are no complete .safetensors file: {error}"
-            ) from None
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from None
+        with _tensors(path, file, stamp.size) as tensors:
+            key = wanted_key(path, key, sorted(tensors.keys()), "tensor")
+            tensor = tensors.get_slice(key)
+            element, shape = str(tensor.get_dtype()), tuple(tensor.get_shape())
         # It does not tell where a tensor lies; the header, now known to be valid, does.
         prefix = read_at(file, 0, PREFIX_BYTES, path)
         text = read_at(file, PREFIX_BYTES, int.from_bytes(prefix, "little"), path)
@@ -85,3 +73,26 @@ def _local(path: Place, file: RawIOBase, size: int) -> Generator[Path, None, Non
         copy.truncate(size)
         copy.flush()
         yield Path(copy.name)
+
+
+def tensor_names(path: Place) -> list[str]:
+    """Names of the tensors of a file, by its header."""
+    file, stamp = open_file(path)
+    with file, _tensors(path, file, stamp.size) as tensors:
+        return sorted(tensors.keys())
+
+
+@contextmanager
+def _tensors(path: Place, file: RawIOBase, size: int) -> Generator[Any, None, None]:
+    """Open a file by the library: it validates lengths, overlaps, and the size of the file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with _local(path, file, size) as local, safe_open(local, framework="np") as tensors:
+            yield tensors
+    except SafetensorError as error:
+        raise StoreError(
+            f"{path}: found {size} bytes that are no complete .safetensors file: {error}"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from None

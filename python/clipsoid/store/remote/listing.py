@@ -20,7 +20,7 @@ MAGIC = re.compile(r"[*?[]")
 
 
 def find_remote(url: str, suffixes: Sequence[str]) -> tuple[list[RemotePath], bool]:
-    """Files of one URL without braces, sorted by key; whether the URL is one file's own.
+    """Files of one URL without braces, in no order; whether the URL is one file's own.
 
     A key that ends in a known suffix is a file, and nothing is asked: that it is missing shows when
     it is opened. Anything else is a pattern, or a prefix that acts as a folder.
@@ -41,10 +41,26 @@ def find_remote(url: str, suffixes: Sequence[str]) -> tuple[list[RemotePath], bo
             f"{url}: is {what}, and web servers give no list of files; wanted the URL of a file "
             f"({', '.join(suffixes)}), or braces such as {{00..41}}"
         )
-    keys = _keys_of_hub(folder) if path.scheme == "hf" else _keys(folder)
+    start = len(folder.rstrip("/")) + 1
+    return [
+        file
+        for file in below(RemotePath(folder))
+        if not pattern or _matches(file.url[start:], pattern)
+    ], False
+
+
+def below(folder: RemotePath) -> list[RemotePath]:
+    """Files below a folder that are not hidden, in no order.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be listed.
+    """
+    url = folder.url.rstrip("/")
+    keys = _keys_of_hub(url) if folder.scheme == "hf" else _keys(url)
     visible = (key for key in keys if not any(part.startswith(".") for part in key.split("/")))
-    chosen = [key for key in visible if not pattern or _matches(key, pattern)]
-    return [RemotePath(f"{folder}/{key}") for key in sorted(chosen)], False
+    return [RemotePath(f"{url}/{key}") for key in visible]
 
 
 def _split(url: str) -> tuple[str, list[str]]:

@@ -49,6 +49,11 @@ class RemotePath:
         return PurePosixPath(self.url).suffix
 
     @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return PurePosixPath(self.url).stem
+
+    @property
     def parent(self) -> RemotePath:
         """The folder; of a bucket or a host, itself."""
         scheme, rest = self.url.split("://", 1)
@@ -66,6 +71,10 @@ class RemotePath:
     def resolve(self) -> RemotePath:
         """Return the path itself: a URL has no links."""
         return self
+
+    def as_posix(self) -> str:
+        """Return the URL."""
+        return self.url
 
     def read_bytes(self) -> bytes:
         """Read the whole of a small file.

@@ -16,7 +16,7 @@ from clipsoid.store.remote.path import RemotePath
 from clipsoid.store.remote.session import Session
 
 if TYPE_CHECKING:
-    from clipsoid.store.base import Shard
+    from clipsoid.store.base import Opened, Shard
     from clipsoid.store.files import Stamp
 
 #: Files that are opened at one time.
@@ -24,20 +24,23 @@ OPENED_AT_ONCE = 32
 
 
 def open_together(
-    files: Sequence[tuple[Place, str]], open_one: Callable[[Place, str], Shard]
-) -> list[Shard]:
+    files: Sequence[tuple[Place, str]], open_one: Callable[[Place, str], Opened]
+) -> list[Opened]:
     """Open files in threads, for each waits on a server; in order, the first error in order first.
 
     An error or Ctrl-C drops the requests that are on their way.
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    from clipsoid.store.base import Shard
+
     session = Session()
 
-    def opened(file: Place, name: str) -> Shard:
+    def opened(file: Place, name: str) -> Opened:
         if not isinstance(file, RemotePath):
             return open_one(file, name)
-        return replace(open_one(file.through(session), name), path=file)
+        found = open_one(file.through(session), name)
+        return replace(found, path=file) if isinstance(found, Shard) else found
 
     pool = ThreadPoolExecutor(OPENED_AT_ONCE, "clipsoid-open")
     try:

@@ -1,0 +1,201 @@
+"""Whether the images and the texts of a set are pairs: by counts, by ids, and by their cosines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipsoid.errors import MismatchError, ShapeError
+from clipsoid.store.base import Shard, Store
+from clipsoid.store.layouts.names import number_of
+from clipsoid.store.layouts.sample import Array, has_windows, places, rows_at
+
+#: Columns that name a row, in the order in which they are looked for.
+ID_COLUMNS = ("uid", "id", "key", "sample_id", "image_id")
+
+#: Fewer pairs than this cannot tell.
+LEAST_PAIRS = 20
+
+#: Of the one-sided test: pairs in the wrong order pass it once in so many.
+LEVEL = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class PairCheck:
+    """What a sample says of whether row `j` of the images and row `j` of the texts are a pair.
+
+    Attributes
+    ----------
+    count : int
+        Pairs of the set.
+    sample : int
+        Valid pairs that were looked at.
+    cosine : float
+        Mean cosine of these pairs, in [-1, 1].
+    shuffled_cosine : float
+        The same with another text of the sample in place of each one's own.
+    statistic : float
+        Student's t of the difference of the two cosines of each image.
+    p_value : float
+        Probability of so large a t if the order of the texts were one of chance (one-sided; by
+        Wallace's normal approximation, good to 2 % of its value).
+    id_column : str or None
+        Column by which both sides were found to be in one order; None where they have none in
+        common, or share one metadata file.
+    """
+
+    count: int
+    sample: int
+    cosine: float
+    shuffled_cosine: float
+    statistic: float
+    p_value: float
+    id_column: str | None
+
+    @property
+    def is_paired(self) -> bool | None:
+        """Whether pairs are nearer than chance at a level of 0.001; None of fewer than 20."""
+        return None if self.sample < LEAST_PAIRS else self.p_value < LEVEL
+
+
+def check_shards(image: Store, text: Store) -> None:
+    """Refuse two sides of a set whose shards do not go together, naming the first that does not.
+
+    Raises
+    ------
+    MismatchError
+    """
+    if image.dim != text.dim:
+        raise MismatchError(
+            f"{image.shards[0].path}: rows have {image.dim} features, those of "
+            f"{text.shards[0].path} have {text.dim}; wanted the same"
+        )
+    numbers = [[number_of(shard.path) for shard in store.shards] for store in (image, text)]
+    if numbers[0] != numbers[1] and None not in numbers[0] + numbers[1]:
+        for one, others, missing in ((image, numbers[1], "texts"), (text, numbers[0], "images")):
+            for shard in one.shards:
+                if number_of(shard.path) not in others and shard.count:
+                    raise MismatchError(
+                        f"{shard.path}: there are no {missing} of this number; wanted both"
+                    )
+    for left, right in zip(_filled(image), _filled(text), strict=False):
+        if left.count != right.count:
+            raise MismatchError(
+                f"{left.path}: has {left.count} rows, {right.path} has {right.count}; wanted pairs"
+            )
+    if image.count != text.count:
+        raise MismatchError(
+            f"{image.shards[0].path.parent}: {len(image.shards)} shards have {image.count} rows, "
+            f"{len(text.shards)} in {text.shards[0].path.parent} have {text.count}; wanted pairs"
+        )
+
+
+def check_ids(image: Store, text: Store) -> str | None:
+    """Compare ids of both sides, shard by shard, where each has its own; the column is returned.
+
+    Raises
+    ------
+    MismatchError
+        If a row of one side has another id than the same row of the other.
+    """
+    column = None
+    for left, right in zip(_filled(image), _filled(text), strict=False):
+        if left.path == right.path or (left.metadata and left.metadata == right.metadata):
+            continue
+        common = left.schema().keys() & right.schema().keys()
+        column = next((name for name in ID_COLUMNS if name in common), None)
+        if column is None:
+            return None
+        ours, theirs = (one.columns([column]).to_series() for one in (left, right))
+        differing = ours.ne_missing(theirs).arg_max() if len(ours) == len(theirs) else 0
+        if differing is not None and ours[differing] != theirs[differing]:
+            raise MismatchError(
+                f"{left.path}: row {differing} has {column} {ours[differing]!r}, that of "
+                f"{right.path} has {theirs[differing]!r}; wanted the rows of both in one order"
+            )
+    return column
+
+
+def check_cosines(
+    image: Store, text: Store, *, sample: int, seed: int, id_column: str | None = None
+) -> PairCheck:
+    """Compare the cosines of pairs with those of images and texts that are none.
+
+    Raises
+    ------
+    ShapeError
+        If there are not as many images as texts.
+    """
+    if image.count != text.count:
+        raise ShapeError(
+            f"image has {image.count} rows, text has {text.count}; wanted pairs, row by row"
+        )
+    images, texts = _sampled(image, text, sample, seed)
+    images, texts = _unit(images), _unit(texts)
+    valid = np.isfinite(images).all(axis=1) & np.isfinite(texts).all(axis=1)
+    images, texts = images[valid], texts[valid]
+    count = len(images)
+    if count < 2:
+        return PairCheck(image.count, count, math.nan, math.nan, 0.0, 1.0, id_column)
+    # Each one's text goes to the next in a random circle: no text stays where it was.
+    order = np.random.default_rng(seed).permutation(count)
+    other = np.empty(count, np.int64)
+    other[order] = np.roll(order, 1)
+    own = np.einsum("ij,ij->i", images, texts)
+    shuffled = np.einsum("ij,ij->i", images, texts[other])
+    difference = own - shuffled
+    error = float(difference.std(ddof=1)) / math.sqrt(count)
+    statistic = float(difference.mean()) / error if error > 0 else 0.0
+    return PairCheck(
+        image.count,
+        count,
+        float(own.mean()),
+        float(shuffled.mean()),
+        statistic,
+        _upper_tail(statistic, count - 1),
+        id_column,
+    )
+
+
+def _sampled(image: Store, text: Store, most: int, seed: int) -> tuple[Array, Array]:
+    """Read the same rows of both sides."""
+    if [shard.count for shard in image.shards] == [shard.count for shard in text.shards]:
+        # Where only the beginning of a shard can be read, that is what is taken of its partner.
+        chosen = places(image if all(map(has_windows, text.shards)) else text, most, seed)
+        same = [(rows_at(image, place), rows_at(text, place)) for place in chosen]
+        return _stacked(same)
+    parts: list[tuple[Array, Array]] = []
+    starts = [np.cumsum([0, *(shard.count for shard in store.shards)]) for store in (image, text)]
+    for i, first, count in places(image, most, seed):
+        place = int(starts[0][i]) + first
+        j = int(np.searchsorted(starts[1], place, side="right")) - 1
+        count = min(count, int(starts[1][j + 1]) - place)
+        there = j, place - int(starts[1][j]), count
+        parts.append((rows_at(image, (i, first, count)), rows_at(text, there)))
+    return _stacked(parts)
+
+
+def _stacked(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    left, right = zip(*parts, strict=True)
+    return np.concatenate(left), np.concatenate(right)
+
+
+def _unit(rows: Array) -> Array:
+    """Scale rows to length 1; an invalid row is NaN, or infinite, somewhere."""
+    with np.errstate(all="ignore"):
+        rows = rows / np.abs(rows).max(axis=1, keepdims=True)
+        scaled: Array = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return scaled
+
+
+def _upper_tail(statistic: float, degrees: int) -> float:
+    """Return the upper tail of Student's t: Wallace, Ann. Math. Stat. 30 (1959) 1124."""
+    scale = (8 * degrees + 1) / (8 * degrees + 3)
+    z = scale * math.sqrt(degrees * math.log1p(statistic**2 / degrees))
+    return math.erfc(math.copysign(z, statistic) / math.sqrt(2)) / 2
+
+
+def _filled(store: Store) -> list[Shard]:
+    return [shard for shard in store.shards if shard.count]

@@ -1,0 +1,295 @@
+"""What a path holds, by the names of its files and the header of the first."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from clipsoid.errors import StoreError
+from clipsoid.store.base import SUFFIXES
+from clipsoid.store.files import Place
+from clipsoid.store.layouts.arrays import DATACOMP_ARRAYS, array_names, wanted_arrays
+from clipsoid.store.layouts.names import (
+    looks_unfinished,
+    modality_of_name,
+    modality_of_path,
+    number_of,
+)
+from clipsoid.store.origin import MANIFEST, read_manifest
+from clipsoid.store.paths import AnyPath, find_files, folder_of, in_order, name_in, walk
+from clipsoid.store.remote.path import RemotePath
+
+#: Folders of clip-retrieval, whose files are called as the folder is.
+IMAGE_FOLDER, TEXT_FOLDER, METADATA_FOLDER = "img_emb", "text_emb", "metadata"
+
+#: Ends the names of img2dataset's statistics of a shard.
+STATISTICS = "_stats.json"
+
+NEMO_COLUMNS = ("id", "embeddings")
+
+PARQUET = ".parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The files of one modality, in order, each with its name in the set, and the array in them."""
+
+    files: tuple[tuple[Place, str], ...]
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a path holds; nothing but names and the header of the first file was read.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the layout.
+    sides : mapping
+        By ``"image"`` and ``"text"``, or by ``"rows"``.
+    metadata : mapping of Place to Place
+        The file that describes the rows of an embedding file.
+    arrays : tuple of str
+        Arrays of the first file; none of .npy.
+    notes : tuple of str
+        What looks wrong.
+    """
+
+    kind: str
+    sides: Mapping[str, Side]
+    metadata: Mapping[Place, Place]
+    arrays: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def recognise(path: AnyPath, key: str | None) -> Recognised:
+    """Find out what a path holds.
+
+    Raises
+    ------
+    StoreError
+        If it holds no embeddings, several formats of them, several pairs of arrays without a
+        `key`, or files of which some name a modality and some do not.
+    """
+    folder = folder_of(path, SUFFIXES)
+    listed: list[Place] = []
+    if folder is None:
+        files = find_files(path, SUFFIXES)
+    else:
+        listed = walk(folder)
+        files = _embedding_files(folder, listed)
+    beside = [*listed, *_beside(folder, files)]
+    first, names = _first_arrays([file for file, _ in files])
+    tables = _tables(files, beside)
+    sides = _sides(files, wanted_arrays(first, names, key), folder, given=key is not None)
+    metadata = match_metadata(
+        [[file for file, _ in side.files] for side in sides.values()],
+        tables,
+        # Beside a single file or a pattern, any table may lie.
+        by_order=folder is not None and len(beside) == len(listed),
+    )
+    return Recognised(
+        _kind(folder, files, names, metadata, beside),
+        sides,
+        metadata,
+        tuple(names),
+        tuple(_notes(listed, set(tables) - set(metadata.values()))),
+    )
+
+
+def _first_arrays(files: Sequence[Place]) -> tuple[Place, list[str]]:
+    """Return the first file whose header can be read, and its arrays."""
+    faults: list[StoreError] = []
+    for file in files:
+        try:
+            return file, array_names(file)
+        except StoreError as error:
+            # If it is needed, its reader says so.
+            faults.append(error)
+    raise faults[0]
+
+
+def _embedding_files(folder: Place, listed: Sequence[Place]) -> list[tuple[Place, str]]:
+    """Files of a folder that hold embeddings: arrays, or else tables with a column of them."""
+    suffixes = {file.suffix.lower() for file in listed} & set(SUFFIXES)
+    if PARQUET in suffixes and len(suffixes) == 2:
+        (suffix,) = suffixes - {PARQUET}
+        arrays = [file for file in listed if file.suffix.lower() == suffix]
+        tables = [file for file in listed if file.suffix.lower() == PARQUET]
+        if not _holds_embeddings(tables[0]):
+            return [(file, name_in(folder, file)) for file in arrays]
+    files = find_files(str(folder), SUFFIXES)
+    if suffixes == {PARQUET}:
+        # One look into each folder: tables without embeddings may lie beside those with them.
+        first = {file.parent: file for file, _ in reversed(files)}
+        holding = {parent for parent, file in first.items() if _holds_embeddings(file)}
+        return [one for one in files if one[0].parent in holding] or files
+    return files
+
+
+def _holds_embeddings(table: Place) -> bool:
+    """Whether a table has a column of embeddings; that it cannot be read shows where it is used."""
+    try:
+        return bool(array_names(table))
+    except StoreError:
+        return False
+
+
+def _tables(files: Sequence[tuple[Place, str]], beside: Iterable[Place]) -> list[Place]:
+    """Parquet files that may describe the rows of `files`; tables of embeddings have their own."""
+    if files[0][0].suffix.lower() == PARQUET:
+        return []
+    return sorted((file for file in beside if file.suffix.lower() == PARQUET), key=in_order)
+
+
+def _beside(folder: Place | None, files: Iterable[tuple[Place, str]]) -> list[Place]:
+    """Files that belong to a part of a set: in the folders of its files, and beside img_emb.
+
+    Of URLs, only in the folder beside img_emb: what a pattern lies among may be a whole bucket.
+    """
+    parents = dict.fromkeys(file.parent for file, _ in files) if folder is None else {folder: None}
+    folders = [] if folder is not None else [*parents]
+    for parent in parents:
+        if parent.absolute().name in (IMAGE_FOLDER, TEXT_FOLDER):
+            folders.append(parent.parent / METADATA_FOLDER)
+    return [file for place in folders for file in _listed_in(place)]
+
+
+def _listed_in(folder: Place) -> Iterator[Place]:
+    if isinstance(folder, Path):
+        if folder.is_dir():
+            yield from (file for file in folder.iterdir() if not file.name.startswith("."))
+    elif folder.name == METADATA_FOLDER and folder.scheme not in ("http", "https"):
+        yield from walk(folder)
+
+
+def match_metadata(
+    sides: Iterable[Sequence[Place]], tables: Sequence[Place], *, by_order: bool
+) -> dict[Place, Place]:
+    """Find for each embedding file the table that describes it.
+
+    That of the same name in the same folder; or that of the same number in the same folder, or in
+    one beside it; or, `by_order`, where no name of a side says it and there are as many tables,
+    that of the same place in the order.
+    """
+    at: dict[tuple[str, str | int], set[Place]] = defaultdict(set)
+    for table in tables:
+        for place in _places(table):
+            at[place].add(table)
+    matched: dict[Place, Place] = {}
+    for files in sides:
+        found: dict[Place, Place] = {}
+        for file in files:
+            # Of several tables in one place, none is known to be that of the file.
+            single = (at[place] for place in _places(file) if len(at.get(place, ())) == 1)
+            for (table,) in islice(single, 1):
+                found[file] = table
+        if by_order and not found and len(files) == len(tables):
+            found = dict(zip(files, tables, strict=True))
+        matched |= found
+    return matched
+
+
+def _places(path: Place) -> Iterator[tuple[str, str | int]]:
+    """Where a table and the file that it describes meet, the surest place first."""
+    # Not pathlib, which takes a second for ten thousand files.
+    text = path.url if isinstance(path, RemotePath) else os.path.abspath(path)  # noqa: PTH100
+    here = os.path.dirname(text)  # noqa: PTH120
+    yield here, path.stem
+    number = number_of(path)
+    if number is not None:
+        yield here, number
+        yield os.path.dirname(here), number  # noqa: PTH120
+
+
+def _sides(
+    files: Sequence[tuple[Place, str]],
+    keys: Mapping[str, str | None],
+    folder: Place | None,
+    *,
+    given: bool,
+) -> dict[str, Side]:
+    """Divide files by modality: by the arrays in them, or else by their names.
+
+    A key that was `given` holds for all; the name of the one array of the first file, for those of
+    its modality.
+    """
+    if len(keys) > 1:
+        return {modality: Side(tuple(files), key) for modality, key in keys.items()}
+    ((by_array, key),) = keys.items()
+    divided: dict[str, list[tuple[Place, str]]] = defaultdict(list)
+    for file, name in files:
+        divided[modality_of_path(Path(name)) or by_array].append((file, name))
+    if "rows" in divided and len(divided) > 1:
+        said = next(one for modality, one in divided.items() if modality != "rows")
+        if len(divided) > 2:
+            raise StoreError(
+                f"{divided['rows'][0][0]}: its name says neither image nor text, those of "
+                f"{said[0][0]} and others do; wanted a pattern that chooses"
+            )
+        divided = defaultdict(list, rows=[*files])
+    if folder is not None and divided.keys() == {"rows"}:
+        # The folder itself may say it: img_emb.
+        divided = defaultdict(list, {modality_of_name(folder.absolute().name) or "rows": [*files]})
+    order = ("image", "text", "rows")
+    return {
+        name: Side(tuple(divided[name]), key if given or name == by_array else None)
+        for name in order
+        if name in divided
+    }
+
+
+def _kind(
+    folder: Place | None,
+    files: Sequence[tuple[Place, str]],
+    names: Sequence[str],
+    metadata: Mapping[Place, Place],
+    beside: Iterable[Place],
+) -> str:
+    """Name the layout."""
+    first = files[0][0].absolute()
+    suffix = first.suffix.lower().removeprefix(".")
+    places = [first.parent, first.parent.parent] if folder is None else [folder.absolute()]
+    if folder is not None and folder.absolute().name in (IMAGE_FOLDER, TEXT_FOLDER):
+        places.append(folder.absolute().parent)
+    if suffix == "npy" and any(
+        _may_be_there(place / MANIFEST) and read_manifest(place) for place in places
+    ):
+        return "clipsoid"
+    if suffix == "npy" and first.parent.name in (IMAGE_FOLDER, TEXT_FOLDER):
+        return "clip-retrieval"
+    if suffix == "npz" and DATACOMP_ARRAYS.intersection(names):
+        return "DataComp"
+    if suffix == "parquet" and list(names) == [NEMO_COLUMNS[1]]:
+        from clipsoid.store.parquet_columns import read_schema
+
+        if NEMO_COLUMNS[0] in read_schema(first)[0]:
+            return "NeMo Curator"
+    if metadata and any(file.name.endswith(STATISTICS) for file in beside):
+        return "img2dataset"
+    return f"{suffix} + parquet" if metadata else suffix
+
+
+def _may_be_there(path: Place) -> bool:
+    """Whether a file is there; of a URL, reading it tells."""
+    return isinstance(path, RemotePath) or path.is_file()
+
+
+def _notes(listed: Iterable[Place], unused: Iterable[Place]) -> Iterable[str]:
+    """Say what looks wrong by its name."""
+    unfinished = [file for file in listed if looks_unfinished(file)]
+    if unfinished:
+        yield f"left unfinished, by the name: {_listed(unfinished)}"
+    tables = sorted(unused, key=in_order)
+    if tables:
+        yield f"no embeddings belong to {_listed(tables)}"
+
+
+def _listed(files: Sequence[Place], most: int = 3) -> str:
+    names = ", ".join(file.name for file in files[:most])
+    return names + (f" and {len(files) - most:,} more" if len(files) > most else "")

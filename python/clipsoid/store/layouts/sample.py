@@ -1,0 +1,83 @@
+"""A small sample of the rows of a set, from several places of several shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsoid._gather import widened
+from clipsoid.store.base import Shard, Store
+from clipsoid.store.mapped import MappedShard
+
+#: Places that are looked at, spread over the set.
+PLACES = 16
+
+Array = NDArray[np.float64]
+
+
+def places(store: Store, most: int, seed: int) -> list[tuple[int, int, int]]:
+    """Choose runs of rows spread over the shards: number of the shard, first row, rows.
+
+    Together they have about `most` rows, and no fewer than the set if that has fewer. Within a
+    shard that must be read from its beginning, its first rows are taken.
+    """
+    if store.count <= most:
+        return [(i, 0, shard.count) for i, shard in enumerate(store.shards) if shard.count]
+    rng = np.random.default_rng(seed)
+    filled = [i for i, shard in enumerate(store.shards) if shard.count]
+    step = max(1, len(filled) / PLACES)
+    chosen = [filled[int(k * step)] for k in range(min(PLACES, len(filled)))]
+    each = -(-PLACES // len(chosen))
+    length = -(-most // (len(chosen) * each))
+    found = []
+    for i in chosen:
+        shard = store.shards[i]
+        if not has_windows(shard):
+            found.append((i, 0, min(shard.count, length * each)))
+            continue
+        # One place in each of so many equal stretches, so that no two of them overlap.
+        for low, high in _stretches(shard.count, each):
+            rows = min(length, high - low)
+            if rows:
+                found.append((i, low + int(rng.integers(high - low - rows + 1)), rows))
+    return found
+
+
+def rows_at(store: Store, place: tuple[int, int, int]) -> Array:
+    """Read one run of rows as float64; of an invalid one, whatever it holds."""
+    i, first, count = place
+    shard, skipped = store.shards[i], first
+    if has_windows(shard):
+        assert isinstance(shard, MappedShard)
+        offset = shard.offset + first * shard.dim * shard.disk.itemsize
+        # What is read is a part, which the checksum of the whole says nothing of.
+        shard, skipped = replace(shard, offset=offset, count=count, checksum=None), 0
+    parts: list[NDArray[Any]] = []
+    for batch in shard.batches(max(1, count) * shard.dim * 8):
+        wide = widened(batch, "float64").rows[skipped:][: count - sum(map(len, parts))]
+        skipped = max(0, skipped - len(batch))
+        parts.append(np.array(wide, np.float64))
+        if sum(map(len, parts)) == count:
+            break
+    return np.concatenate(parts) if parts else np.empty((0, shard.dim))
+
+
+def sample_rows(store: Store, most: int, seed: int = 0) -> Iterator[Array]:
+    """Read about `most` rows of a set, run by run."""
+    for place in places(store, most, seed):
+        yield rows_at(store, place)
+
+
+def has_windows(shard: Shard) -> bool:
+    """Whether rows in the middle of a shard can be read by themselves."""
+    return isinstance(shard, MappedShard) and not shard.fortran
+
+
+def _stretches(count: int, parts: int) -> Iterator[tuple[int, int]]:
+    ends = [count * k // parts for k in range(parts + 1)]
+    return pairwise(ends)

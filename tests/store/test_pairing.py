@@ -1,0 +1,152 @@
+"""Whether images and texts of a set are pairs: by shards, by ids, by their cosines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+import clipsoid as cs
+from clipsoid.errors import MismatchError, PairingWarning, ShapeError
+from clipsoid.store.layouts.pairing import check_cosines
+from clipsoid.store.layouts.sample import places, sample_rows
+from store import layouts as made
+
+
+def saved(path: Path, image: np.ndarray, text: np.ndarray) -> cs.EmbeddingSet:
+    np.savez(path, image=image, text=text)
+    return cs.open_set(path)
+
+
+def test_pairs_are_nearer_than_shuffled_pairs(tmp_path: Path):
+    image, text = made.pairs("float64")
+    found = saved(tmp_path / "x.npz", image, text).check_pairs()
+    assert (found.count, found.sample, found.id_column) == (made.ROWS, made.ROWS, None)
+    assert found.is_paired is True
+    assert found.cosine == pytest.approx((image * text).sum(axis=1).mean(), abs=1e-12)
+    # The mean over all other texts is what shuffled ones come to, within their error.
+    other = (image @ text.T).sum() - (image * text).sum()
+    error = 4 * (image @ text.T).std() / np.sqrt(made.ROWS)
+    assert found.shuffled_cosine == pytest.approx(other / (made.ROWS * (made.ROWS - 1)), abs=error)
+    again = saved(tmp_path / "x.npz", image, text).check_pairs()
+    assert again == found
+
+
+def test_the_p_value_is_that_of_student(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for noise in (3, 6, 10):
+        image = rng.standard_normal((60, 8))
+        text = image + noise * rng.standard_normal((60, 8))
+        found = check_cosines(*cs.open_set(_npz(tmp_path, image, text)).pairs(), sample=100, seed=0)
+        want = stats.t.sf(found.statistic, found.sample - 1)
+        assert found.p_value == pytest.approx(want, rel=0.02)
+
+
+def _npz(folder: Path, image: np.ndarray, text: np.ndarray) -> Path:
+    np.savez(folder / "pairs.npz", image=image, text=text)
+    return folder / "pairs.npz"
+
+
+def test_shuffled_texts_are_warned_of(tmp_path: Path):
+    image, text = made.pairs()
+    order = np.random.default_rng(1).permutation(made.ROWS)
+    found = saved(tmp_path / "x.npz", image, text[order])
+    with pytest.warns(PairingWarning, match=r"x\.npz: in a sample of 104 rows, the mean cosine"):
+        assert found.check_pairs().is_paired is False
+    with pytest.warns(PairingWarning):
+        cs.analyze(found, leave_out=[*cs.analysis.PARTS])
+    # Too few to tell.
+    few = saved(tmp_path / "few.npz", image[:10], text[order][:10])
+    assert few.check_pairs().is_paired is None
+
+
+def test_invalid_rows_are_left_out(tmp_path: Path):
+    image, text = made.pairs("float32")
+    image[3], text[5], text[9, 0] = 0, np.nan, np.inf
+    assert saved(tmp_path / "x.npz", image, text).check_pairs().sample == made.ROWS - 3
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_a_sample_of_a_large_set(tmp_path: Path, write):
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((30_000, 4)).astype(np.float32)
+    for i, part in enumerate(np.split(image, 3)):
+        write(tmp_path / f"{i}.npz", image=part, text=part + 1)
+    found = cs.open_set(tmp_path)
+    checked = found.check_pairs(sample=500, seed=3)
+    assert 500 <= checked.sample < 520
+    cosines = (image * (image + 1)).sum(axis=1) / np.linalg.norm(image, axis=1)
+    cosines /= np.linalg.norm(image + 1, axis=1)
+    assert checked.cosine == pytest.approx(cosines.mean(), abs=5 * cosines.std() / np.sqrt(500))
+    # Each run is of rows of the set, from every shard; those of one set do not overlap.
+    chosen = places(found.image, 500, 3)
+    assert {i for i, _, _ in chosen} == {0, 1, 2}
+    seen = np.concatenate(list(sample_rows(found.image, 500, 3)))
+    want = [np.split(image, 3)[i][first : first + rows] for i, first, rows in chosen]
+    assert np.array_equal(seen, np.concatenate(want).astype(np.float64))
+    assert len(np.unique(seen, axis=0)) == len(seen)
+
+
+def test_sides_of_other_shards(tmp_path: Path):
+    image, text = made.pairs()
+    for folder, rows, cuts in (("img", image, [10, 60]), ("txt", text, [33])):
+        (tmp_path / folder).mkdir()
+        for i, part in enumerate(np.split(rows, cuts)):
+            np.save(tmp_path / folder / f"{i}.npy", part)
+    found = cs.open_set(tmp_path)
+    sides = cs.open_set(tmp_path / "img").image, cs.open_set(tmp_path / "txt").text
+    assert check_cosines(*sides, sample=60, seed=0).is_paired
+    with pytest.raises(MismatchError, match=r"img/2\.npy: there are no texts of this number"):
+        found.pairs()
+    (tmp_path / "img/2.npy").unlink()
+    with pytest.raises(
+        MismatchError, match=r"img/0\.npy: has 10 rows, .*txt/0\.npy has 33; wanted"
+    ):
+        cs.open_set(tmp_path).pairs()
+    with pytest.raises(ShapeError, match="image has 60 rows, text has 104"):
+        check_cosines(cs.open_set(tmp_path).image, sides[1], sample=60, seed=0)
+
+
+def with_ids(path: Path, rows: np.ndarray, ids: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame({"uid": ids, "embedding": rows.astype(np.float32).tolist()}).write_parquet(path)
+
+
+def test_ids_of_both_sides(tmp_path: Path):
+    image, text = made.pairs("float32")
+    for side, rows in (("images", image), ("texts", text)):
+        for i, (part, ids) in enumerate(zip(made.parts(rows), made.parts(made.UIDS), strict=True)):
+            with_ids(tmp_path / side / f"{i}.parquet", part, ids)
+    assert cs.open_set(tmp_path).check_pairs().id_column == "uid"
+    ids = made.parts(made.UIDS)[2]
+    swapped = [*ids[:5], ids[6], ids[5], *ids[7:]]
+    with_ids(tmp_path / "texts/2.parquet", made.parts(text)[2], swapped)
+    message = (
+        f"images/2.parquet: row 5 has uid '{ids[5]}', that of .*texts/2.parquet has '{ids[6]}'"
+    )
+    with pytest.raises(MismatchError, match=message):
+        cs.open_set(tmp_path).pairs()
+    with pytest.raises(MismatchError, match="wanted the rows of both in one order"):
+        cs.analyze(tmp_path)
+
+
+def test_an_analysis_of_a_set(tmp_path: Path):
+    made.clip_retrieval(tmp_path / "set")
+    leave_out = [*cs.analysis.PARTS]
+    want = cs.analyze(
+        *made.pairs(), leave_out=leave_out, captions=made.CAPTIONS, image_paths=made.PATHS
+    )
+    for given in (tmp_path / "set", str(tmp_path / "set"), cs.open_set(tmp_path / "set")):
+        found = cs.analyze(given, leave_out=leave_out)
+        assert found.items.equals(want.items)
+        assert found.image.mean_conformity == want.image.mean_conformity
+    made.datacomp(tmp_path / "datacomp")
+    found = cs.analyze(tmp_path / "datacomp", leave_out=leave_out)
+    assert found.items["caption"][0] == made.CAPTIONS[made.datacomp_order()[0]]
+    with pytest.raises(ValueError, match="text=None; wanted images and texts, or one set"):
+        cs.analyze(made.pairs()[0])
+    with pytest.raises(cs.StoreError, match="found image, no text embeddings"):
+        cs.analyze(tmp_path / "set/img_emb")
