@@ -69,6 +69,16 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def lock_or_refuse(handle: int, path: Path) -> None:
+    """Hold an open file or folder until it is closed: two runs never write into one."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(f"{path}: another run writes into it") from None
+
+
 @contextmanager
 def as_output_errors(path: Path) -> Iterator[None]:
     """Raise an OutputError that names `path` in place of an OSError: no permission, disk full."""

@@ -77,8 +77,16 @@ def _names(modality: str) -> list[str]:
     return [
         f"{modality}.ellipsoid",
         *(f"embeddings/{modality}/{shard}.npy" for shard in shards),
-        *(f"scores/{modality}/{shard}.parquet" for shard in shards),
+        *_score_names(modality),
     ]
+
+
+def _score_names(modality: str) -> list[str]:
+    """Return the files in the folder of scores of a modality."""
+    from clipsoid.store.score_folder import journal_name
+
+    shards = [f"{modality}_{i}.parquet" for i in range(SHARDS)]
+    return [f"scores/{modality}/{name}" for name in (journal_name((0, 1)), *shards)]
 
 
 def _check_folder(out: Path) -> None:
@@ -102,7 +110,7 @@ def _one(
     import numpy as np
     import polars as pl
 
-    from clipsoid._output import as_output_errors, written_beside
+    from clipsoid._output import as_output_errors, remove, written_beside
     from clipsoid.cli.score import how_made
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.store import open_store
@@ -122,6 +130,9 @@ def _one(
     calibration = e.calibrate(store, n_threads=options.threads)
     shell = e.shell(store, n_threads=options.threads)
     e.save(out / f"{modality}.ellipsoid")
+    # The shards are new: earlier scores of the demo are not gone on with.
+    for name in _score_names(modality):
+        remove(out / name)
     before = time.perf_counter()
     written = write_scores(
         store,

@@ -66,8 +66,14 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
     from clipsoid.ellipsoid import Ellipsoid
-    from clipsoid.errors import OutputError, ShapeError
-    from clipsoid.store.scores import check_id_columns, check_targets, write_scores
+    from clipsoid.errors import OutputError
+    from clipsoid.store.scores import (
+        ScoreFolder,
+        check_id_columns,
+        digest_of,
+        job_parameters,
+        score_into,
+    )
 
     if options.outsiders and options.ellipsoid is None:
         options.usage("--outsiders needs --ellipsoid: rows are members of their own set")
@@ -80,44 +86,42 @@ def run(options: argparse.Namespace) -> None:
                 f"{folder}: lies among the embeddings of {path}; wanted another place"
             )
     shared.check_report(options)
-    # Before the first pass, so that nobody waits for a fit whose scores have no place.
-    check_targets(part, folder, store)
     check_id_columns(options.id_column)
     if options.id_column:
         for shard in part.shards:
             shard.check_columns(options.id_column)
-    if options.ellipsoid is None:
-        with progress("fit", store.count, quiet=options.quiet) as tick:
-            e = Ellipsoid.fit(
-                store,
-                covariance=False,
+    e = None
+    # Known before the first pass: nobody waits for a fit whose scores have no place.
+    known: dict[str, Any] = {
+        "reference": "the set itself",
+        "member": True,
+        "encoder": options.encoder,
+    }
+    if options.ellipsoid is not None:
+        e = Ellipsoid.load(options.ellipsoid)
+        _check_fits(e, part, options)
+        known["member"] = is_member(e, part, options)
+        known["reference"] = digest_of(e.reference(member=known["member"]))
+        known["encoder"] = e.encoder
+    parameters = job_parameters(known, options.id_column, options.on_invalid)
+    with ScoreFolder.hold(folder, store, parameters, options.shards or (0, 1)) as job:
+        if e is None:
+            e = job.own_reference(lambda checkpoint: _own_fit(store, checkpoint, options))
+        reference = e.reference(member=known["member"])
+        if options.ellipsoid is None:
+            job.check_reference(digest_of(reference))
+        made = how_made(e, part, member=known["member"], on_invalid=options.on_invalid)
+        left = sum(shard.count for shard in job.todo)
+        with progress("score", left, quiet=options.quiet) as tick:
+            written = score_into(
+                job,
+                reference,
+                made=made,
+                id_columns=options.id_column,
                 on_invalid=options.on_invalid,
-                encoder=options.encoder,
                 n_threads=options.threads,
                 progress=tick,
             )
-        if e.count < 2:
-            out = f", {e.invalid.total} left out" if e.invalid.total else ""
-            found = plural(e.count, "valid row")
-            raise ShapeError(f"{shared.named(options)}: found {found}{out}, wanted 2 or more")
-        member = True
-    else:
-        e = Ellipsoid.load(options.ellipsoid)
-        _check_fits(e, part, options)
-        member = is_member(e, part, options)
-    made = how_made(e, part, member=member, on_invalid=options.on_invalid)
-    with progress("score", part.count, quiet=options.quiet) as tick:
-        written = write_scores(
-            part,
-            e.reference(member=member),
-            folder,
-            made=made,
-            whole=store,
-            id_columns=options.id_column,
-            on_invalid=options.on_invalid,
-            n_threads=options.threads,
-            progress=tick,
-        )
     if options.report is not None:
         from clipsoid.report import write_page
         from clipsoid.report.scores import scores_page
@@ -132,19 +136,50 @@ def run(options: argparse.Namespace) -> None:
         "rows": written.rows,
         "status": written.status,
         "files": written.files,
+        "scored_now": written.scored,
     }
     text = {
         "scored": f"{plural(written.rows, 'row')} in {plural(len(written.files), 'file')}",
         "against": f"{e.count:,} rows, each "
-        + ("left out of its own mean" if member else "outside"),
+        + ("left out of its own mean" if made["member"] else "outside"),
         "written": f"{folder}/",
     }
+    before = len(written.files) - written.scored
+    if before:
+        all_done = "all files, by an earlier run: nothing was left to do"
+        text["done before"] = (
+            f"{before:,} of {plural(len(written.files), 'file')}" if written.scored else all_done
+        )
     if options.report is not None:
         text["report"] = str(options.report)
     invalid = {name: n for name, n in written.status.items() if n and name != "ok"}
     if invalid:
         text["invalid"] = ", ".join(f"{n:,} {name}" for name, n in invalid.items())
     show(options, result, lines(text))
+
+
+def _own_fit(store: Store, checkpoint: Path, options: argparse.Namespace) -> Ellipsoid:
+    """Fit the means of the set itself."""
+    from clipsoid.cli.output import plural
+    from clipsoid.cli.progress import progress
+    from clipsoid.errors import ShapeError
+    from clipsoid.store.checkpoint import fit_store
+
+    with progress("fit", store.count, quiet=options.quiet) as tick:
+        e = fit_store(
+            store,
+            checkpoint,
+            covariance=False,
+            on_invalid=options.on_invalid,
+            encoder=options.encoder,
+            n_threads=options.threads,
+            progress=tick,
+        )
+    if e.count < 2:
+        out = f", {e.invalid.total} left out" if e.invalid.total else ""
+        found = plural(e.count, "valid row")
+        raise ShapeError(f"{shared.named(options)}: found {found}{out}, wanted 2 or more")
+    return e
 
 
 def how_made(e: Ellipsoid, store: Store, *, member: bool, on_invalid: str) -> dict[str, Any]:
