@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -100,8 +101,9 @@ class Job:
             if name not in before:
                 raise MismatchError(f"{name}: is new {since}; {wanted}")
             for fact, theirs, ours in differences(before[name], shard):
+                values = (_time(theirs), _time(ours)) if fact == "modified" else (theirs, ours)
                 raise MismatchError(
-                    f"{name}: has changed {since}: {fact} was {theirs!r}, is {ours!r}; {wanted}"
+                    f"{name}: has changed {since}: {fact} was {values[0]}, is {values[1]}; {wanted}"
                 )
         raise MismatchError(f"{where}: was begun with these shards in another order; {wanted}")
 
@@ -114,3 +116,7 @@ def differences(theirs: Any, ours: Any, name: str = "") -> Iterator[tuple[str, A
             yield from differences(theirs.get(key), ours.get(key), dotted)
     elif json.loads(json.dumps(ours)) != theirs:
         yield name, theirs, ours
+
+
+def _time(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(" ", "milliseconds")

@@ -57,8 +57,8 @@ class ScorePart:
         What is finished, by the name of the shard: rows, their statuses, bytes of the file.
     reference : str or None
         Digest of the set's own ellipsoid, where that is what rows are scored against.
-    is_complete : bool
-        Whether every shard of the part is finished.
+    is_marked : bool
+        Whether the last line says that the part is complete, for whoever reads nothing else.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class ScorePart:
     part: tuple[int, int]
     records: dict[str, dict[str, Any]] = field(repr=False)
     reference: str | None
-    is_complete: bool
+    is_marked: bool = field(repr=False)
 
     @property
     def shards(self) -> list[str]:
@@ -111,8 +111,8 @@ def score_path(folder: Path, name: str) -> Path:
 
 
 def missing_shards(parts: list[ScorePart]) -> list[str]:
-    """Name the shards of a set that no complete part has, in order."""
-    done = {name for part in parts if part.is_complete for name in part.shards}
+    """Name the shards of a set that no part has finished, in order."""
+    done = {name for part in parts for name in part.records}
     return [shard["name"] for shard in parts[0].job.inputs if shard["name"] not in done]
 
 
@@ -147,21 +147,21 @@ def finished(folder: Path) -> tuple[Path, ...]:
     if missing:
         raise StoreError(
             f"{folder}: {len(missing):,} of {len(parts[0].job.inputs):,} shards are not scored "
-            f"yet ({some_of(missing)}); run the same clipsoid score again to finish it"
+            f"yet ({some_of(missing)}); wanted all: finish the run, or merge its parts"
         )
     records = {name: record for part in parts for name, record in part.records.items()}
     files = []
     for shard in parts[0].job.inputs:
         path = score_path(folder, shard["name"])
-        _check_file(path, records[shard["name"]], StoreError)
+        check_file(path, records[shard["name"]], StoreError)
         files.append(path)
     return tuple(files)
 
 
-def _check_file(
+def check_file(
     path: Path, record: Mapping[str, Any], error: type[StoreError] | type[OutputError]
 ) -> None:
-    """Raise unless a file is as long as the journal says."""
+    """Raise unless a score file is as long as the journal says."""
     if not path.is_file():
         raise error(f"{path}: is gone, though it was written; score its set again")
     found = path.stat().st_size
@@ -285,7 +285,7 @@ class ScoreFolder:
 
     def complete(self) -> None:
         """Keep that nothing is left to be done."""
-        if not self.part.is_complete:
+        if not self.part.is_marked:
             self._journal.add({"complete": True})
 
     def _remove_leftovers(self) -> None:
@@ -307,7 +307,7 @@ class ScoreFolder:
         # A name may be lost in a power failure, or be removed on purpose: the file is made again.
         if record is None or not path.exists():
             return False
-        _check_file(path, record, OutputError)
+        check_file(path, record, OutputError)
         return True
 
 

@@ -188,7 +188,7 @@ def _score(
                 files[-1].file.end()
             # The reader checks the last file once more when it comes to its end.
             next(parts, None)
-        except (InvalidRowError, StoreError, KeyboardInterrupt) as error:
+        except (InvalidRowError, StoreError) as error:
             if is_verified or isinstance(error, InvalidRowError):
                 _finish(job, files, but=1)
             raise
