@@ -14,7 +14,7 @@ import pytest
 import clipsoid as cs
 from clipsoid.cli import main
 from clipsoid.errors import StoreError
-from clipsoid.store.score_folder import finished
+from clipsoid.store.scores import finished
 from store.score_jobs import SHARDS, contents, journal, make_shards, score, stopped
 
 #: Scores a set, and is killed where the first arguments say.

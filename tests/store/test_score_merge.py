@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from clipsoid.errors import MismatchError, OutputError, StoreError
-from clipsoid.store.score_folder import finished
 from clipsoid.store.score_merge import merge_scores
+from clipsoid.store.scores import finished
 from store.score_jobs import SHARDS, contents, make_shards, score, stopped
 
 

@@ -83,7 +83,7 @@ def _names(modality: str) -> list[str]:
 
 def _score_names(modality: str) -> list[str]:
     """Return the files in the folder of scores of a modality."""
-    from clipsoid.store.score_folder import journal_name
+    from clipsoid.store.score_parts import journal_name
 
     shards = [f"{modality}_{i}.parquet" for i in range(SHARDS)]
     return [f"scores/{modality}/{name}" for name in (journal_name((0, 1)), *shards)]

@@ -39,8 +39,8 @@ def _merge_scores(folders: list[Path], options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from clipsoid.cli.output import lines, plural, show
-    from clipsoid.store.score_folder import some_of
     from clipsoid.store.score_merge import merge_scores
+    from clipsoid.store.score_parts import some_of
 
     merged = merge_scores(folders, Path(options.out))
     text = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -37,10 +37,13 @@ class Journal:
 
     @classmethod
     @contextmanager
-    def hold(cls, path: Path, job: dict[str, Any], what: Path) -> Iterator[Self]:
+    def hold(
+        cls, path: Path, job: dict[str, Any], what: Path, worth: Sequence[Path] = ()
+    ) -> Iterator[Self]:
         """Open or begin the journal of `job`, and keep every other process out of `what`.
 
-        The caller makes sure that a journal that is there is of this job.
+        The caller makes sure that a journal that is there is of this job. On an error, one that
+        has only its first line is removed, unless there is a file of `worth`.
 
         Raises
         ------
@@ -49,17 +52,19 @@ class Journal:
         """
         handle = locked(path, what)
         try:
-            lines, end = parsed(path, _contents(handle))
+            with os.fdopen(os.dup(handle), "rb") as file:
+                lines, end = parsed(path, file.read())
             journal = cls(path, handle, lines[1:], end)
-            if not lines:
-                head = {"format": FORMAT, "format_version": FORMAT_VERSION, **job}
-                try:
+            try:
+                if not lines:
+                    head = {"format": FORMAT, "format_version": FORMAT_VERSION, **job}
                     journal._append(head)
                     sync_folder(path.parent)
-                except OSError:
+                yield journal
+            except BaseException:
+                if not journal.lines and not any(map(Path.exists, worth)):
                     remove(path)
-                    raise
-            yield journal
+                raise
         finally:
             os.close(handle)
 
@@ -152,9 +157,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _contents(handle: int) -> bytes:
-    with os.fdopen(os.dup(handle), "rb") as file:
-        file.seek(0)
-        return file.read()

@@ -4,172 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Self
 
-from clipsoid._output import (
-    PART_SUFFIX,
-    as_output_errors,
-    new_folders,
-    part_of,
-    remove,
-)
+from clipsoid._output import PART_SUFFIX, as_output_errors, new_folders, part_of, remove
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import MismatchError, OutputError, StoreError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.checkpoint import checkpoint_of
 from clipsoid.store.job import Job
-from clipsoid.store.journal import Journal, read_journal
+from clipsoid.store.journal import Journal
 from clipsoid.store.score_file import METADATA_KEY
-
-#: Row numbers are 32 bits wide, as those of polars.
-MAX_ROWS = 2**32 - 1
-
-#: The journals of a folder: one for each part of the job that writes into it.
-JOURNALS = ".scores-*-of-*.journal"
+from clipsoid.store.score_parts import (
+    JOURNALS,
+    ScorePart,
+    check_file,
+    journal_name,
+    read_parts,
+    score_path,
+    some_of,
+)
 
 #: The ellipsoid of the set itself, where rows are scored against their own set.
 REFERENCE = "reference.ellipsoid"
 
-#: Shards that a message names before it says how many more there are.
-NAMED = 3
-
-
-def journal_name(part: tuple[int, int]) -> str:
-    """Return the name of the journal of part ``i`` of ``n``."""
-    return f".scores-{part[0]}-of-{part[1]}.journal"
-
-
-@dataclass(frozen=True, slots=True)
-class ScorePart:
-    """What a journal says of its part of a set.
-
-    Attributes
-    ----------
-    path : Path
-        The journal.
-    job : Job
-        The parameters, and all shards of the set.
-    part : tuple of int
-        ``(i, n)``: every n-th shard of the set, from number i on.
-    records : dict of str to dict
-        What is finished, by the name of the shard: rows, their statuses, bytes of the file.
-    reference : str or None
-        Digest of the set's own ellipsoid, where that is what rows are scored against.
-    is_marked : bool
-        Whether the last line says that the part is complete, for whoever reads nothing else.
-    """
-
-    path: Path
-    job: Job
-    part: tuple[int, int]
-    records: dict[str, dict[str, Any]] = field(repr=False)
-    reference: str | None
-    is_marked: bool = field(repr=False)
-
-    @property
-    def shards(self) -> list[str]:
-        """Names of the shards of the part, in order."""
-        i, n = self.part
-        return [shard["name"] for shard in self.job.inputs[i::n]]
-
-    @classmethod
-    def read(cls, path: Path) -> Self | None:
-        """Read a journal; None where a kill left nothing of it."""
-        found = read_journal(path)
-        if found is None:
-            return None
-        head, lines = found
-        try:
-            i, n = map(int, head["part"])
-            records = {line["shard"]: line for line in lines if "shard" in line}
-            for record in records.values():
-                int(record["rows"]), int(record["bytes"]), list(map(int, record["status"]))
-        except (KeyError, TypeError, ValueError):
-            raise StoreError(f"{path}: is damaged: a field is missing or is no number") from None
-        references = [line["reference"] for line in lines if "reference" in line]
-        return cls(
-            path,
-            Job.read(path, head),
-            (i, n),
-            records,
-            references[-1] if references else None,
-            any(line.get("complete") is True for line in lines),
-        )
-
-
-def read_parts(folder: Path) -> list[ScorePart]:
-    """Read every journal of a folder."""
-    parts = (ScorePart.read(path) for path in sorted(folder.glob(JOURNALS)))
-    return [part for part in parts if part is not None]
-
-
-def score_path(folder: Path, name: str) -> Path:
-    """Return the score file of a shard: ``a/b_0.npy`` is scored into ``a/b_0.parquet``."""
-    return folder / PurePosixPath(name).with_suffix(".parquet")
-
-
-def missing_shards(parts: list[ScorePart]) -> list[str]:
-    """Name the shards of a set that no part has finished, in order."""
-    done = {name for part in parts for name in part.records}
-    return [shard["name"] for shard in parts[0].job.inputs if shard["name"] not in done]
-
-
-def some_of(names: list[str]) -> str:
-    """Return a few of the names, and how many more there are."""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
-def finished(folder: Path) -> tuple[Path, ...]:
-    """Return the score files of a folder, in the order of the set, if it has all of them.
-
-    Parameters
-    ----------
-    folder : Path
-        What ``clipsoid score`` or ``clipsoid merge`` wrote.
-
-    Returns
-    -------
-    tuple of Path
-        One file for each shard of the set.
-
-    Raises
-    ------
-    StoreError
-        If it is no such folder, or a shard is not scored yet: the message names it.
-    """
-    parts = read_parts(folder)
-    if not parts:
-        raise StoreError(f"{folder}: is not a folder that clipsoid score wrote: it has no journal")
-    missing = missing_shards(parts)
-    if missing:
-        raise StoreError(
-            f"{folder}: {len(missing):,} of {len(parts[0].job.inputs):,} shards are not scored "
-            f"yet ({some_of(missing)}); wanted all: finish the run, or merge its parts"
-        )
-    records = {name: record for part in parts for name, record in part.records.items()}
-    files = []
-    for shard in parts[0].job.inputs:
-        path = score_path(folder, shard["name"])
-        check_file(path, records[shard["name"]], StoreError)
-        files.append(path)
-    return tuple(files)
-
-
-def check_file(
-    path: Path, record: Mapping[str, Any], error: type[StoreError] | type[OutputError]
-) -> None:
-    """Raise unless a score file is as long as the journal says."""
-    if not path.is_file():
-        raise error(f"{path}: is gone, though it was written; score its set again")
-    found = path.stat().st_size
-    if found != record["bytes"]:
-        raise error(
-            f"{path}: has {found:,} bytes, but {record['bytes']:,} were written: another program "
-            "has changed it; remove it, and score its set again"
-        )
+#: Row numbers are 32 bits wide, as those of polars.
+MAX_ROWS = 2**32 - 1
 
 
 class ScoreFolder:
@@ -193,9 +53,8 @@ class ScoreFolder:
         assert part is not None, "its first line is written"
         self.part = part
         # Parts may share a folder: each has its own, until it has got its name.
-        i, n = part.part
-        self._staged = path / f".reference-{i}-of-{n}.ellipsoid"
-        self.checkpoint = checkpoint_of(path / f"reference-{i}-of-{n}")
+        self.checkpoint = _checkpoint(path, part.part)
+        self._staged = self.checkpoint.with_suffix(".ellipsoid")
         self.todo = [shard for shard in store.shards if not self._has(shard)]
 
     @classmethod
@@ -239,19 +98,14 @@ class ScoreFolder:
             with as_output_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
                 head = {"part": list(part), **job.to_dict()}
-                held = Journal.hold(path / journal_name(part), head, path)
+                worth = (path / REFERENCE, _checkpoint(path, part))
+                held = Journal.hold(path / journal_name(part), head, path, worth)
                 journal = stack.enter_context(held)
+            # Now that this one is there: of two that begin at one time, one sees the other.
+            _check_parts(path, job, part)
             here = cls(path, store, journal)
-            try:
-                # Now that this one is there: of two that begin at one time, one sees the other.
-                _check_parts(path, job, part)
-                here._remove_leftovers()
-                yield here
-            except BaseException:
-                kept = (path / REFERENCE, here.checkpoint)
-                if not journal.lines and not any(map(Path.exists, kept)):
-                    remove(journal.path)
-                raise
+            here._remove_leftovers()
+            yield here
 
     def own_reference(self, fit: Callable[[Path], Ellipsoid]) -> Ellipsoid:
         """Return the ellipsoid of the set itself: as an earlier run left it, or fitted now."""
@@ -311,6 +165,10 @@ class ScoreFolder:
         return True
 
 
+def _checkpoint(folder: Path, part: tuple[int, int]) -> Path:
+    return checkpoint_of(folder / f"reference-{part[0]}-of-{part[1]}")
+
+
 def _targets(whole: Store, folder: Path) -> dict[str, Path]:
     """Return the score file of every shard."""
     if folder.exists() and not folder.is_dir():
@@ -336,7 +194,7 @@ def _check_folder(
     begun = {targets[name]: journal for journal in parts for name in journal.shards}
     recorded = {targets[name] for journal in parts for name in journal.records}
     for path in sorted(folder.rglob("*")) if folder.exists() else []:
-        if path.is_dir() or path in recorded or _is_working_file(path, folder):
+        if path.is_dir() or path in recorded or _is_working_file(path, folder, parts):
             continue
         # A file that has its name, but was killed before its line was written.
         if path in begun and _is_score_file(path):
@@ -366,15 +224,16 @@ def _check_parts(folder: Path, job: Job, part: tuple[int, int]) -> list[ScorePar
     return parts
 
 
-def _is_working_file(path: Path, folder: Path) -> bool:
+def _is_working_file(path: Path, folder: Path, parts: list[ScorePart]) -> bool:
     """Whether a file is one that a job keeps, or makes, beside its scores."""
     name = path.name
     if name.startswith(".") and name.endswith(PART_SUFFIX):
         return True
-    # Without a journal nothing but scores may lie there: a reference would be somebody else's.
-    if path.parent != folder or not any(folder.glob(JOURNALS)):
+    if path.parent != folder:
         return False
-    return name == REFERENCE or path.match(JOURNALS) or name.startswith(".reference-")
+    # Without a journal nothing but scores may lie there: a reference would be somebody else's.
+    begun = bool(parts) and (name == REFERENCE or name.startswith(".reference-"))
+    return begun or path.match(JOURNALS)
 
 
 def _is_score_file(path: Path) -> bool:

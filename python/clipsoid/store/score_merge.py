@@ -13,8 +13,8 @@ from clipsoid._output import PART_SUFFIX, as_output_errors, sync
 from clipsoid.errors import MismatchError, OutputError, StoreError
 from clipsoid.store.job import differences
 from clipsoid.store.journal import lock_beside
-from clipsoid.store.score_folder import (
-    REFERENCE,
+from clipsoid.store.score_folder import REFERENCE
+from clipsoid.store.score_parts import (
     ScorePart,
     check_file,
     missing_shards,

@@ -20,7 +20,8 @@ from clipsoid.errors import InvalidRowError, StoreError
 from clipsoid.results import Scores
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.score_file import ScoreFile
-from clipsoid.store.score_folder import ScoreFolder, finished, score_path
+from clipsoid.store.score_folder import ScoreFolder
+from clipsoid.store.score_parts import finished, score_path
 
 __all__ = ["ScoreFolder", "Written", "finished", "job_parameters", "score_into", "write_scores"]
 
