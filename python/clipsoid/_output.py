@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from clipsoid.errors import OutputError
@@ -61,6 +62,12 @@ def remove(path: Path) -> None:
     """Remove a file if it is there; an error that is on its way is not to be hidden by another."""
     with suppress(OSError):
         path.unlink()
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed runs left of `path` half-written; no other run may be making it."""
+    for temporary in path.parent.glob(f".{escape(path.name)}.*{PART_SUFFIX}"):
+        remove(temporary)
 
 
 def sync(path: Path) -> None:

@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid._file import is_ellipsoid
-    from clipsoid._output import check_writable, remove
+    from clipsoid._output import check_writable, remove, remove_leftovers
     from clipsoid.cli.output import show_saved
     from clipsoid.cli.progress import progress
     from clipsoid.errors import ShapeError
@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> None:
     store = shared.selected(shared.open_rows(options), options)
     checkpoint = checkpoint_of(out)
     with lock_beside(out):
+        for path in (out, checkpoint):
+            remove_leftovers(path)
         with progress("fit", store.count, quiet=options.quiet) as tick:
             e = fit_store(
                 store,
