@@ -72,6 +72,13 @@ def marks(found):
         verdict = _at_most(large["memory"], large["mark"], size)
         lines.append(("  memory in all", size(large["memory"]), "", "", "", *verdict))
         lines.append(("  error", error(large["error"]), "", "", "", "", ""))
+    if "cached" in found:
+        job = found["cached"]
+        lines.append(_title(f"{job['job']}, {rows(job['rows'])} rows"))
+        times = (seconds(job["seconds"]), "", seconds(job["limit"]), _ratio(job["ratio"]))
+        lines.append(("  of limit", *times, *_at_most(job["ratio"], job["ratio_mark"], _ratio)))
+        verdict = _at_most(job["memory"], job["mark"], size)
+        lines.append(("  memory in all", size(job["memory"]), "", "", "", *verdict))
     return lines
 
 

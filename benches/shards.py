@@ -44,6 +44,24 @@ def make_pairs(folder, rows):
     return images, texts, ellipsoid
 
 
+def tile_shards(folder, rows, count):
+    """Float16 shards that repeat a block of rows: every page is real, and they are made quickly."""
+    folder.mkdir(parents=True)
+    step = rows // count
+    block = data.make_rows(min(step, data.DRAWN), np.float16)
+    paths = []
+    for i in range(count):
+        path = folder / f"img_emb_{i:05}.npy"
+        shard = np.lib.format.open_memmap(path, "w+", np.float16, (step, data.DIM))
+        for start in range(0, step, len(block)):
+            part = shard[start : start + len(block)]
+            # Another order in each shard, so that no two are one.
+            part[:] = np.roll(block, i, axis=0)[: len(part)]
+        shard.flush()
+        paths.append(path)
+    return paths
+
+
 def new_folder(paths):
     """Where scores go: beside the shards, new for every run."""
     return Path(tempfile.mkdtemp(prefix="scores-", dir=paths[0].parent.parent))

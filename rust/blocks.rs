@@ -87,6 +87,19 @@ impl Carry {
         }
     }
 
+    /// The rows waiting, as the bytes of their elements in the machine's order.
+    pub fn bytes(&self) -> Vec<u8> {
+        fn of<E: Copy, const N: usize>(elements: &[E], bytes: impl Fn(E) -> [u8; N]) -> Vec<u8> {
+            elements.iter().flat_map(|&element| bytes(element)).collect()
+        }
+        match &self.buffer {
+            Buffer::F16(x) => of(x, f16::to_ne_bytes),
+            Buffer::Bf16(x) => of(x, bf16::to_ne_bytes),
+            Buffer::F32(x) => of(x, f32::to_ne_bytes),
+            Buffer::F64(x) => of(x, f64::to_ne_bytes),
+        }
+    }
+
     /// Where `count` rows that follow are cut: those before the first cut go to the rows that wait,
     /// those up to the second are whole blocks.
     pub fn cuts(&self, count: usize) -> (usize, usize) {
@@ -164,5 +177,6 @@ mod tests {
         let AnyRows::F64(rows) = carry.rows() else { panic!("a mixture is float64") };
         let all: Vec<f64> = (0..2).flat_map(|i| (0..2).map(move |k| rows.get(i, k))).collect();
         assert_eq!(all, [1.5, -2.0, 0.25, 8.0]);
+        assert_eq!(carry.bytes(), all.iter().flat_map(|x| x.to_ne_bytes()).collect::<Vec<u8>>());
     }
 }

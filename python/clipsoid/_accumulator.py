@@ -164,14 +164,18 @@ class Accumulator:
                 if progress is not None:
                     progress(len(located.batch))
                 del located
-            inputs = source.inputs()
-            self._rows_of_inputs += source.count if inputs else 0
-            self._inputs |= set(inputs)
+            self._add_inputs(source)
         except BaseException:
             # A failed call, however late, leaves the ellipsoid as it was.
             self.__dict__.update(before)
             raise
         return self
+
+    def _add_inputs(self, source: Source) -> None:
+        """Keep which files the rows of `source` came from."""
+        inputs = source.inputs()
+        self._rows_of_inputs += source.count if inputs else 0
+        self._inputs |= set(inputs)
 
     def _add_batch(self, located: Located, skip: bool, n_threads: int | None) -> None:
         batch = located.batch

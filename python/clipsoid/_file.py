@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipsoid import _native
 from clipsoid._output import written_beside
@@ -30,21 +31,21 @@ _COUNTS = ("count", "seen", "non_finite", "zero_norm")
 _VECTORS = ("mean", "squares", "unit_sum")
 
 
-def header(e: Ellipsoid) -> dict[str, Any]:
-    """Return how the ellipsoid was made, as it stands in the file."""
-    state: dict[str, Any] = dict(e._state)
+def header(e: Ellipsoid, state: _native._State | None = None) -> dict[str, Any]:
+    """Return how the ellipsoid was made, as it stands in the file; counts are those of `state`."""
+    counts: dict[str, Any] = dict(e._state if state is None else state)
     calibration = None if e.calibration is None else e.calibration.to_dict()
     return {
         "format": FORMAT,
         "format_version": VERSION,
         "clipsoid_version": _native.__version__,
-        **{name: int(state[name]) for name in _COUNTS},
+        **{name: int(counts[name]) for name in _COUNTS},
         "missing": e._missing,
         "rows_of_inputs": e._rows_of_inputs,
         "dim": e.dim,
         "covariance": e.has_covariance,
         "dtypes": sorted(e.dtypes),
-        "precision": "float64" if state["float64"] else "auto",
+        "precision": "float64" if counts["float64"] else "auto",
         "simd": sorted(e.simd_levels),
         "encoder": e.encoder,
         "temperature": e.temperature,
@@ -56,15 +57,27 @@ def header(e: Ellipsoid) -> dict[str, Any]:
 
 def to_bytes(e: Ellipsoid) -> bytes:
     """Return the file's contents."""
+    return packed(header(e), sums_to_tensors(e._state, e._moments.scatter()))
+
+
+def packed(made: Mapping[str, Any], tensors: dict[str, Any]) -> bytes:
+    """Return the contents of a file of ours, from what stands in its header and its tensors."""
     from safetensors.numpy import save
 
-    state: dict[str, Any] = dict(e._state)
+    return save(tensors, metadata={"clipsoid": json.dumps(made)})
+
+
+def sums_to_tensors(
+    sums: _native._State, scatter: NDArray[np.float64] | None
+) -> dict[str, NDArray[Any]]:
+    """Return the sums of the core as tensors, but for the counts, which the header has."""
+    state: dict[str, Any] = dict(sums)
     tensors = {name: np.ascontiguousarray(state[name]) for name in _VECTORS}
     tensors["norms"] = np.array([state[name] for name in _NORMS])
-    scatter = e._moments.scatter()
     if scatter is not None:
-        tensors["scatter"] = scatter.reshape(e.dim, e.dim)
-    return save(tensors, metadata={"clipsoid": json.dumps(header(e))})
+        dim = len(tensors["mean"])
+        tensors["scatter"] = scatter.reshape(dim, dim)
+    return tensors
 
 
 def write_ellipsoid(e: Ellipsoid, path: str | os.PathLike[str]) -> None:
@@ -108,8 +121,19 @@ def read_file(path: str | os.PathLike[str], decode: Callable[[bytes], T]) -> T:
 def from_bytes(cls: type[E], contents: bytes) -> E:
     """Return the ellipsoid that `to_bytes` was given."""
     made, tensors = unpacked(contents, FORMAT, VERSION, "an ellipsoid")
-    check_fields(made, _FIELDS)
-    check_tensors(tensors, _shapes(made["dim"], made["covariance"]))
+    check_fields(made, FIELDS)
+    check_tensors(tensors, shapes(made["dim"], made["covariance"]))
+    moments = _native.Moments.from_state(*sums_from_tensors(made, tensors))
+    e = of_moments(cls, made, moments)
+    if made["calibration"] is not None:
+        e._calibration = Calibration(**made["calibration"])
+    return e
+
+
+def sums_from_tensors(
+    made: Mapping[str, Any], tensors: Mapping[str, Any]
+) -> tuple[_native._State, NDArray[np.float64] | None]:
+    """Return what `sums_to_tensors` and the header were made of."""
     scatter = tensors.get("scatter")
     state: Any = {
         **{name: made[name] for name in _COUNTS},
@@ -117,6 +141,11 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
         **dict(zip(_NORMS, tensors["norms"].tolist(), strict=True)),
         "float64": made["precision"] == "float64",
     }
+    return state, None if scatter is None else scatter.reshape(-1)
+
+
+def of_moments(cls: type[E], made: Mapping[str, Any], moments: _native.Moments) -> E:
+    """Return the ellipsoid that has these moments, and otherwise what the header says."""
     # The matrix is not made and thrown away again: only the state is the file's.
     e = cls(
         made["dim"],
@@ -125,12 +154,10 @@ def from_bytes(cls: type[E], contents: bytes) -> E:
         encoder=made["encoder"],
         temperature=made["temperature"],
     )
-    e._moments = _native.Moments.from_state(state, None if scatter is None else scatter.reshape(-1))
+    e._moments = moments
     e._missing, e._rows_of_inputs = made["missing"], made["rows_of_inputs"]
     e._dtypes, e._inputs = frozenset(made["dtypes"]), frozenset(made["inputs"])
     e._simd, e._dropped = frozenset(made["simd"]), tuple(made["dropped"])
-    if made["calibration"] is not None:
-        e._calibration = Calibration(**made["calibration"])
     return e
 
 
@@ -216,7 +243,7 @@ def _is_calibration(value: Any) -> bool:
 
 
 #: What each field of the header has to be.
-_FIELDS: dict[str, Callable[[Any], bool]] = {
+FIELDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys((*_COUNTS, "missing", "rows_of_inputs"), is_count),
     **dict.fromkeys(("dtypes", "simd", "dropped", "inputs"), is_list_of_text),
     "covariance": lambda covariance: isinstance(covariance, bool),
@@ -228,12 +255,12 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _shapes(dim: int, covariance: bool) -> dict[str, tuple[int, ...]]:
+def shapes(dim: int, covariance: bool) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors."""
-    shapes: dict[str, tuple[int, ...]] = {
+    wanted: dict[str, tuple[int, ...]] = {
         **dict.fromkeys(_VECTORS, (dim,)),
         "norms": (len(_NORMS),),
     }
     if covariance:
-        shapes["scatter"] = (dim, dim)
-    return shapes
+        wanted["scatter"] = (dim, dim)
+    return wanted

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from clipsoid.errors import OutputError
@@ -81,10 +82,26 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed runs left of `path` half-written; no other run may be making it."""
+    for temporary in path.parent.glob(f".{escape(path.name)}.*{PART_SUFFIX}"):
+        remove(temporary)
+
+
 def sync(path: Path) -> None:
     """Wait until the file is on its disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def lock_or_refuse(handle: int, path: Path) -> None:
+    """Hold an open file or folder until it is closed: two runs never write into one."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(f"{path}: another run writes into it") from None
 
 
 @contextmanager

@@ -67,6 +67,29 @@ impl Moments {
         Moments { dim, sums, scatter, precision, seen, carry: Carry::new(dim) }
     }
 
+    /// The sums of whole blocks, and the rows that wait for theirs: what [`Moments::resume`] takes.
+    pub fn parts(&self) -> (&Sums, Option<&Scatter>, &Carry) {
+        (&self.sums, self.scatter.as_ref(), &self.carry)
+    }
+
+    /// From what [`Moments::parts`] gave, to the bit: rows that follow are cut into blocks as if the
+    /// accumulator had never been put away. `seen` counts the rows that wait, too.
+    ///
+    /// # Panics
+    /// If `waiting` fills a block.
+    pub fn resume(
+        sums: Sums,
+        scatter: Option<Scatter>,
+        precision: Precision,
+        seen: u64,
+        waiting: AnyRows,
+    ) -> Self {
+        assert!(waiting.count() < BLOCK, "{} rows wait for a block of {BLOCK}", waiting.count());
+        let mut moments = Moments::from_parts(sums, scatter, precision, seen);
+        moments.carry.push(waiting);
+        moments
+    }
+
     /// Number of features.
     pub fn dim(&self) -> usize {
         self.dim
@@ -302,6 +325,38 @@ mod tests {
                 first.push(whole);
             } else {
                 assert_eq!(first.last(), Some(&whole), "threads");
+            }
+        });
+    }
+
+    #[test]
+    fn an_accumulator_that_is_put_away_goes_on_to_the_bit() {
+        let (n, d) = (2 * BLOCK + 300, 5);
+        let x = data(n, d);
+        let narrow: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+        everywhere(|context| {
+            // Cut where no row waits, where some do, and where those that wait are of two types.
+            for cut in [0, 7, BLOCK, BLOCK + 20] {
+                let (wide, narrow) = (Rows::new(&x, d), Rows::new(&narrow, d));
+                let mut whole = Moments::new(d, true, Precision::Auto);
+                whole.update(AnyRows::F64(wide.slice(0..cut)), OnInvalid::Error, context).unwrap();
+                whole.update(AnyRows::F32(narrow.slice(cut..cut + 9)), OnInvalid::Error, context).unwrap();
+                let (sums, scatter, carry) = whole.parts();
+                let mut again = Moments::resume(
+                    sums.clone(),
+                    scatter.map(|scatter| Scatter::from_matrix(d, scatter.matrix())),
+                    whole.precision(),
+                    whole.seen(),
+                    carry.rows(),
+                );
+                for moments in [&mut whole, &mut again] {
+                    let rest = AnyRows::F32(narrow.slice(cut + 9..n));
+                    moments.update(rest, OnInvalid::Error, context).unwrap();
+                }
+                let (sums, scatter) = whole.finish(context).unwrap();
+                let (sums_again, scatter_again) = again.finish(context).unwrap();
+                assert_eq!((sums, whole.seen()), (sums_again, again.seen()));
+                assert_eq!(scatter.unwrap().matrix(), scatter_again.unwrap().matrix());
             }
         });
     }

@@ -42,15 +42,18 @@ def test_input_at_fault_leaves_nothing(run, shards, tmp_path):
 
 def test_an_invalid_row_met_while_scoring_keeps_earlier_scores(run, shards, tmp_path):
     run("fit", shards, "--out", "e.ellipsoid")
-    assert run("score", shards, "--out", "s").code == 0
-    kept = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*.parquet")}
     bad = np.load(shards / "img_emb" / "img_emb_2.npy")
     bad[99] = 0
     np.save(shards / "img_emb" / "img_emb_2.npy", bad)
-    outcome = run("score", shards, "--ellipsoid", "e.ellipsoid", "--members", "--out", "s")
+    arguments = ("score", shards, "--ellipsoid", "e.ellipsoid", "--members", "--out")
+    outcome = run(*arguments, "s")
     assert outcome.code == 3 and "row 99 has zero norm" in outcome.err
-    assert {path: path.read_bytes() for path in (tmp_path / "s").rglob("*.parquet")} == kept
-    assert not list((tmp_path / "s").rglob(".*"))
+    assert run(*arguments, "whole", "--shards", "0/3").code == 0
+    assert run(*arguments, "whole", "--shards", "1/3").code == 0
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").rglob("*.parquet")}
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "s").rglob("*.parquet")}
+    assert kept == whole and len(kept) == 2
+    assert [path.name for path in (tmp_path / "s").rglob(".*")] == [".scores-0-of-1.journal"]
 
 
 def test_ellipsoids_that_do_not_fit(run, shards, tmp_path):
@@ -138,20 +141,22 @@ def test_a_full_disk(shards, tmp_path, command):
     assert not (tmp_path / out).exists() and not list(tmp_path.rglob(".*"))
 
 
-def test_ctrl_c_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("finished", [0, 3])
+def test_ctrl_c_keeps_what_is_finished_and_nothing_else(tmp_path, finished):
     # Enough rows that a run takes seconds: one file, mapped by many names.
     rows = np.random.default_rng(0).normal(size=(100_000, 256)).astype(np.float32)
     np.save(tmp_path / "x_0.npy", rows)
     for i in range(1, 60):
         os.link(tmp_path / "x_0.npy", tmp_path / f"x_{i}.npy")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "clipsoid", "score", "x_{0..59}.npy", "--out", "s"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "clipsoid", "score", "x_{0..59}.npy", "--out", "s"]
+    if finished:
+        command += ["--ellipsoid", "e.ellipsoid", "--members"]
+        fit = [sys.executable, "-m", "clipsoid", "fit", "x_0.npy", "--no-covariance"]
+        subprocess.run([*fit, "--quiet", "--out", "e.ellipsoid"], cwd=tmp_path, check=True)
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("s/.*")):
+    wanted = "*.parquet" if finished else ".*"
+    while len(list(tmp_path.glob(f"s/{wanted}"))) < max(1, finished):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -160,7 +165,35 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
     # Ctrl-C works within a second; the rest is for a machine under load.
     assert time.monotonic() - sent < 5
-    assert not (tmp_path / "s").exists()
+    if finished:
+        assert len(list((tmp_path / "s").glob("*.parquet"))) >= finished
+        hidden = [path.name for path in (tmp_path / "s").glob(".*")]
+        assert hidden == [".scores-0-of-1.journal"]
+    else:
+        assert not (tmp_path / "s").exists()
+
+
+def test_two_runs_into_one_place(run, shards, tmp_path):
+    from clipsoid.store.journal import locked
+
+    (tmp_path / "s").mkdir()
+    for lock, command, out in (
+        ("s/.scores-0-of-1.journal", "score", "s"),
+        (".e.ellipsoid.lock", "fit", "e.ellipsoid"),
+    ):
+        handle = locked(tmp_path / lock, tmp_path / out)
+        refused = run(command, shards, "--out", out)
+        os.close(handle)
+        assert refused.code == 4 and f"{out}: another run writes into it" in refused.err
+        assert run(command, shards, "--out", out).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("command", ["fit", "score"])
+def test_a_folder_that_is_read_only(run, shards, tmp_path, command):
+    (tmp_path / "out").mkdir(mode=0o500)
+    outcome = run(command, shards, "--out", "out/x")
+    assert outcome.code == 4 and "cannot be written" in outcome.err
 
 
 def test_a_closed_pipe_is_no_error(shards):
@@ -206,19 +239,11 @@ def test_parts_share_a_folder_if_they_were_scored_in_one_way(run, shards, tmp_pa
     run("fit", shards, "--out", "e.ellipsoid")
     for i in range(2):
         assert run("score", shards, "--shards", f"{i}/3", "--out", "s").code == 0
-    other = run(
-        "score",
-        shards,
-        "--shards",
-        "2/3",
-        "--out",
-        "s",
-        "--ellipsoid",
-        "e.ellipsoid",
-        "--on-invalid",
-        "skip",
-    )
-    assert other.code == 4 and "was scored with on_invalid" in other.err
+    last = ("score", shards, "--shards", "2/3", "--out", "s")
+    other = run(*last, "--on-invalid", "skip")
+    assert other.code == 4 and "was begun with on_invalid 'error', this run has 'skip'" in other.err
+    other = run(*last, "--ellipsoid", "e.ellipsoid")
+    assert other.code == 4 and "was begun with reference 'the set itself'" in other.err
     assert len(list((tmp_path / "s").rglob("*.parquet"))) == 2
 
 

@@ -45,7 +45,7 @@ exit codes:
   2    the command line is wrong
   3    an input is at fault: a file, a row, an ellipsoid that does not fit
   4    an output cannot be written: foreign contents, no permission, disk full
-  130  interrupted (Ctrl-C); nothing partial is left behind
+  130  interrupted (Ctrl-C); what is finished stays, nothing partial does
 """
 
 

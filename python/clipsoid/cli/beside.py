@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from clipsoid.cli import options as shared
 
 if TYPE_CHECKING:
-    from clipsoid.cli.reference import Against
+    from clipsoid.ellipsoid import Ellipsoid
+    from clipsoid.groups import GroupedEllipsoids
     from clipsoid.store import Shard, Store
     from clipsoid.store.beside import StoreBeside
     from clipsoid.whitening import Whitening
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the options name: partners of the shards, and a whitening with its file's contents."""
+    """What the options name: partners of the shards, a whitening, and what tells them from
+    others.
+    """
 
     partner: Store | None
     partners: dict[str, Shard]
     whitening: Whitening | None
-    contents: bytes | None
+    known: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +40,47 @@ class Chosen:
 
 def open_beside(options: argparse.Namespace, store: Store) -> Opened:
     """Open partners and whitening; refuse what does not fit the set."""
-    from clipsoid.store.beside import paired
+    from clipsoid.store.beside import made_beside, paired
 
     partner = shared.open_partner(options, store)
     partners = {} if partner is None else paired(store, partner)
-    if options.whitening is None:
-        return Opened(partner, partners, None, None)
-    whitening, contents = _whitening(options, store)
-    return Opened(partner, partners, whitening, contents)
+    whitening = contents = None
+    if options.whitening is not None:
+        whitening, contents = _whitening(options, store)
+    known = made_beside(partner=partner, whitening=contents, by=options.by)
+    return Opened(partner, partners, whitening, known)
 
 
 def beside_of(
-    options: argparse.Namespace, store: Store, opened: Opened, against: Against
+    options: argparse.Namespace,
+    store: Store,
+    opened: Opened,
+    e: Ellipsoid,
+    groups: GroupedEllipsoids | None,
+    *,
+    member: bool,
 ) -> Chosen:
     """Return what is computed beside the scores against a reference."""
     from clipsoid.cli.output import plural
     from clipsoid.errors import MismatchError
-    from clipsoid.store.beside import StoreBeside, made_beside
+    from clipsoid.store.beside import StoreBeside, digest_of_groups
 
-    whitening, groups, e = opened.whitening, against.groups, against.ellipsoid
-    if whitening is not None and against.member and whitening.is_normalized != e.is_normalized:
+    whitening = opened.whitening
+    if whitening is not None and member and whitening.is_normalized != e.is_normalized:
         kinds = "raw", "normalised"
         raise MismatchError(
             f"{options.whitening}: is of {kinds[whitening.is_normalized]} rows, those of "
             f"{shared.named(options)} are {kinds[e.is_normalized]}"
         )
-    wanted = StoreBeside(opened.partners, whitening, groups, options.by or "", against.member)
-    made = made_beside(
-        partner=opened.partner,
-        whitening=opened.contents,
-        by=None if groups is None else options.by,
-        groups=groups,
-    )
+    wanted = StoreBeside(opened.partners, whitening, groups, options.by or "", member)
+    made = opened.known | {"groups": None if groups is None else digest_of_groups(groups)}
     words = {}
     if opened.partner is not None:
-        words["partners"] = shared.shortened(options.partner)
+        words["partners"] = (
+            shared.shortened(options.partner)
+            if options.partner
+            else "the other modality of the set"
+        )
     if whitening is not None:
         words["likelihood"] = f"{plural(whitening.rank, 'direction')} of {options.whitening}"
     if groups is not None:

@@ -80,11 +80,19 @@ def _names() -> Iterator[str]:
     """Return the files that the demo makes."""
     for modality, folder in FOLDERS.items():
         yield f"{modality}.ellipsoid"
+        yield from _score_names(modality)
         for i in range(SHARDS):
             yield f"set/{folder}/{folder}_{i}.npy"
-            yield f"scores/{modality}/{folder}_{i}.parquet"
     for i in range(SHARDS):
         yield f"set/metadata/metadata_{i}.parquet"
+
+
+def _score_names(modality: str) -> list[str]:
+    """Return the files in the folder of scores of a modality."""
+    from clipsoid.store.score_parts import journal_name
+
+    shards = [f"{FOLDERS[modality]}_{i}.parquet" for i in range(SHARDS)]
+    return [f"scores/{modality}/{name}" for name in (journal_name((0, 1)), *shards)]
 
 
 def _check_folder(out: Path) -> None:
@@ -135,6 +143,7 @@ def _one(out: Path, modality: str, options: argparse.Namespace) -> dict[str, Any
     import numpy as np
     import polars as pl
 
+    from clipsoid._output import remove
     from clipsoid.cli.score import how_made
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.store import open_store
@@ -147,6 +156,9 @@ def _one(out: Path, modality: str, options: argparse.Namespace) -> dict[str, Any
     calibration = e.calibrate(store, n_threads=options.threads)
     shell = e.shell(store, n_threads=options.threads)
     e.save(out / f"{modality}.ellipsoid")
+    # The shards are new: earlier scores of the demo are not gone on with.
+    for name in _score_names(modality):
+        remove(out / name)
     before = time.perf_counter()
     written = write_scores(
         store,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from clipsoid.cli import options as shared
@@ -42,31 +43,40 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid._file import is_ellipsoid
-    from clipsoid._output import check_writable
-    from clipsoid.cli.output import save
+    from clipsoid._output import check_writable, remove, remove_leftovers
+    from clipsoid.cli.output import show_saved
     from clipsoid.cli.progress import progress
-    from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import ShapeError
+    from clipsoid.store.checkpoint import checkpoint_of, fit_store
+    from clipsoid.store.journal import lock_beside
 
     if options.by is not None:
         _run_by(options)
         return
-    check_writable(options.out, is_ellipsoid)
+    out = Path(options.out)
+    check_writable(out, is_ellipsoid)
     store = shared.selected(shared.open_rows(options), options)
-    with progress("fit", store.count, quiet=options.quiet) as tick:
-        e = Ellipsoid.fit(
-            store,
-            covariance=not options.no_covariance,
-            on_invalid=options.on_invalid,
-            precision=options.precision,
-            encoder=options.encoder,
-            temperature=options.temperature,
-            n_threads=options.threads,
-            progress=tick,
-        )
-    if not e.count:
-        raise ShapeError(f"{shared.named(options)}: all {e.invalid.total} rows were left out")
-    save(options, e)
+    checkpoint = checkpoint_of(out)
+    with lock_beside(out):
+        for path in (out, checkpoint):
+            remove_leftovers(path)
+        with progress("fit", store.count, quiet=options.quiet) as tick:
+            e = fit_store(
+                store,
+                checkpoint,
+                covariance=not options.no_covariance,
+                on_invalid=options.on_invalid,
+                precision=options.precision,
+                encoder=options.encoder,
+                temperature=options.temperature,
+                n_threads=options.threads,
+                progress=tick,
+            )
+        if not e.count:
+            raise ShapeError(f"{shared.named(options)}: all {e.invalid.total} rows were left out")
+        e.save(out)
+        remove(checkpoint)
+    show_saved(options, e)
 
 
 def _run_by(options: argparse.Namespace) -> None:

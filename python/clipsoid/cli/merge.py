@@ -1,4 +1,4 @@
-"""``clipsoid merge``: one ellipsoid from several."""
+"""``clipsoid merge``: one ellipsoid from several, or one folder of scores."""
 
 from __future__ import annotations
 
@@ -11,16 +11,50 @@ from clipsoid.cli import options as shared
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = shared.command(commands, "merge", run, "merge ellipsoids that were fitted apart")
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="ellipsoids of one dimension, or groups"
+    parser = shared.command(
+        commands, "merge", run, "merge ellipsoids, or folders of scores, that were made apart"
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="where the merged one goes")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="PATH",
+        help="ellipsoids of one dimension, groups, or folders that parts of a set were scored into",
+    )
+    parser.add_argument("--out", required=True, metavar="PATH", help="where the merged one goes")
     shared.add_common(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    folders = [Path(path) for path in options.files if Path(path).is_dir()]
+    if len(folders) == len(options.files):
+        _merge_scores(folders, options)
+    elif folders:
+        options.usage(f"{folders[0]} is a folder; wanted ellipsoids only, or folders only")
+    else:
+        _merge_ellipsoids(options)
+
+
+def _merge_scores(folders: list[Path], options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from clipsoid.cli.output import lines, plural, show
+    from clipsoid.store.score_merge import merge_scores
+    from clipsoid.store.score_parts import some_of
+
+    merged = merge_scores(folders, Path(options.out))
+    text = {
+        "merged": f"{plural(merged.rows, 'row')} in {plural(merged.files, 'file')}, of "
+        f"{plural(len(folders), 'folder')}",
+    }
+    if merged.missing:
+        names = some_of(list(merged.missing))
+        text["missing"] = f"{len(merged.missing):,} of {merged.shards:,} shards: {names}"
+    text["written"] = f"{options.out}/"
+    show(options, {"out": options.out, "folders": folders, **asdict(merged)}, lines(text))
+
+
+def _merge_ellipsoids(options: argparse.Namespace) -> None:
     from clipsoid._file import is_ellipsoid
     from clipsoid._groups_file import is_groups
     from clipsoid._output import check_writable

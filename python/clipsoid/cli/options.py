@@ -134,17 +134,35 @@ def open_rows(options: argparse.Namespace) -> Store:
 
 
 def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
-    """Open the other side of the set that ``--partner`` names, if it names one."""
-    from clipsoid.store import open_store
+    """Open the other side of the set that ``--partner`` names, if it is given."""
+    from clipsoid.store.layouts.pairing import check_ids
 
     if options.partner is None:
         if options.partner_key is not None:
             options.usage("--partner-key needs --partner")
         return None
-    key = options.key if options.partner_key is None else options.partner_key
-    partner = open_store(options.partner, key=key, dtype=options.dtype)
+    partner = open_other("partner", options)
     common_origin(store, partner, "rows and partners")
+    if store.count == partner.count and store.dim == partner.dim:
+        check_ids(store, partner)
+        _warn_of_strangers(store, partner, named(options), options)
     return partner
+
+
+def open_other(name: str, options: argparse.Namespace) -> Store:
+    """Open what ``--partner`` or ``--against`` names; without a path, the set's other modality."""
+    from clipsoid.store import open_set
+
+    paths, own_key = getattr(options, name), getattr(options, f"{name}_key")
+    if not paths and options.modality is None:
+        options.usage(f"--{name} without PATH is the other modality: --modality says of which")
+    path = paths or options.path
+    key = options.key if own_key is None else own_key
+    found = open_set(path if len(path) > 1 else path[0], key=key, dtype=options.dtype)
+    other = {None: None, "image": "text", "text": "image"}[options.modality]
+    if other in found.stores or not paths:
+        return found.modality(str(other))
+    return found.only()
 
 
 def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
@@ -152,10 +170,6 @@ def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
 
     A sample of the pairs is looked at: a warning says that they seem to be none.
     """
-    import warnings
-
-    from clipsoid.store.layouts.embedding_set import checked_pairs
-
     if options.set is not None:
         if options.images or options.texts:
             options.usage("SET is in place of --images and --texts")
@@ -166,12 +180,21 @@ def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
         pair = _pairs_of_two(options)
     # What does not pair up at all is refused by the command.
     if pair[0].count == pair[1].count and pair[0].dim == pair[1].dim:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            checked_pairs(*pair, str(options.set or options.images[0]))
-        for one in caught if not options.quiet else ():
-            print(f"clipsoid: warning: {one.message}", file=sys.stderr)
+        _warn_of_strangers(*pair, str(options.set or options.images[0]), options)
     return pair
+
+
+def _warn_of_strangers(x: Store, y: Store, name: str, options: argparse.Namespace) -> None:
+    """Look at a sample of the pairs, and say if they seem to be none."""
+    import warnings
+
+    from clipsoid.store.layouts.embedding_set import checked_pairs
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        checked_pairs(x, y, name)
+    for one in caught if not options.quiet else ():
+        print(f"clipsoid: warning: {one.message}", file=sys.stderr)
 
 
 def _pairs_of_set(options: argparse.Namespace) -> tuple[Store, Store]:

@@ -24,9 +24,14 @@ def show(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> N
 
 def save(options: argparse.Namespace, e: Ellipsoid, **more: Any) -> None:
     """Write an ellipsoid to ``--out`` and print what it holds, and `more` in the JSON."""
+    e.save(options.out)
+    show_saved(options, e, **more)
+
+
+def show_saved(options: argparse.Namespace, e: Ellipsoid, **more: Any) -> None:
+    """Print what the ellipsoid in ``--out`` holds, and `more` in the JSON."""
     from clipsoid.cli.info import describe, report
 
-    e.save(options.out)
     result = {"out": options.out, **more, **report(e)}
     show(options, result, f"{describe(e)}\n{'written':<21}  {options.out}")
 

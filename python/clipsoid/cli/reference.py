@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipsoid.cli import options as shared
 
@@ -13,15 +14,50 @@ if TYPE_CHECKING:
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.groups import GroupedEllipsoids
     from clipsoid.store import Store
+    from clipsoid.store.score_folder import ScoreFolder
 
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A fitted set, its groups if they are wanted, and whether the rows belong to it."""
+    """What rows are scored against, as far as it is known before any pass.
 
-    ellipsoid: Ellipsoid
+    Attributes
+    ----------
+    member : bool
+        Whether the rows belong to it.
+    known : dict
+        What tells it from another reference, as JSON.
+    ellipsoid : Ellipsoid, optional
+        As loaded; without it, it is to be fitted.
+    groups : GroupedEllipsoids, optional
+        As loaded.
+    fit : callable, optional
+        Fits the ellipsoid; its argument is where the fit may be kept while it goes on.
+    fit_groups : callable, optional
+        Fits the groups, if they are wanted and were not loaded.
+    """
+
     member: bool
+    known: dict[str, Any]
+    ellipsoid: Ellipsoid | None = None
     groups: GroupedEllipsoids | None = None
+    fit: Callable[[Path], Ellipsoid] | None = None
+    fit_groups: Callable[[], GroupedEllipsoids] | None = None
+
+    @property
+    def is_fitted_here(self) -> bool:
+        """Whether the reference is made by the job itself."""
+        return self.ellipsoid is None
+
+    def fitted(self, job: ScoreFolder) -> tuple[Ellipsoid, GroupedEllipsoids | None]:
+        """Return the reference and the groups: loaded, left by an earlier run, or fitted now."""
+        e, groups = self.ellipsoid, self.groups
+        if e is None:
+            assert self.fit is not None
+            e = job.own_reference(self.fit)
+        if self.fit_groups is not None:
+            groups = job.own_groups(self.fit_groups)
+        return e, groups
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -36,8 +72,8 @@ def check_options(options: argparse.Namespace) -> None:
         options.usage("--by takes the groups of PATH or of --ellipsoid; --against has none")
 
 
-def reference_of(options: argparse.Namespace, store: Store, part: Store) -> Against:
-    """Fit or load what the rows of `part` are scored against."""
+def against_of(options: argparse.Namespace, store: Store, part: Store) -> Against:
+    """Load what the rows of `part` are scored against, or say how it is fitted."""
     if options.by is not None:
         for shard in store.shards if options.ellipsoid is None else part.shards:
             shard.check_columns([options.by])
@@ -45,9 +81,12 @@ def reference_of(options: argparse.Namespace, store: Store, part: Store) -> Agai
         return _other_set(options, part)
     if options.ellipsoid is not None:
         return _loaded(options, part)
-    e = _fitted(options, store, shared.named(options), least=2)
-    groups = None if options.by is None else fit_groups(options, store)
-    return Against(e, True, groups)
+    return Against(
+        True,
+        {"reference": "the set itself", "member": True, "encoder": options.encoder},
+        fit=lambda kept: _fitted(options, store, shared.named(options), kept, least=2),
+        fit_groups=None if options.by is None else lambda: fit_groups(options, store),
+    )
 
 
 def fit_groups(options: argparse.Namespace, store: Store) -> GroupedEllipsoids:
@@ -67,16 +106,19 @@ def fit_groups(options: argparse.Namespace, store: Store) -> GroupedEllipsoids:
         )
 
 
-def _fitted(options: argparse.Namespace, store: Store, name: str, least: int) -> Ellipsoid:
+def _fitted(
+    options: argparse.Namespace, store: Store, name: str, kept: Path, least: int
+) -> Ellipsoid:
     """Fit the means of a set, which has to have some valid rows."""
     from clipsoid.cli.output import plural
     from clipsoid.cli.progress import progress
-    from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import ShapeError
+    from clipsoid.store.checkpoint import fit_store
 
     with progress("fit", store.count, quiet=options.quiet) as tick:
-        e = Ellipsoid.fit(
+        e = fit_store(
             store,
+            kept,
             covariance=False,
             on_invalid=options.on_invalid,
             encoder=options.encoder,
@@ -92,18 +134,22 @@ def _fitted(options: argparse.Namespace, store: Store, name: str, least: int) ->
 
 def _other_set(options: argparse.Namespace, part: Store) -> Against:
     from clipsoid.errors import MismatchError
-    from clipsoid.store import open_store
+    from clipsoid.store.beside import digest_of
 
-    key = options.key if options.against_key is None else options.against_key
-    other = open_store(options.against, key=key, dtype=options.dtype)
+    other = shared.open_other("against", options)
     first = str(other.shards[0].path)
     if other.dim != part.dim:
         raise MismatchError(
             f"{first}: the rows have {other.dim} features, {part.shards[0].path} has {part.dim}"
         )
     shared.common_origin(part, other, "the rows and those of --against")
-    e = _fitted(options, other, first, least=1)
-    return Against(e, is_member(e, first, part, options))
+    prints = frozenset(shard.fingerprint() for shard in other.shards if shard.count)
+    member = is_member(Fitted(prints, fully_known=True), first, part, options)
+    return Against(
+        member,
+        {"reference": digest_of(other), "member": member, "encoder": options.encoder},
+        fit=lambda kept: _fitted(options, other, first, kept, least=1),
+    )
 
 
 def _loaded(options: argparse.Namespace, part: Store) -> Against:
@@ -111,6 +157,7 @@ def _loaded(options: argparse.Namespace, part: Store) -> Against:
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import MismatchError
     from clipsoid.groups import GroupedEllipsoids
+    from clipsoid.store.scores import digest_of
 
     groups = None
     if is_groups(Path(options.ellipsoid)):
@@ -125,7 +172,11 @@ def _loaded(options: argparse.Namespace, part: Store) -> Against:
     else:
         e = Ellipsoid.load(options.ellipsoid)
     _check_fits(e, part, options)
-    return Against(e, is_member(e, options.ellipsoid, part, options), groups)
+    found = Fitted(e.inputs, fully_known=e.fully_known)
+    member = is_member(found, options.ellipsoid, part, options)
+    reference = digest_of(e.reference(member=member))
+    known = {"reference": reference, "member": member, "encoder": e.encoder}
+    return Against(member, known, e, groups)
 
 
 def _check_fits(e: Ellipsoid, store: Store, options: argparse.Namespace) -> None:
@@ -143,8 +194,15 @@ def _check_fits(e: Ellipsoid, store: Store, options: argparse.Namespace) -> None
         )
 
 
-def is_member(e: Ellipsoid, name: str, store: Store, options: argparse.Namespace) -> bool:
-    """Whether the rows of `store` belong to the set that `e` was fitted on.
+class Fitted(NamedTuple):
+    """Fingerprints of the files that something was fitted on, and whether they are all of it."""
+
+    inputs: frozenset[str]
+    fully_known: bool
+
+
+def is_member(e: Fitted, name: str, store: Store, options: argparse.Namespace) -> bool:
+    """Whether the rows of `store` belong to the set that was fitted.
 
     Known by a flag, or by the fingerprints of the files; refused when neither tells.
     """

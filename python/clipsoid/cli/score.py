@@ -33,8 +33,8 @@ def add_parser(commands: Any) -> None:
     reference.add_argument(
         "--against",
         metavar="PATH",
-        nargs="+",
-        help="score against the rows of another set, such as the other modality",
+        nargs="*",
+        help="score against the rows of another set; without PATH, of the set's other modality",
     )
     parser.add_argument(
         "--against-key", metavar="NAME", help="what holds those rows, if it is another than --key"
@@ -51,8 +51,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--partner",
         metavar="PATH",
-        nargs="+",
-        help="the other modality of the same rows, shard by shard: adds the cosine to it",
+        nargs="*",
+        help="the other modality of the same rows, shard by shard: adds the cosine to it; without "
+        "PATH, that of the set",
     )
     parser.add_argument(
         "--partner-key", metavar="NAME", help="what holds partners, if it is another than --key"
@@ -96,44 +97,50 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.cli.beside import beside_of, open_beside
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
-    from clipsoid.cli.reference import check_options, reference_of
-    from clipsoid.errors import OutputError
-    from clipsoid.store.scores import check_id_columns, check_targets, write_scores
+    from clipsoid.cli.reference import against_of, check_options
+    from clipsoid.store.scores import (
+        ScoreFolder,
+        check_id_columns,
+        digest_of,
+        job_parameters,
+        score_into,
+    )
 
     check_options(options)
     store = shared.open_rows(options)
     part = shared.selected(store, options)
     folder = Path(options.out)
-    for path in map(Path, options.path):
-        if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
-            raise OutputError(
-                f"{folder}: lies among the embeddings of {path}; wanted another place"
-            )
+    _check_place(folder, options)
     shared.check_report(options)
-    # Before the first pass, so that nobody waits for a fit whose scores have no place.
-    check_targets(part, folder, store)
     check_id_columns(options.id_column)
     if options.id_column:
         for shard in part.shards:
             shard.check_columns(options.id_column)
     opened = open_beside(options, store)
-    against = reference_of(options, store, part)
-    e, member = against.ellipsoid, against.member
-    beside = beside_of(options, store, opened, against)
-    made = how_made(e, part, member=member, on_invalid=options.on_invalid) | beside.made
-    with progress("score", part.count, quiet=options.quiet) as tick:
-        written = write_scores(
-            part,
-            e.reference(member=member),
-            folder,
-            made=made,
-            whole=store,
-            wanted=beside.wanted,
-            id_columns=options.id_column,
-            on_invalid=options.on_invalid,
-            n_threads=options.threads,
-            progress=tick,
-        )
+    against = against_of(options, store, part)
+    # Known before the first pass: nobody waits for a fit whose scores have no place.
+    known = {**against.known, **opened.known}
+    parameters = job_parameters(known, options.id_column, options.on_invalid)
+    with ScoreFolder.hold(folder, store, parameters, options.shards or (0, 1)) as job:
+        e, groups = against.fitted(job)
+        reference = e.reference(member=against.member)
+        if against.is_fitted_here:
+            job.check_reference(digest_of(reference))
+        beside = beside_of(options, store, opened, e, groups, member=against.member)
+        made = how_made(e, part, member=against.member, on_invalid=options.on_invalid)
+        made |= beside.made
+        left = sum(shard.count for shard in job.todo)
+        with progress("score", left, quiet=options.quiet) as tick:
+            written = score_into(
+                job,
+                reference,
+                made=made,
+                wanted=beside.wanted,
+                id_columns=options.id_column,
+                on_invalid=options.on_invalid,
+                n_threads=options.threads,
+                progress=tick,
+            )
     if options.report is not None:
         from clipsoid.report import write_page
         from clipsoid.report.scores import scores_page
@@ -148,20 +155,38 @@ def run(options: argparse.Namespace) -> None:
         "rows": written.rows,
         "status": written.status,
         "files": written.files,
+        "scored_now": written.scored,
     }
     text = {
         "scored": f"{plural(written.rows, 'row')} in {plural(len(written.files), 'file')}",
         "against": f"{e.count:,} rows, each "
-        + ("left out of its own mean" if member else "outside"),
+        + ("left out of its own mean" if against.member else "outside"),
         **beside.words,
         "written": f"{folder}/",
     }
+    before = len(written.files) - written.scored
+    if before:
+        all_done = "all files, by an earlier run: nothing was left to do"
+        text["done before"] = (
+            f"{before:,} of {plural(len(written.files), 'file')}" if written.scored else all_done
+        )
     if options.report is not None:
         text["report"] = str(options.report)
     invalid = {name: n for name, n in written.status.items() if n and name != "ok"}
     if invalid:
         text["invalid"] = ", ".join(f"{n:,} {name}" for name, n in invalid.items())
     show(options, result, lines(text))
+
+
+def _check_place(folder: Path, options: argparse.Namespace) -> None:
+    """Refuse a folder among the embeddings: it would be read with them the next time."""
+    from clipsoid.errors import OutputError
+
+    for path in map(Path, options.path):
+        if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
+            raise OutputError(
+                f"{folder}: lies among the embeddings of {path}; wanted another place"
+            )
 
 
 def how_made(e: Ellipsoid, store: Store, *, member: bool, on_invalid: str) -> dict[str, Any]:

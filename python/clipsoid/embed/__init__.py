@@ -5,7 +5,6 @@ The only room that imports torch, and only when something is embedded.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import threading
@@ -312,16 +311,14 @@ def _check_place(folder: Path, images: AnyPath | None) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold a folder: two runs never write into one."""
-    from clipsoid._output import as_output_errors, new_folders
+    from clipsoid._output import as_output_errors, lock_or_refuse, new_folders
 
     with new_folders(folder):
         with as_output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_or_refuse(handle, folder)
             yield
-        except BlockingIOError:
-            raise OutputError(f"{folder}: another run writes into it") from None
         finally:
             os.close(handle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from clipsoid._output import as_output_errors, written_beside
 from clipsoid.embed.shards import Record
 from clipsoid.errors import MismatchError, OutputError
+from clipsoid.store.job import differences
 from clipsoid.store.origin import FORMAT, FORMAT_VERSION, MANIFEST, read_manifest
 
 #: What may differ between two runs of one job: names of the same weights.
@@ -57,7 +57,9 @@ class Manifest:
                     f"{folder}: holds no {MANIFEST} of clipsoid embed; wanted a new or empty folder"
                 )
             return cls(folder, made, shards, {})
-        for name, theirs, ours in _differences(found["made"], made):
+        for name, theirs, ours in differences(found["made"], made):
+            if name in _FREE:
+                continue
             raise MismatchError(
                 f"{folder}: was begun with {name} {theirs!r}, this run has {ours!r}; wanted the "
                 "same, or a new folder"
@@ -109,14 +111,3 @@ class Manifest:
             "shards": shards,
             "broken": broken,
         }
-
-
-def _differences(theirs: Any, ours: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Name what differs, with the value that each side has."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in {**theirs, **ours}:
-            dotted = f"{name}.{key}" if name else key
-            if dotted not in _FREE:
-                yield from _differences(theirs.get(key), ours.get(key), dotted)
-    elif json.loads(json.dumps(ours)) != theirs:
-        yield name, theirs, ours

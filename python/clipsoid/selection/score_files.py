@@ -14,6 +14,7 @@ from clipsoid.selection.rules import is_path
 from clipsoid.selection.table import Input, Table, as_selection_errors
 from clipsoid.store.paths import AnyPath, find_files
 from clipsoid.store.score_file import METADATA_KEY
+from clipsoid.store.score_parts import JOURNALS, finished
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +55,7 @@ def _of_frame(frame: pl.DataFrame | pl.LazyFrame, label: str = "scores") -> Tabl
 
 def _of_files(path: AnyPath) -> Table:
     label, files, inputs, made = _files(path)
-    _check_complete(Path(label))
+    _check_complete(Path(label), [file for file, _ in files])
     frame = _scan([file for file, _ in files])
     with as_selection_errors(label):
         schema = dict(frame.collect_schema())
@@ -101,8 +102,12 @@ def _scan(files: Sequence[Path]) -> pl.LazyFrame:
     return pl.scan_parquet(list(files), glob=False, hive_partitioning=False)
 
 
-def _check_complete(folder: Path) -> None:
-    """Refuse score files of a run that has not come to its end; today every run that left files."""
+def _check_complete(path: Path, files: Sequence[Path]) -> None:
+    """Refuse score files of a run that has not come to its end."""
+    folders = [path] if path.is_dir() else dict.fromkeys(file.parent for file in files)
+    for folder in folders:
+        if any(folder.glob(JOURNALS)):
+            finished(folder)
 
 
 def _one_reference(

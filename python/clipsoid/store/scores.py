@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipsoid._beside import Beside
-from clipsoid._output import (
-    PART_SUFFIX,
-    as_output_errors,
-    beside,
-    check_local,
-    new_folders,
-    part_of,
-    remove,
-)
+from clipsoid._output import as_output_errors, beside, remove
 from clipsoid._scoring import Reference, kept, score_batches
 from clipsoid._source import OnInvalid, Progress, as_source
-from clipsoid.errors import OutputError, StoreError
+from clipsoid.errors import InvalidRowError, StoreError
 from clipsoid.results import Scores
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.beside import StoreBeside
-from clipsoid.store.score_file import METADATA_KEY, SCORES, ScoreFile
+from clipsoid.store.score_file import SCORES, ScoreFile
+from clipsoid.store.score_folder import ScoreFolder
+from clipsoid.store.score_parts import finished, score_path
 
-#: Row numbers are 32 bits wide, as those of polars.
-MAX_ROWS = 2**32 - 1
+__all__ = ["ScoreFolder", "Written", "finished", "job_parameters", "score_into", "write_scores"]
 
 #: Columns that score files may have; id columns may not take their names.
 COLUMNS = ("shard", "row", *SCORES, *Scores.BESIDE, "status")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Written:
     """What was written.
 
@@ -49,11 +43,14 @@ class Written:
         Rows of all files.
     status : dict of str to int
         Rows read, by status; under ``"skip"`` only those that are ``"ok"`` are in the files.
+    scored : int
+        Files that were written now; the others were finished by an earlier run.
     """
 
     files: tuple[Path, ...]
     rows: int
     status: dict[str, int]
+    scored: int
 
 
 def write_scores(
@@ -62,7 +59,7 @@ def write_scores(
     folder: Path,
     *,
     made: Mapping[str, Any],
-    whole: Store | None = None,
+    part: tuple[int, int] = (0, 1),
     wanted: StoreBeside | None = None,
     id_columns: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
@@ -71,6 +68,8 @@ def write_scores(
 ) -> Written:
     """Score every shard into a parquet file of the same name in `folder`.
 
+    A run that was stopped is gone on with: files that are finished are not made again.
+
     Parameters
     ----------
     store : Store
@@ -78,11 +77,12 @@ def write_scores(
     reference : Reference
         What they are scored against.
     folder : Path
-        A new or empty folder, or one that holds nothing but score files of the same shards.
-    whole : Store, optional
-        The set that `store` is a part of: score files of its other shards may lie in `folder`.
+        A new or empty folder, or one in which the same job was begun.
     made : mapping
-        How the scores were made; goes into the metadata of every file as JSON.
+        How the scores were made; goes into the metadata of every file as JSON. A job that was
+        begun with other values is not gone on with.
+    part : tuple of int, default=(0, 1)
+        ``(i, n)``: score every n-th shard of the set, from number i on. Parts may share a folder.
     wanted : StoreBeside, optional
         What is wanted of each row beside its scores.
     id_columns : sequence of str
@@ -98,25 +98,57 @@ def write_scores(
 
     Raises
     ------
-    OutputError
+    OutputError, MismatchError
         If the folder holds anything else, or cannot be written.
     InvalidRowError, StoreError
-        If a row or a file is at fault; the folder is then as it was.
+        If a row or a file is at fault; the files of the shards before it stay.
     """
+    made = {**made, "reference": digest_of(reference)}
+    parameters = job_parameters(made, id_columns, on_invalid)
+    with ScoreFolder.hold(folder, store, parameters, part) as job:
+        return score_into(
+            job,
+            reference,
+            made=made,
+            wanted=wanted,
+            id_columns=id_columns,
+            on_invalid=on_invalid,
+            n_threads=n_threads,
+            progress=progress,
+        )
+
+
+def job_parameters(
+    made: Mapping[str, Any], id_columns: Sequence[str], on_invalid: str
+) -> dict[str, Any]:
+    """Return what the bytes of score files depend on, beside the rows."""
+    import polars as pl
+
+    more = {"id_columns": list(id_columns), "on_invalid": on_invalid}
+    return {**made, **more, "polars_version": pl.__version__}
+
+
+def score_into(
+    job: ScoreFolder,
+    reference: Reference,
+    *,
+    made: Mapping[str, Any],
+    wanted: StoreBeside | None = None,
+    id_columns: Sequence[str] = (),
+    on_invalid: OnInvalid = "error",
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Written:
+    """Score what is left to be done in a folder that is held: see `write_scores`."""
     check_id_columns(id_columns)
-    targets = check_targets(store, folder, whole)
     if id_columns:
-        for shard in store.shards:
+        for shard in job.todo:
             shard.check_columns(id_columns)
-    source = as_source(store)
-    more = Beside() if wanted is None else wanted.of(store, source)
-    made = {**made, "reference": _digest(reference)}
-    _check_neighbours(folder, targets, made)
-    counts = np.zeros(len(Scores.STATUS), np.int64)
-    first = rows = 0
-    # Files get their names when all of them are complete and synced: a run that fails while it
-    # computes or writes leaves the folder as it was.
-    with new_folders(folder), ExitStack() as cleanup, as_output_errors(folder):
+    made = {**made, "reference": digest_of(reference)}
+    if job.todo:
+        left = replace(job.store, shards=tuple(job.todo))
+        source = as_source(left)
+        more = Beside() if wanted is None else wanted.of(left, source)
         parts = score_batches(
             source,
             reference,
@@ -125,36 +157,100 @@ def write_scores(
             n_threads=n_threads,
             progress=progress,
         )
-        cleanup.enter_context(closing(parts))
-        files: list[ScoreFile] = []
-        for shard, target in zip(store.shards, targets, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            ids = shard.columns(list(id_columns)) if id_columns else None
-            temporary = beside(target)
-            cleanup.callback(remove, temporary)
-            text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
-            file = ScoreFile(temporary, shard.name, ids, text, more.names)
-            cleanup.enter_context(closing(file))
-            done = 0
-            while done < shard.count:
-                part = next(parts)
-                counts += np.bincount(part.status, minlength=len(Scores.STATUS))
-                done += len(part.row)
-                part = replace(part, row=part.row - first)
-                rows += file.write(kept(part) if on_invalid == "skip" else part)
-            first += shard.count
-            # One file is finished and synced while the next is computed.
-            if files:
-                files[-1].finish()
-            file.end()
-            files.append(file)
-        # The reader checks the last file once more when it comes to its end.
-        next(parts, None)
-        if files:
-            files[-1].finish()
-        for file, target in zip(files, targets, strict=True):
-            file.path.replace(target)
-    return Written(tuple(targets), rows, dict(zip(Scores.STATUS, counts.tolist(), strict=True)))
+        _score(job, parts, made, id_columns, on_invalid, more.names)
+    job.complete()
+    records = job.records()
+    totals: NDArray[np.int64] = np.sum([record["status"] for record in records], axis=0)
+    return Written(
+        tuple(score_path(job.path, shard.name) for shard in job.store.shards),
+        sum(record["rows"] for record in records),
+        dict(zip(Scores.STATUS, totals.tolist(), strict=True)),
+        len(job.todo),
+    )
+
+
+def _score(
+    job: ScoreFolder,
+    parts: Generator[Scores, None, None],
+    made: Mapping[str, Any],
+    id_columns: Sequence[str],
+    on_invalid: OnInvalid,
+    names: Sequence[str],
+) -> None:
+    """Write the scores that come in parts, a file for each shard that is left to be done."""
+    files: list[_Growing] = []
+    is_verified = False
+    first = 0
+    with as_output_errors(job.path), closing(parts), ExitStack() as cleanup:
+        cleanup.callback(_discard, files)
+        try:
+            for shard in job.todo:
+                files.append(_begun(job.path, shard, made, id_columns, names))
+                is_verified = False
+                left = shard.count
+                while left:
+                    part = next(parts)
+                    # The reader has come to this shard: those before it were as they should be.
+                    is_verified = True
+                    left -= len(part.row)
+                    files[-1].write(replace(part, row=part.row - first), on_invalid)
+                first += shard.count
+                # One file is finished and synced while the next is computed.
+                if is_verified:
+                    _finish(job, files, but=1)
+                files[-1].file.end()
+            # The reader checks the last file once more when it comes to its end.
+            next(parts, None)
+        except (InvalidRowError, StoreError) as error:
+            if is_verified or isinstance(error, InvalidRowError):
+                _finish(job, files, but=1)
+            raise
+        _finish(job, files, but=0)
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A file that is being written, and what the journal will say of it."""
+
+    shard: Shard
+    file: ScoreFile
+    status: NDArray[np.int64]
+    rows: int = 0
+
+    def write(self, part: Scores, on_invalid: OnInvalid) -> None:
+        self.status += np.bincount(part.status, minlength=len(Scores.STATUS))
+        self.rows += self.file.write(kept(part) if on_invalid == "skip" else part)
+
+
+def _begun(
+    folder: Path,
+    shard: Shard,
+    made: Mapping[str, Any],
+    id_columns: Sequence[str],
+    names: Sequence[str],
+) -> _Growing:
+    target = score_path(folder, shard.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    ids = shard.columns(list(id_columns)) if id_columns else None
+    text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
+    file = ScoreFile(beside(target), shard.name, ids, text, names)
+    return _Growing(shard, file, np.zeros(len(Scores.STATUS), np.int64))
+
+
+def _finish(job: ScoreFolder, files: list[_Growing], *, but: int) -> None:
+    """Give the files their names, in order, but for the last ones."""
+    while len(files) > but:
+        done = files[0]
+        done.file.finish()
+        job.finish(done.shard, done.file.path, done.rows, done.status.tolist())
+        del files[0]
+
+
+def _discard(files: list[_Growing]) -> None:
+    """Remove what is not finished."""
+    for growing in files:
+        growing.file.close()
+        remove(growing.file.path)
 
 
 def check_id_columns(names: Sequence[str]) -> None:
@@ -166,67 +262,9 @@ def check_id_columns(names: Sequence[str]) -> None:
             raise StoreError(f"id column {name!r} is given twice")
 
 
-def _digest(reference: Reference) -> str:
+def digest_of(reference: Reference) -> str:
     """Tell one reference from another."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(f"{reference.count} {reference.member}".encode())
     digest.update(reference.mean.tobytes() + reference.unit_mean.tobytes())
     return digest.hexdigest()
-
-
-def _check_neighbours(folder: Path, targets: list[Path], made: Mapping[str, Any]) -> None:
-    """Refuse a folder where shards of the same set were scored in another way."""
-    import polars as pl
-
-    for path in sorted(set(folder.rglob("*.parquet")) - set(targets)):
-        theirs = json.loads(pl.read_parquet_metadata(path)[METADATA_KEY])
-        for name in sorted(made.keys() & theirs.keys()):
-            if made[name] != theirs[name]:
-                raise OutputError(
-                    f"{folder}: {path.relative_to(folder)} was scored with {name} "
-                    f"{theirs[name]!r}, this run has {made[name]!r}; wanted one way for all shards"
-                )
-
-
-def check_targets(store: Store, folder: Path, whole: Store | None = None) -> list[Path]:
-    """Return the score file of each shard: ``a/b_0.npy`` is scored into ``a/b_0.parquet``.
-
-    A folder with anything in it but score files of the `whole` set is refused. What a killed run
-    left half-written of the shards of `store` is removed.
-    """
-    check_local(folder)
-    targets: dict[Path, Shard] = {}
-    for shard in (whole or store).shards:
-        if shard.count > MAX_ROWS:
-            raise StoreError(f"{shard.path}: has {shard.count} rows; wanted at most {MAX_ROWS}")
-        if folder.resolve() == shard.path.resolve().parent:
-            raise OutputError(f"{folder}: holds the embeddings; wanted a folder of its own")
-        target = folder / PurePosixPath(shard.name).with_suffix(".parquet")
-        other = targets.setdefault(target, shard)
-        if other is not shard:
-            raise StoreError(f"{other.path} and {shard.path} would both be scored into {target}")
-    names = {shard.name for shard in store.shards}
-    own = {target for target, shard in targets.items() if shard.name in names}
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; wanted a new or empty folder")
-    for path in sorted(folder.rglob("*")) if folder.exists() else []:
-        if path.is_dir():
-            continue
-        if path.name.startswith(".") and path.name.endswith(PART_SUFFIX):
-            if part_of(path) in own:
-                path.unlink(missing_ok=True)
-        elif path not in targets or not _is_score_file(path):
-            raise OutputError(
-                f"{folder}: holds {path.relative_to(folder)}, which is not a score file of these "
-                "shards; wanted a new or empty folder"
-            )
-    return [target for target in targets if target in own]
-
-
-def _is_score_file(path: Path) -> bool:
-    import polars as pl
-
-    try:
-        return METADATA_KEY in pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, OSError):
-        return False

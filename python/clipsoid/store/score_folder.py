@@ -1,0 +1,269 @@
+"""A folder of scores: whose it is, what is finished of it, and whether a run may go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from clipsoid._output import (
+    PART_SUFFIX,
+    as_output_errors,
+    check_local,
+    new_folders,
+    part_of,
+    remove,
+)
+from clipsoid.ellipsoid import Ellipsoid
+from clipsoid.errors import MismatchError, OutputError, StoreError
+from clipsoid.store.base import Shard, Store
+from clipsoid.store.checkpoint import checkpoint_of
+from clipsoid.store.job import Job
+from clipsoid.store.journal import Journal
+from clipsoid.store.score_file import METADATA_KEY
+from clipsoid.store.score_parts import (
+    JOURNALS,
+    ScorePart,
+    check_file,
+    journal_name,
+    read_parts,
+    score_path,
+    some_of,
+)
+
+if TYPE_CHECKING:
+    from clipsoid.groups import GroupedEllipsoids
+
+#: The ellipsoid of the set itself, where rows are scored against their own set.
+REFERENCE = "reference.ellipsoid"
+
+#: Those of its groups, where rows are scored against their own groups.
+GROUPS = "reference.groups"
+
+#: Row numbers are 32 bits wide, as those of polars.
+MAX_ROWS = 2**32 - 1
+
+
+class ScoreFolder:
+    """The folder of a job that scores a part of a set; only this process writes that part.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    store : Store
+        The shards of the part.
+    todo : list of Shard
+        Those that are not finished yet.
+    checkpoint : Path
+        Where the fit of the set itself may be kept while it goes on.
+    """
+
+    def __init__(self, path: Path, store: Store, journal: Journal) -> None:
+        self.path, self.store, self._journal = path, store, journal
+        part = ScorePart.read(journal.path)
+        assert part is not None, "its first line is written"
+        self.part = part
+        # Parts may share a folder: each has its own, until it has got its name.
+        self.checkpoint = _checkpoint(path, part.part)
+        self._staged = self.checkpoint.with_suffix(".ellipsoid")
+        self.todo = [shard for shard in store.shards if not self._has(shard)]
+
+    @classmethod
+    @contextmanager
+    def hold(
+        cls,
+        path: Path,
+        whole: Store,
+        parameters: Mapping[str, Any],
+        part: tuple[int, int] = (0, 1),
+    ) -> Iterator[Self]:
+        """Begin a job in a folder, or go on with it; other processes are kept out of the part.
+
+        What is finished stays, whatever ends the block. A job of which nothing is finished when it
+        fails leaves no trace.
+
+        Parameters
+        ----------
+        path : Path
+            A new or empty folder, or one in which this job was begun.
+        whole : Store
+            The set; every part of a job has the same.
+        parameters : mapping
+            What the bytes of the scores depend on, as JSON.
+        part : tuple of int, default=(0, 1)
+            ``(i, n)``: which of `n` parts of the set is scored.
+
+        Raises
+        ------
+        OutputError, MismatchError
+            If the folder holds anything else, or was begun with other parameters or shards; it
+            is left alone.
+        StoreError
+            If two shards have one place, or a journal is damaged or of another version.
+        """
+        job, store = Job.of(whole, parameters), whole.select(*part)
+        targets = _targets(whole, path)
+        _check_folder(path, targets, job, part)
+        with ExitStack() as stack:
+            stack.enter_context(new_folders(path))
+            with as_output_errors(path):
+                path.mkdir(parents=True, exist_ok=True)
+                head = {"part": list(part), **job.to_dict()}
+                worth = (path / REFERENCE, _checkpoint(path, part))
+                held = Journal.hold(path / journal_name(part), head, path, worth)
+                journal = stack.enter_context(held)
+            # Now that this one is there: of two that begin at one time, one sees the other.
+            _check_parts(path, job, part)
+            here = cls(path, store, journal)
+            here._remove_leftovers()
+            yield here
+
+    def own_reference(self, fit: Callable[[Path], Ellipsoid]) -> Ellipsoid:
+        """Return the ellipsoid of the set itself: as an earlier run left it, or fitted now."""
+        path = self.path / REFERENCE
+        if not path.is_file():
+            fit(self.checkpoint).save(self._staged)
+            self._staged.replace(path)
+        remove(self.checkpoint)
+        return Ellipsoid.load(path)
+
+    def own_groups(self, fit: Callable[[], GroupedEllipsoids]) -> GroupedEllipsoids:
+        """Return the groups of the set itself: as an earlier run left them, or fitted now."""
+        from clipsoid.groups import GroupedEllipsoids
+
+        path = self.path / GROUPS
+        if not path.is_file():
+            fit().save(self._staged)
+            self._staged.replace(path)
+        return GroupedEllipsoids.load(path)
+
+    def check_reference(self, digest: str) -> None:
+        """Raise unless everything in the folder is scored against this one."""
+        for part in read_parts(self.path):
+            if part.reference not in (None, digest):
+                raise MismatchError(
+                    f"{self.path}: {REFERENCE} is not the one that its scores were made against; "
+                    "wanted that one, or another --out"
+                )
+        if self.part.reference is None:
+            self._journal.add({"reference": digest})
+
+    def finish(self, shard: Shard, temporary: Path, rows: int, status: list[int]) -> None:
+        """Give a complete file, which is on its disk, its name, and keep that it has it."""
+        target = score_path(self.path, shard.name)
+        with as_output_errors(target):
+            size = temporary.stat().st_size
+            temporary.replace(target)
+        line = {"shard": shard.name, "rows": rows, "status": status, "bytes": size}
+        self._journal.add(line)
+        self.part.records[shard.name] = line
+
+    def complete(self) -> None:
+        """Keep that nothing is left to be done."""
+        if not self.part.is_marked:
+            self._journal.add({"complete": True})
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed run left half-written of this part."""
+        own = {score_path(self.path, shard.name) for shard in self.store.shards}
+        own |= {self.checkpoint, self._staged}
+        remove(self._staged)
+        for path in self.path.rglob(f".*{PART_SUFFIX}"):
+            if part_of(path) in own:
+                remove(path)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what is kept of each shard of the part, in order."""
+        return [self.part.records[shard.name] for shard in self.store.shards]
+
+    def _has(self, shard: Shard) -> bool:
+        record = self.part.records.get(shard.name)
+        path = score_path(self.path, shard.name)
+        # A name may be lost in a power failure, or be removed on purpose: the file is made again.
+        if record is None or not path.exists():
+            return False
+        check_file(path, record, OutputError)
+        return True
+
+
+def _checkpoint(folder: Path, part: tuple[int, int]) -> Path:
+    return checkpoint_of(folder / f"reference-{part[0]}-of-{part[1]}")
+
+
+def _targets(whole: Store, folder: Path) -> dict[str, Path]:
+    """Return the score file of every shard."""
+    check_local(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; wanted a new or empty folder")
+    targets: dict[Path, Shard] = {}
+    for shard in whole.shards:
+        if shard.count > MAX_ROWS:
+            raise StoreError(f"{shard.path}: has {shard.count} rows; wanted at most {MAX_ROWS}")
+        if folder.resolve() == shard.path.resolve().parent:
+            raise OutputError(f"{folder}: holds the embeddings; wanted a folder of its own")
+        target = score_path(folder, shard.name)
+        other = targets.setdefault(target, shard)
+        if other is not shard:
+            raise StoreError(f"{other.path} and {shard.path} would both be scored into {target}")
+    return {shard.name: target for target, shard in targets.items()}
+
+
+def _check_folder(
+    folder: Path, targets: Mapping[str, Path], job: Job, part: tuple[int, int]
+) -> None:
+    """Refuse a folder that holds anything but the work of this job; nothing in it is touched."""
+    parts = _check_parts(folder, job, part)
+    begun = {targets[name]: journal for journal in parts for name in journal.shards}
+    recorded = {targets[name] for journal in parts for name in journal.records}
+    for path in sorted(folder.rglob("*")) if folder.exists() else []:
+        if path.is_dir() or path in recorded or _is_working_file(path, folder, parts):
+            continue
+        # A file that has its name, but was killed before its line was written.
+        if path in begun and _is_score_file(path):
+            continue
+        what = "which is not a score file of these shards"
+        if path in targets.values() and _is_score_file(path):
+            what = "a score file that no journal in it knows of"
+        raise OutputError(
+            f"{folder}: holds {path.relative_to(folder)}, {what}; wanted a new or empty folder"
+        )
+
+
+def _check_parts(folder: Path, job: Job, part: tuple[int, int]) -> list[ScorePart]:
+    """Refuse the parts of another job, and those that have a shard of this part."""
+    i, n = part
+    own = {shard["name"] for shard in job.inputs[i::n]}
+    parts = read_parts(folder)
+    for other in parts:
+        job.check(folder, other.job)
+        if other.part != part:
+            both = [name for name in other.shards if name in own]
+            if both:
+                raise OutputError(
+                    f"{folder}: part {other.part[0]}/{other.part[1]} was begun in it, which has "
+                    f"{some_of(both)} too; wanted parts without a shard in common"
+                )
+    return parts
+
+
+def _is_working_file(path: Path, folder: Path, parts: list[ScorePart]) -> bool:
+    """Whether a file is one that a job keeps, or makes, beside its scores."""
+    name = path.name
+    if name.startswith(".") and name.endswith(PART_SUFFIX):
+        return True
+    if path.parent != folder:
+        return False
+    # Without a journal nothing but scores may lie there: a reference would be somebody else's.
+    begun = bool(parts) and (name in (REFERENCE, GROUPS) or name.startswith(".reference-"))
+    return begun or path.match(JOURNALS)
+
+
+def _is_score_file(path: Path) -> bool:
+    import polars as pl
+
+    try:
+        return METADATA_KEY in pl.read_parquet_metadata(path)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
