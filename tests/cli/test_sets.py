@@ -31,8 +31,8 @@ def test_info_says_what_a_set_is(run, retrieval):
     text = " ".join(done.out.split())
     for said in (
         "layout clip-retrieval, image and text",
-        "image 104 rows x 16 features, float16 11 shards: img_emb/img_emb_0.npy to "
-        "img_emb/img_emb_10.npy normalised: norms 0.99",
+        "image 104 rows x 16 features, float16 11 shards: img_emb_0.npy to "
+        "img_emb_10.npy normalised: norms 0.99",
         "in a sample of 104 rows",
         "of shuffled pairs",
         "columns image_path, caption",
@@ -48,7 +48,7 @@ def test_info_says_what_a_set_is(run, retrieval):
     )
     image, text = (rows.astype(np.float64) for rows in made.pairs())
     assert found["modalities"]["text"]["files"][10] == {
-        "name": "text_emb/text_emb_10.npy",
+        "name": "text_emb_10.npy",
         "rows": 12,
         "dtype": "float16",
         "metadata": "set/metadata/metadata_10.parquet",
@@ -129,7 +129,7 @@ def test_ids_come_from_the_metadata(run, retrieval, tmp_path):
     done = run("score", "set", "--modality", "image", "--id-column", "image_path", "--out", "s")
     assert done.code == 0, done.err
     for i, paths in enumerate(made.parts(made.PATHS)):
-        table = pl.read_parquet(tmp_path / f"s/img_emb/img_emb_{i}.parquet")
+        table = pl.read_parquet(tmp_path / f"s/img_emb_{i}.parquet")
         assert table["image_path"].to_list() == paths
     pl.DataFrame({"image_path": ["x"]}).write_parquet(retrieval / "metadata/metadata_3.parquet")
     refused = run("score", "set/img_emb", "--id-column", "image_path", "--out", "t")

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the options name: partners of the shards, a whitening, and what tells them from
-    others.
-    """
+    """What the options name: partners of shards, a whitening, what tells them from others."""
 
     partner: Store | None
     partners: dict[str, Shard]

@@ -84,7 +84,6 @@ class ParquetShard(Shard):
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns beside the embeddings, read whole."""
-        self.check_columns(names)
         frame = read_columns(self.path, names, self.stamp)
         if names and len(frame) != self.count:
             raise StoreError(f"{self.path}: found {len(frame)} rows of ids, wanted {self.count}")

@@ -238,10 +238,18 @@ def _sides(
         divided = defaultdict(list, {modality_of_name(folder.absolute().name) or "rows": [*files]})
     order = ("image", "text", "rows")
     return {
-        name: Side(tuple(divided[name]), key if given or name == by_array else None)
+        name: Side(_own_names(name, divided[name]), key if given or name == by_array else None)
         for name in order
         if name in divided
     }
+
+
+def _own_names(modality: str, files: list[tuple[Place, str]]) -> tuple[tuple[Place, str], ...]:
+    """Name the files of a modality within its folder, as where the folder itself is opened."""
+    folder = os.path.commonpath([os.path.dirname(name) for _, name in files])  # noqa: PTH120
+    if modality == "rows" or not folder:
+        return tuple(files)
+    return tuple((file, name.removeprefix(f"{folder}/")) for file, name in files)
 
 
 def _kind(
