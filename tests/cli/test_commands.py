@@ -27,9 +27,7 @@ def test_score_without_an_ellipsoid_leaves_each_row_out(run, shards, rows, tmp_p
     table = scores(tmp_path / "scores")
     assert table.columns == ["shard", "row", "conformity", "cosine_to_mean", "norm", "status"]
     assert [*table["row"]] == [*range(50), *range(150), *range(100)]
-    assert [*table["shard"].unique(maintain_order=True)] == [
-        f"img_emb/img_emb_{i}.npy" for i in range(3)
-    ]
+    assert [*table["shard"].unique(maintain_order=True)] == [f"img_emb_{i}.npy" for i in range(3)]
     want = {
         "conformity": reference.conformity(rows),
         "cosine_to_mean": reference.cosine_to_mean(rows, reference.mean(rows)),
@@ -44,9 +42,9 @@ def test_score_without_an_ellipsoid_leaves_each_row_out(run, shards, rows, tmp_p
 
 def test_score_files_say_how_they_were_made(run, shards, tmp_path):
     run("score", shards, "--out", "scores", "--encoder", "ViT-B-32")
-    file = tmp_path / "scores" / "img_emb" / "img_emb_1.parquet"
+    file = tmp_path / "scores" / "img_emb_1.parquet"
     made = json.loads(pl.read_parquet_metadata(file)["clipsoid"])
-    assert made["shard"] == "img_emb/img_emb_1.npy"
+    assert made["shard"] == "img_emb_1.npy"
     assert made["shard_rows"] == 150 and made["ellipsoid_rows"] == 300
     assert made["member"] is True and made["encoder"] == "ViT-B-32"
     assert made["simd"] in made["ellipsoid_simd"] and made["dtypes"] == ["float32"]
@@ -184,7 +182,7 @@ def test_demo_in_json_is_what_its_score_files_hold(run, shards, tmp_path):
         assert (result["least"], result["most"]) == (conformity.argmin(), conformity.argmax())
     demo, score = (
         json.loads(pl.read_parquet_metadata(tmp_path / file)["clipsoid"])
-        for file in ("d/scores/text/text_emb_0.parquet", "s/img_emb/img_emb_0.parquet")
+        for file in ("d/scores/text/text_emb_0.parquet", "s/img_emb_0.parquet")
     )
     assert demo.keys() == score.keys()
     assert demo["member"] is True and demo["ellipsoid_rows"] == 1500 and demo["dim"] == 512

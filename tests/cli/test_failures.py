@@ -86,9 +86,7 @@ def test_fewer_than_two_rows(run, tmp_path):
     assert outcome.code == 3 and "one.npy: found 1 valid row, wanted 2 or more" in outcome.err
 
 
-@pytest.mark.parametrize(
-    "name", ["notes.txt", "img_emb/extra.parquet", "img_emb/img_emb_0.parquet"]
-)
+@pytest.mark.parametrize("name", ["notes.txt", "img_emb/extra.parquet", "img_emb_0.parquet"])
 def test_a_folder_with_foreign_contents(run, shards, tmp_path, name):
     foreign = tmp_path / "s" / name
     foreign.parent.mkdir(parents=True)

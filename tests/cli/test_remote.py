@@ -50,8 +50,7 @@ def test_fit_score_and_info(run, shards, bucket, uploaded, tmp_path, rows):
     assert run("score", shards, "--out", "local", "--quiet").code == 0
     for i in range(3):
         found, wanted = (
-            pl.read_parquet(tmp_path / f / f"img_emb/img_emb_{i}.parquet")
-            for f in ("remote", "local")
+            pl.read_parquet(tmp_path / f / f"img_emb_{i}.parquet") for f in ("remote", "local")
         )
         assert found.equals(wanted)
 
