@@ -89,7 +89,7 @@ def select(
         (a path or a frame with the same column, in `bins` bins over their range), or to a
         mapping, or JSON file, of ``edges`` and ``weights``. Rows outside all bins are left out.
     rows : int or str, optional
-        How many rows `balance` or `target` chooses: a number, or a percentage.
+        How many rows ``balance`` or ``target`` chooses: a number, or a percentage.
     bins : int, default=50
         At most 10,000.
     seed : int, default=0
