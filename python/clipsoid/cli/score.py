@@ -73,7 +73,8 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="parquet column to carry over to the scores; may be repeated",
+        help="column beside the embeddings, of their parquet files or of the metadata, to carry over "
+        "to the scores; may be repeated",
     )
     parser.add_argument(
         "--report",
