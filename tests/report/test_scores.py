@@ -61,7 +61,7 @@ def made(folder: Path) -> dict[str, object]:
 
 
 def blocks(folder: Path) -> tuple[Figure, Explorer, Galleries]:
-    page = scores_page(sorted((folder / "scores").iterdir()), made(folder))
+    page = scores_page(sorted((folder / "scores").glob("*.parquet")), made(folder))
     figure, pair, galleries = page.sections[0].blocks
     assert isinstance(figure, Figure) and isinstance(pair, Pair)
     assert isinstance(galleries, Galleries)

@@ -77,12 +77,19 @@ def analysis(pair: Any) -> cs.Analysis:
 
 
 @pytest.fixture(scope="module")
-def results(pair: Any, analysis: cs.Analysis) -> list[Any]:
+def results(
+    pair: Any, analysis: cs.Analysis, tmp_path_factory: pytest.TempPathFactory
+) -> list[Any]:
     image, text = pair
+    file = tmp_path_factory.mktemp("set") / "pairs.npz"
+    np.savez(file, image=image, text=text)
+    opened = cs.open_set(file)
     e = cs.Ellipsoid.fit(image)
     whitening = cs.Whitening.from_ellipsoid(e)
     grid = cs.vslerp_grid(image[0], image[1], [0.0, 1.0], [0.0], e, rows=image)
     return [
+        opened,
+        opened.check_pairs(),
         e.norms,
         e.invalid,
         e.shell(image),

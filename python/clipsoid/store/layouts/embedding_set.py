@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipsoid._checks import checked_count, checked_seed
+from clipsoid._shown import Shown
 from clipsoid.errors import ClipsoidError, MismatchError, PairingWarning, StoreError
 from clipsoid.store.base import Shard, Store, check_wanted, open_each, open_shard, store_of
 from clipsoid.store.files import Place
@@ -27,7 +28,7 @@ SAMPLE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingSet:
+class EmbeddingSet(Shown):
     """An embedding set as its producer laid it out: one or two modalities, and what is known of it.
 
     Attributes

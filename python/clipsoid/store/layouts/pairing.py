@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipsoid._shown import Shown
 from clipsoid.errors import MismatchError, ShapeError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.layouts.names import number_of
@@ -23,7 +24,7 @@ LEVEL = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class PairCheck:
+class PairCheck(Shown):
     """What a sample says of whether row `j` of the images and row `j` of the texts are a pair.
 
     Attributes
