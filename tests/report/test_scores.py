@@ -130,10 +130,10 @@ def test_ids_are_text_on_the_page(scored: Path) -> None:
 
 
 def test_what_is_wrong_is_said(scored: Path) -> None:
-    page = scores_page(sorted((scored / "scores").iterdir()), made(scored))
+    page = scores_page(sorted((scored / "scores").glob("*.parquet")), made(scored))
     assert "1 rows have no score: zero norm" in page.warnings
     normalised = scores_page(
-        sorted((scored / "scores").iterdir()), made(scored) | {"is_normalized": True}
+        sorted((scored / "scores").glob("*.parquet")), made(scored) | {"is_normalized": True}
     )
     assert any("normalised" in warning for warning in normalised.warnings)
 

@@ -73,7 +73,7 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="column beside the embeddings, of their parquet files or of the metadata, to carry over "
+        help="column beside the embeddings, in their parquet files or in metadata, to carry over "
         "to the scores; may be repeated",
     )
     parser.add_argument(
