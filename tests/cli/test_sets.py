@@ -105,7 +105,8 @@ def test_unrelated_pairs_look_wrong(run, tmp_path):
     done = run("sweep", "set.npz")
     assert done.code == 0
     assert "clipsoid: warning: set.npz: in a sample of 104 rows, the mean cosine" in done.err
-    assert "warning" not in run("sweep", "set.npz", "--quiet").err
+    # It is the only sign of a figure that means nothing.
+    assert "warning" in run("sweep", "set.npz", "--quiet").err
 
 
 def test_a_set_of_two_modalities_wants_one(run, retrieval, tmp_path):
@@ -171,3 +172,30 @@ def test_an_analysis_shows_the_captions_of_the_set(run, retrieval):
     assert items["image_path"] == [made.PATHS[row] for row in items["row"]]
     refused = run("analyze", "set", *quick, "--caption-column", "alt")
     assert (refused.code, "has no column 'alt'; found image_path" in refused.err) == (3, True)
+
+
+def test_shards_of_other_numbers_are_no_partners(run, tmp_path):
+    rng = np.random.default_rng(5)
+    for kind, numbers in (("img_emb", (0, 1, 2)), ("text_emb", (0, 2, 3))):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for number in numbers:
+            rows = rng.normal(size=(30, 8)).astype(np.float32)
+            np.save(tmp_path / "set" / kind / f"{kind}_{number}.npy", rows)
+    said = "img_emb_1.npy: there are no texts of this number"
+    for arguments in (
+        ("score", "set", "--modality", "image", "--partner", "--out", "s"),
+        ("score", "set/img_emb", "--partner", "set/text_emb", "--out", "s"),
+        ("analyze", "--images", "set/img_emb", "--texts", "set/text_emb", "--out", "a.json"),
+    ):
+        refused = run(*arguments)
+        assert refused.code == 3 and said in refused.err, arguments
+    assert not (tmp_path / "s").exists()
+
+
+def test_scores_inside_a_set_are_no_metadata_of_it(run, tmp_path):
+    made.clip_retrieval(tmp_path / "set")
+    assert run("score", "set/img_emb", "--out", "set/scores", "--quiet").code == 0
+    before = run("info", "set", "--json").json
+    assert before["notes"] == []
+    done = run("score", "set", "--modality", "image", "--id-column", "caption", "--out", "s")
+    assert done.code == 0, done.err

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.cli import options as shared
+from clipsoid.cli import sets
 
 if TYPE_CHECKING:
     from clipsoid.analysis import Analysis
@@ -121,7 +122,7 @@ def run(options: argparse.Namespace) -> None:
             )
         check_writable(options.out, lambda _: True)
     _check_drawn(options)
-    images, texts = shared.open_pairs(options)
+    images, texts = sets.open_pairs(options)
     described = _metadata(options, images)
     with announced("analyze", quiet=options.quiet) as announce:
         found = analyze(

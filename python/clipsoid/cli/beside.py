@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.cli import options as shared
+from clipsoid.cli import sets
 
 if TYPE_CHECKING:
-    from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.groups import GroupedEllipsoids
     from clipsoid.store import Shard, Store
     from clipsoid.store.beside import StoreBeside
     from clipsoid.whitening import Whitening
+
+
+#: Rows whose norms tell whether a set is normalised.
+LOOKED_AT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ def open_beside(options: argparse.Namespace, store: Store) -> Opened:
     """Open partners and whitening; refuse what does not fit the set."""
     from clipsoid.store.beside import made_beside, paired
 
-    partner = shared.open_partner(options, store)
+    partner = sets.open_partner(options, store)
     partners = {} if partner is None else paired(store, partner)
     whitening = contents = None
     if options.whitening is not None:
@@ -51,25 +55,16 @@ def open_beside(options: argparse.Namespace, store: Store) -> Opened:
 
 def beside_of(
     options: argparse.Namespace,
-    store: Store,
     opened: Opened,
-    e: Ellipsoid,
     groups: GroupedEllipsoids | None,
     *,
     member: bool,
 ) -> Chosen:
     """Return what is computed beside the scores against a reference."""
     from clipsoid.cli.output import plural
-    from clipsoid.errors import MismatchError
     from clipsoid.store.beside import StoreBeside, digest_of_groups
 
     whitening = opened.whitening
-    if whitening is not None and member and whitening.is_normalized != e.is_normalized:
-        kinds = "raw", "normalised"
-        raise MismatchError(
-            f"{options.whitening}: is of {kinds[whitening.is_normalized]} rows, those of "
-            f"{shared.named(options)} are {kinds[e.is_normalized]}"
-        )
     wanted = StoreBeside(opened.partners, whitening, groups, options.by or "", member)
     made = opened.known | {"groups": None if groups is None else digest_of_groups(groups)}
     words = {}
@@ -110,4 +105,21 @@ def _whitening(options: argparse.Namespace, store: Store) -> tuple[Whitening, by
         raise MismatchError(
             f"{path}: is of embeddings of {whitening.encoder!r}, these are of {options.encoder!r}"
         )
+    _check_kind(whitening, path, store, options)
     return whitening, path.read_bytes()
+
+
+def _check_kind(
+    whitening: Whitening, path: Path, store: Store, options: argparse.Namespace
+) -> None:
+    """Refuse raw rows under a whitening of normalised ones, and the reverse, by a sample."""
+    from clipsoid.errors import MismatchError
+    from clipsoid.store.layouts.looks import norm_sample
+
+    is_normalized = norm_sample(store, LOOKED_AT).is_normalized
+    if is_normalized is not None and is_normalized != whitening.is_normalized:
+        kinds = "raw", "normalised"
+        raise MismatchError(
+            f"{path}: is of {kinds[whitening.is_normalized]} rows, those of "
+            f"{shared.named(options)} are {kinds[is_normalized]}"
+        )

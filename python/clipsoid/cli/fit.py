@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clipsoid.cli import options as shared
+from clipsoid.cli import sets
 
 
 def add_parser(commands: Any) -> None:
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
         return
     out = Path(options.out)
     check_writable(out, is_ellipsoid)
-    store = shared.selected(shared.open_rows(options), options)
+    store = shared.selected(sets.open_rows(options), options)
     checkpoint = checkpoint_of(out)
     with lock_beside(out):
         for path in (out, checkpoint):
@@ -90,7 +91,7 @@ def _run_by(options: argparse.Namespace) -> None:
     if options.precision != "auto":
         options.usage("--precision is that of a covariance, which groups do not have")
     check_writable(options.out, is_groups)
-    store = shared.selected(shared.open_rows(options), options)
+    store = shared.selected(sets.open_rows(options), options)
     for shard in store.shards:
         shard.check_columns([options.by])
     groups = fit_groups(options, store)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -14,16 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
-    from clipsoid.store import EmbeddingSet, Store
-    from clipsoid.store.origin import Origin
+    from clipsoid.store import Store
 
 MAX_THREADS = 4096
 
 #: Most numbers of START:STOP:COUNT: a sweep takes 50 to 80 bytes for each of them and pair.
 MAX_NUMBERS = 100_000
-
-#: Of the loss, where neither an option nor a manifest says another.
-USUAL_TEMPERATURE = 0.01
 
 PATH_HELP = (
     "embeddings: .npy, .npz, .parquet or .safetensors files, a folder of them as its producer "
@@ -122,111 +117,6 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress, and no result but JSON")
 
 
-def open_rows(options: argparse.Namespace) -> Store:
-    """Open the whole set that the options name; what is known of its model need not be given."""
-    from clipsoid.store import open_set
-
-    path = options.path if len(options.path) > 1 else options.path[0]
-    found = open_set(path, key=options.key, dtype=options.dtype)
-    store = found.modality(options.modality) if options.modality else found.only()
-    _fill_in(options, encoder=found.encoder, temperature=found.temperature)
-    return store
-
-
-def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
-    """Open the other side of the set that ``--partner`` names, if it is given."""
-    from clipsoid.store.layouts.pairing import check_ids
-
-    if options.partner is None:
-        if options.partner_key is not None:
-            options.usage("--partner-key needs --partner")
-        return None
-    partner = open_other("partner", options)
-    common_origin(store, partner, "rows and partners")
-    if store.count == partner.count and store.dim == partner.dim:
-        check_ids(store, partner)
-        _warn_of_strangers(store, partner, named(options), options)
-    return partner
-
-
-def open_other(name: str, options: argparse.Namespace) -> Store:
-    """Open what ``--partner`` or ``--against`` names; without a path, the set's other modality."""
-    from clipsoid.store import open_set
-
-    paths, own_key = getattr(options, name), getattr(options, f"{name}_key")
-    if not paths and options.modality is None:
-        options.usage(f"--{name} without PATH is the other modality: --modality says of which")
-    path = paths or options.path
-    key = options.key if own_key is None else own_key
-    found = open_set(path if len(path) > 1 else path[0], key=key, dtype=options.dtype)
-    other = {None: None, "image": "text", "text": "image"}[options.modality]
-    if other in found.stores or not paths:
-        return found.modality(str(other))
-    return found.only()
-
-
-def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
-    """Open the images and the texts; the temperature is that of their model, if it is known.
-
-    A sample of the pairs is looked at: a warning says that they seem to be none.
-    """
-    if options.set is not None:
-        if options.images or options.texts:
-            options.usage("SET is in place of --images and --texts")
-        pair = _pairs_of_set(options)
-    elif not options.images or not options.texts:
-        options.usage("wanted SET, or --images and --texts")
-    else:
-        pair = _pairs_of_two(options)
-    # What does not pair up at all is refused by the command.
-    if pair[0].count == pair[1].count and pair[0].dim == pair[1].dim:
-        _warn_of_strangers(*pair, str(options.set or options.images[0]), options)
-    return pair
-
-
-def _warn_of_strangers(x: Store, y: Store, name: str, options: argparse.Namespace) -> None:
-    """Look at a sample of the pairs, and say if they seem to be none."""
-    import warnings
-
-    from clipsoid.store.layouts.embedding_set import checked_pairs
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        checked_pairs(x, y, name)
-    for one in caught if not options.quiet else ():
-        print(f"clipsoid: warning: {one.message}", file=sys.stderr)
-
-
-def _pairs_of_set(options: argparse.Namespace) -> tuple[Store, Store]:
-    from clipsoid.store import open_set
-
-    if options.image_key or options.text_key:
-        images = open_set(options.set, key=options.image_key or options.key, dtype=options.dtype)
-        texts = open_set(options.set, key=options.text_key or options.key, dtype=options.dtype)
-        pair = _side(images, "image"), _side(texts, "text")
-        known = [images.origin, texts.origin]
-    else:
-        found = open_set(options.set, key=options.key, dtype=options.dtype)
-        pair, known = found.pairs(), [found.origin]
-    _fill_in(options, temperature=_common_temperature(known, options))
-    return pair
-
-
-def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
-    from clipsoid.store import open_set
-
-    images = open_set(options.images, key=options.image_key or options.key, dtype=options.dtype)
-    texts = open_set(options.texts, key=options.text_key or options.key, dtype=options.dtype)
-    known = [images.origin, texts.origin]
-    _fill_in(options, temperature=_common_temperature(known, options))
-    return _side(images, "image"), _side(texts, "text")
-
-
-def _side(found: EmbeddingSet, name: str) -> Store:
-    """Return a modality of a set that has both, or else all of it, whatever its name says."""
-    return found.stores.get(name) or found.only()
-
-
 def read_table(path: Path) -> pl.DataFrame:
     """Read what goes with the rows: a .csv file, all of it as text, or a .parquet file."""
     import polars as pl
@@ -239,44 +129,6 @@ def read_table(path: Path) -> pl.DataFrame:
         return pl.read_csv(path, infer_schema=False) if is_csv else pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path}: cannot be read: {error}") from None
-
-
-def _common_temperature(made: Sequence[Origin | None], options: argparse.Namespace) -> float:
-    """Return the temperature of the model that made both sides, or the usual one."""
-    from clipsoid.errors import MismatchError
-
-    if None not in made and made[0] != made[-1]:
-        names = " and of ".join(repr(one.encoder) for one in made if one is not None)
-        raise MismatchError(f"images and texts are of {names}; wanted one model")
-    known = made[0] or made[-1]
-    if known is None:
-        return USUAL_TEMPERATURE
-    if known.logit_bias is not None and not options.quiet:
-        print(
-            f"clipsoid: warning: {known.encoder} was trained with a sigmoid loss; the softmax loss "
-            "of this command is not what it made small",
-            file=sys.stderr,
-        )
-    return known.temperature
-
-
-def common_origin(one: Store, other: Store, both: str) -> Origin | None:
-    """Return what made two sets, if it is known of either; refuse two models."""
-    from clipsoid.errors import MismatchError
-    from clipsoid.store.origin import origin
-
-    made = [origin(one), origin(other)]
-    if None not in made and made[0] != made[1]:
-        names = " and of ".join(repr(model.encoder) for model in made if model is not None)
-        raise MismatchError(f"{both} are of {names}; wanted one model")
-    return made[0] or made[1]
-
-
-def _fill_in(options: argparse.Namespace, **known: object) -> None:
-    """Set what a command takes and nobody gave."""
-    for name, value in known.items():
-        if getattr(options, name, value) is None:
-            setattr(options, name, value)
 
 
 def named(options: argparse.Namespace) -> str:

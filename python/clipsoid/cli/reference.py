@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipsoid.cli import options as shared
+from clipsoid.cli import sets
 
 if TYPE_CHECKING:
     from clipsoid.ellipsoid import Ellipsoid
@@ -136,13 +137,13 @@ def _other_set(options: argparse.Namespace, part: Store) -> Against:
     from clipsoid.errors import MismatchError
     from clipsoid.store.beside import digest_of
 
-    other = shared.open_other("against", options)
+    other = sets.open_other("against", options)
     first = str(other.shards[0].path)
     if other.dim != part.dim:
         raise MismatchError(
             f"{first}: the rows have {other.dim} features, {part.shards[0].path} has {part.dim}"
         )
-    shared.common_origin(part, other, "the rows and those of --against")
+    sets.common_origin(part, other, "the rows and those of --against")
     prints = frozenset(shard.fingerprint() for shard in other.shards if shard.count)
     member = is_member(Fitted(prints, fully_known=True), first, part, options)
     return Against(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.cli import options as shared
+from clipsoid.cli import sets
 
 if TYPE_CHECKING:
     from clipsoid.ellipsoid import Ellipsoid
@@ -108,7 +109,7 @@ def run(options: argparse.Namespace) -> None:
     )
 
     check_options(options)
-    store = shared.open_rows(options)
+    store = sets.open_rows(options)
     part = shared.selected(store, options)
     folder = Path(options.out)
     _check_place(folder, options)
@@ -127,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
         reference = e.reference(member=against.member)
         if against.is_fitted_here:
             job.check_reference(digest_of(reference))
-        beside = beside_of(options, store, opened, e, groups, member=against.member)
+        beside = beside_of(options, opened, groups, member=against.member)
         made = how_made(e, part, member=against.member, on_invalid=options.on_invalid)
         made |= beside.made
         left = sum(shard.count for shard in job.todo)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.cli import options as shared
+from clipsoid.cli import sets
 
 if TYPE_CHECKING:
     from clipsoid.sweep import LossSweep
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
 
     shared.check_temperature(options)
     _check_targets(options)
-    images, texts = shared.open_pairs(options)
+    images, texts = sets.open_pairs(options)
     with progress("sweep", images.count, quiet=options.quiet) as tick:
         sweep = loss_sweep(
             images,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.cli import options as shared
+from clipsoid.cli import sets
 
 if TYPE_CHECKING:
     from clipsoid._source import Source
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
 
     _check_grid(options)
     check_targets(options, _is_ours, "vslerp")
-    store = shared.open_rows(options)
+    store = sets.open_rows(options)
     for number in options.rows:
         if number >= store.count:
             options.usage(f"ROW: there is no row {number}; wanted 0 to {store.count - 1}")

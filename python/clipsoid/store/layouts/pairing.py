@@ -73,14 +73,7 @@ def check_shards(image: Store, text: Store) -> None:
             f"{image.shards[0].path}: rows have {image.dim} features, those of "
             f"{text.shards[0].path} have {text.dim}; wanted the same"
         )
-    numbers = [[number_of(shard.path) for shard in store.shards] for store in (image, text)]
-    if numbers[0] != numbers[1] and None not in numbers[0] + numbers[1]:
-        for one, others, missing in ((image, numbers[1], "texts"), (text, numbers[0], "images")):
-            for shard in one.shards:
-                if number_of(shard.path) not in others and shard.count:
-                    raise MismatchError(
-                        f"{shard.path}: there are no {missing} of this number; wanted both"
-                    )
+    check_numbers(image, text)
     for left, right in zip(_filled(image), _filled(text), strict=False):
         if left.count != right.count:
             raise MismatchError(
@@ -91,6 +84,28 @@ def check_shards(image: Store, text: Store) -> None:
             f"{image.shards[0].path.parent}: {len(image.shards)} shards have {image.count} rows, "
             f"{len(text.shards)} in {text.shards[0].path.parent} have {text.count}; wanted pairs"
         )
+
+
+def check_numbers(image: Store, text: Store) -> None:
+    """Refuse a numbered shard that the other side has none of the same number for.
+
+    Rows are paired in the order of the shards: where one is missing on each side, as many rows may
+    be there, and all that follow it would have strangers for partners.
+
+    Raises
+    ------
+    MismatchError
+    """
+    sides = [_filled(image), _filled(text)]
+    numbers = [[number_of(shard.path) for shard in side] for side in sides]
+    if None in numbers[0] + numbers[1]:
+        return
+    for side, others, missing in zip(sides, numbers[::-1], ("texts", "images"), strict=True):
+        for shard in side:
+            if number_of(shard.path) not in others:
+                raise MismatchError(
+                    f"{shard.path}: there are no {missing} of this number; wanted both"
+                )
 
 
 def check_ids(image: Store, text: Store) -> str | None:

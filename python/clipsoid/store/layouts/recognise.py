@@ -22,6 +22,7 @@ from clipsoid.store.layouts.names import (
 from clipsoid.store.origin import MANIFEST, read_manifest
 from clipsoid.store.paths import AnyPath, find_files, folder_of, in_order, name_in, walk
 from clipsoid.store.remote.path import RemotePath
+from clipsoid.store.score_parts import JOURNALS
 
 #: Folders of clip-retrieval, whose files are called as the folder is.
 IMAGE_FOLDER, TEXT_FOLDER, METADATA_FOLDER = "img_emb", "text_emb", "metadata"
@@ -144,7 +145,16 @@ def _tables(files: Sequence[tuple[Place, str]], beside: Iterable[Place]) -> list
     """Parquet files that may describe the rows of `files`; tables of embeddings have their own."""
     if files[0][0].suffix.lower() == PARQUET:
         return []
-    return sorted((file for file in beside if file.suffix.lower() == PARQUET), key=in_order)
+    tables = [file for file in beside if file.suffix.lower() == PARQUET]
+    scores = {parent for parent in {file.parent for file in tables} if _holds_scores(parent)}
+    return sorted((file for file in tables if file.parent not in scores), key=in_order)
+
+
+def _holds_scores(folder: Place) -> bool:
+    """Whether clipsoid scored a set into a folder, or into one above it: no metadata lie there."""
+    if not isinstance(folder, Path):
+        return False
+    return any(any(place.glob(JOURNALS)) for place in (folder, *islice(folder.parents, 2)))
 
 
 def _beside(folder: Place | None, files: Iterable[tuple[Place, str]]) -> list[Place]:
