@@ -13,7 +13,7 @@ from clipsoid.store.remote.ahead import Ahead, Block
 from clipsoid.store.remote.answers import RemoteStamp
 from clipsoid.store.remote.file import RemoteFile
 from clipsoid.store.remote.path import RemotePath
-from clipsoid.store.remote.session import Session
+from clipsoid.store.remote.session import Part, Session
 
 if TYPE_CHECKING:
     from clipsoid.store.base import Opened, Shard
@@ -40,6 +40,7 @@ def open_together(
         if not isinstance(file, RemotePath):
             return open_one(file, name)
         found = open_one(file.through(session), name)
+        # The session ends with the opening.
         return replace(found, path=file) if isinstance(found, Shard) else found
 
     pool = ThreadPoolExecutor(OPENED_AT_ONCE, "clipsoid-open")
@@ -66,13 +67,16 @@ def read_together(
 
 @contextmanager
 def reopened(
-    path: RemotePath, stamp: Stamp, plan: Iterator[Block]
+    path: RemotePath, stamp: Stamp, plan: Iterator[Block], kept: Sequence[Part] = ()
 ) -> Generator[RemoteFile, None, None]:
-    """Open a file again, without a request; by itself, it is read ahead by `plan`."""
+    """Open a file again, without a request; by itself, it is read ahead by `plan`.
+
+    What is `kept` of it needs no request either.
+    """
     assert isinstance(stamp, RemoteStamp)
     own = Ahead(plan) if path.session is None else None
     try:
-        with RemoteFile(path.through(own or path.session), stamp, []) as file:
+        with RemoteFile(path.through(own or path.session), stamp, [*kept]) as file:
             yield file
     finally:
         if own is not None:
