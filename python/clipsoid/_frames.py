@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import tee
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,6 +15,10 @@ from clipsoid._gather import widened
 from clipsoid.errors import StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard, Store
 from clipsoid.store.readahead import read_ahead
+from clipsoid.store.remote.path import RemotePath
+
+if TYPE_CHECKING:
+    from clipsoid.store.remote.ahead import Ahead
 
 #: Where a row lies: the name of its shard, and its number in it.
 PLACES = {"shard": pl.String(), "row": pl.UInt32()}
@@ -113,7 +118,15 @@ class Frames:
         cheap = [one for one in conditions if EMBEDDING not in one.meta.root_names()]
         asked = {*names, *(root for one in conditions for root in one.meta.root_names())}
         needed = [name for name in self.schema if name in asked]
-        with closing(read_ahead(self._parts(needed, cheap, n_rows))) as parts:
+        chosen = self._chosen(needed, cheap, n_rows)
+        stop = None
+        if EMBEDDING not in needed:
+            source = _sliced(chosen)
+        elif any(isinstance(shard.path, RemotePath) for shard in self.store.shards):
+            source, stop = _fetched_ahead(chosen)
+        else:
+            source = _read(chosen)
+        with closing(read_ahead(source, stop=stop)) as parts:
             for part in parts:
                 frame = self._frame(part, needed)
                 if part.keep is not None:
@@ -127,10 +140,10 @@ class Frames:
                     yield frame[start : start + batch_size] if batch_size else frame
                 del frame
 
-    def _parts(
+    def _chosen(
         self, needed: list[str], cheap: list[pl.Expr], n_rows: int | None
-    ) -> Generator[_Part, None, None]:
-        """Read what is needed; nothing of a shard of which no row passes."""
+    ) -> Iterator[_Part]:
+        """Yield of each shard what is to be read, and its other columns; none of no such row."""
         left = self.store.count if n_rows is None else n_rows
         beside = [name for name in needed if name in self.columns]
         by_place = [one for one in cheap if PLACES.keys() >= set(one.meta.root_names())]
@@ -143,17 +156,8 @@ class Frames:
                 continue
             columns = self._columns(shard, beside) if beside else None
             keep = self._passing(_Part(shard, 0, count, columns, keep), by_column)
-            if keep is not None and not keep.any():
-                continue
-            if EMBEDDING not in needed:
-                for start in range(0, count, FRAME_ROWS):
-                    yield _Part(shard, start, min(start + FRAME_ROWS, count), columns, keep)
-                continue
-            for start, batch in _batches(shard, count):
-                stop = start + len(batch)
-                if keep is None or keep[start:stop].any():
-                    yield _Part(shard, start, stop, columns, keep, batch)
-                del batch
+            if keep is None or keep.any():
+                yield _Part(shard, 0, count, columns, keep)
 
     def _columns(self, shard: Shard, names: list[str]) -> pl.DataFrame:
         # What has no value in one shard may have another type there.
@@ -212,6 +216,48 @@ def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
     if len(inputs) == 2 and predicate.meta.eq(inputs[1] & inputs[0]):
         return [*conjuncts(inputs[1]), *conjuncts(inputs[0])]
     return [predicate]
+
+
+def _sliced(chosen: Iterable[_Part]) -> Iterator[_Part]:
+    """Cut what holds no embeddings into parts that frames are made of."""
+    for part in chosen:
+        for start in range(part.start, part.stop, FRAME_ROWS):
+            yield replace(part, start=start, stop=min(start + FRAME_ROWS, part.stop))
+
+
+def _read(chosen: Iterable[_Part], session: Ahead | None = None) -> Iterator[_Part]:
+    """Read embeddings, batch by batch; of remote shards, by the requests of `session`."""
+    for part in chosen:
+        shard = _limited(part) or part.shard
+        if session is not None:
+            from clipsoid.store.remote.together import through
+
+            shard = through(shard, session)
+        for start, batch in _batches(shard, part.stop):
+            stop = start + len(batch)
+            if part.keep is None or part.keep[start:stop].any():
+                yield replace(part, start=start, stop=stop, batch=batch)
+            del batch
+
+
+def _fetched_ahead(chosen: Iterator[_Part]) -> tuple[Iterator[_Part], Callable[[], None]]:
+    """Read embeddings, the next shards fetched meanwhile; the second ends the requests.
+
+    Which shards are next is asked for while one is read. A part of a shard that cannot be
+    planned is fetched as it is read: no more than that.
+    """
+    from clipsoid.store.remote.together import pass_over
+
+    chosen, upcoming = tee(chosen)
+    planned = (shard for part in upcoming if (shard := _limited(part)) is not None)
+    session = pass_over(planned)
+    return _read(chosen, session), session.close
+
+
+def _limited(part: _Part) -> Shard | None:
+    """Return the rows that a part wants as a shard, if they can be had by themselves."""
+    shard = part.shard
+    return shard if part.stop == shard.count else shard.window(0, part.stop)
 
 
 def _batches(shard: Shard, count: int) -> Iterator[tuple[int, Batch]]:

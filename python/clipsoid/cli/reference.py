@@ -222,7 +222,8 @@ def is_member(e: Fitted, name: str, store: Store, options: argparse.Namespace) -
     if not e.fully_known:
         found += ", and some of its rows came from arrays in memory"
     elif known == 0:
-        its, own = (" and ".join(KINDS.get(one, one) for one in sorted(of)) for of in (theirs, ours))
+        words = [[KINDS.get(kind, kind) for kind in sorted(of)] for of in (theirs, ours)]
+        its, own = map(" and ".join, words)
         found += (
             f", but fingerprints by {own} differ from copy to copy"
             if theirs == ours

@@ -105,6 +105,10 @@ class Shard(ABC):
         """
         return iter(())
 
+    def window(self, first: int, count: int) -> Shard | None:
+        """Return some rows as a shard, if they can be read by themselves, without those before."""
+        return None
+
     @contextmanager
     def reading(self, max_bytes: int | None = None) -> Generator[RawIOBase, None, None]:
         """Open the file for `batches`; if it has changed, that is the error."""

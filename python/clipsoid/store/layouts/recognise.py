@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from clipsoid.errors import StoreError
-from clipsoid.store.base import SUFFIXES
+from clipsoid.store.base import SUFFIXES, open_each
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.arrays import DATACOMP_ARRAYS, array_names, wanted_arrays
 from clipsoid.store.layouts.names import (
@@ -135,7 +135,10 @@ def _embedding_files(folder: Place, listed: Sequence[Place]) -> list[tuple[Place
     if suffixes == {PARQUET}:
         # One look into each folder: tables without embeddings may lie beside those with them.
         first = {file.parent: file for file, _ in reversed(files)}
-        holding = {parent for parent, file in first.items() if _holds_embeddings(file)}
+        looks = open_each(
+            [(file, file.name) for file in first.values()], lambda file, _: _holds_embeddings(file)
+        )
+        holding = {parent for parent, holds in zip(first, looks, strict=True) if holds}
         return [one for one in files if one[0].parent in holding] or files
     return files
 

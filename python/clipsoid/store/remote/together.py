@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -55,14 +55,21 @@ def read_together(
     shards: Sequence[Shard], max_bytes: int | None
 ) -> tuple[list[Shard], Callable[[], None]]:
     """Return the same shards for one pass in their order, and what ends its requests."""
-    remote = [shard for shard in shards if isinstance(shard.path, RemotePath)]
-    ahead = Ahead(chain.from_iterable(shard.plan(max_bytes) for shard in remote))
-    return [
-        replace(shard, path=shard.path.through(ahead))
-        if isinstance(shard.path, RemotePath)
-        else shard
-        for shard in shards
-    ], ahead.close
+    ahead = pass_over(shards, max_bytes)
+    return [through(shard, ahead) for shard in shards], ahead.close
+
+
+def pass_over(shards: Iterable[Shard], max_bytes: int | None = None) -> Ahead:
+    """Return the requests of a pass over shards; which come next may turn out while it goes on."""
+    remote = (shard for shard in shards if isinstance(shard.path, RemotePath))
+    return Ahead(chain.from_iterable(shard.plan(max_bytes) for shard in remote))
+
+
+def through(shard: Shard, ahead: Ahead) -> Shard:
+    """Return the same shard, to be read by the requests of a pass."""
+    if isinstance(shard.path, RemotePath):
+        return replace(shard, path=shard.path.through(ahead))
+    return shard
 
 
 @contextmanager
