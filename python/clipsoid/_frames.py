@@ -118,15 +118,8 @@ class Frames:
         cheap = [one for one in conditions if EMBEDDING not in one.meta.root_names()]
         asked = {*names, *(root for one in conditions for root in one.meta.root_names())}
         needed = [name for name in self.schema if name in asked]
-        chosen = self._chosen(needed, cheap, n_rows)
-        stop = None
-        if EMBEDDING not in needed:
-            source = _sliced(chosen)
-        elif any(isinstance(shard.path, RemotePath) for shard in self.store.shards):
-            source, stop = _fetched_ahead(chosen)
-        else:
-            source = _read(chosen)
-        with closing(read_ahead(source, stop=stop)) as parts:
+        parts, stop = self._parts(needed, cheap, n_rows)
+        with closing(read_ahead(parts, stop=stop)) as parts:
             for part in parts:
                 frame = self._frame(part, needed)
                 if part.keep is not None:
@@ -140,12 +133,29 @@ class Frames:
                     yield frame[start : start + batch_size] if batch_size else frame
                 del frame
 
-    def _chosen(
+    def _parts(
         self, needed: list[str], cheap: list[pl.Expr], n_rows: int | None
-    ) -> Iterator[_Part]:
-        """Yield of each shard what is to be read, and its other columns; none of no such row."""
-        left = self.store.count if n_rows is None else n_rows
+    ) -> tuple[Iterator[_Part], Callable[[], None] | None]:
+        """Read what is needed; the second ends what is on its way, of a remote set."""
         beside = [name for name in needed if name in self.columns]
+        chosen = self._chosen(beside, cheap, n_rows)
+        if EMBEDDING not in needed:
+            return _sliced(self._described(chosen, beside)), None
+        if not any(isinstance(shard.path, RemotePath) for shard in self.store.shards):
+            return _read(self._described(chosen, beside)), None
+        from clipsoid.store.remote.together import pass_over
+
+        # Which shards are next is asked for while one is read. A part of a shard that cannot be
+        # planned is fetched as it is read: no more than that.
+        chosen, upcoming = tee(chosen)
+        ahead = pass_over(shard for part in upcoming if (shard := _limited(part)) is not None)
+        return _read(self._described(chosen, beside), ahead), ahead.close
+
+    def _chosen(
+        self, beside: list[str], cheap: list[pl.Expr], n_rows: int | None
+    ) -> Iterator[_Part]:
+        """Yield which rows of a shard are to be looked at; nothing of one of which none passes."""
+        left = self.store.count if n_rows is None else n_rows
         by_place = [one for one in cheap if PLACES.keys() >= set(one.meta.root_names())]
         by_column = [one for one in cheap if not PLACES.keys() >= set(one.meta.root_names())]
         for shard in self.store.shards:
@@ -154,10 +164,17 @@ class Frames:
             keep = self._passing(_Part(shard, 0, count, None, None), by_place)
             if not count or (keep is not None and not keep.any()):
                 continue
-            columns = self._columns(shard, beside) if beside else None
+            columns = self._columns(shard, beside) if by_column else None
             keep = self._passing(_Part(shard, 0, count, columns, keep), by_column)
             if keep is None or keep.any():
                 yield _Part(shard, 0, count, columns, keep)
+
+    def _described(self, chosen: Iterable[_Part], beside: list[str]) -> Iterator[_Part]:
+        """Read the other columns, where no filter has read them."""
+        for part in chosen:
+            if beside and part.columns is None:
+                part = replace(part, columns=self._columns(part.shard, beside))
+            yield part
 
     def _columns(self, shard: Shard, names: list[str]) -> pl.DataFrame:
         # What has no value in one shard may have another type there.
@@ -225,33 +242,19 @@ def _sliced(chosen: Iterable[_Part]) -> Iterator[_Part]:
             yield replace(part, start=start, stop=min(start + FRAME_ROWS, part.stop))
 
 
-def _read(chosen: Iterable[_Part], session: Ahead | None = None) -> Iterator[_Part]:
-    """Read embeddings, batch by batch; of remote shards, by the requests of `session`."""
+def _read(chosen: Iterable[_Part], ahead: Ahead | None = None) -> Iterator[_Part]:
+    """Read embeddings, batch by batch; of remote shards, by the requests of a pass."""
     for part in chosen:
         shard = _limited(part) or part.shard
-        if session is not None:
+        if ahead is not None:
             from clipsoid.store.remote.together import through
 
-            shard = through(shard, session)
+            shard = through(shard, ahead)
         for start, batch in _batches(shard, part.stop):
             stop = start + len(batch)
             if part.keep is None or part.keep[start:stop].any():
                 yield replace(part, start=start, stop=stop, batch=batch)
             del batch
-
-
-def _fetched_ahead(chosen: Iterator[_Part]) -> tuple[Iterator[_Part], Callable[[], None]]:
-    """Read embeddings, the next shards fetched meanwhile; the second ends the requests.
-
-    Which shards are next is asked for while one is read. A part of a shard that cannot be
-    planned is fetched as it is read: no more than that.
-    """
-    from clipsoid.store.remote.together import pass_over
-
-    chosen, upcoming = tee(chosen)
-    planned = (shard for part in upcoming if (shard := _limited(part)) is not None)
-    session = pass_over(planned)
-    return _read(chosen, session), session.close
 
 
 def _limited(part: _Part) -> Shard | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,17 @@ import polars as pl
 import pytest
 
 import clipsoid as cs
-from store.remote import Bucket, serving
+from store.remote import Bucket, Server
 
-#: All servers of a process have the same buckets.
+#: Of buckets: the server is one for all tests.
 NUMBERS = itertools.count()
 
 
 @pytest.fixture
-def bucket() -> Iterator[Bucket]:
-    with serving() as server:
-        made = Bucket(server, f"embeddings-{next(NUMBERS)}")
-        made.create()
-        yield made
+def bucket(s3: Server) -> Bucket:
+    made = Bucket(s3, f"embeddings-{next(NUMBERS)}")
+    made.create()
+    return made
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def test_same_bits_and_every_byte_once(
 def test_every_element_type_and_order(
     bucket: Bucket, tmp_path: Path, dtype: str, layout: tuple[str, str]
 ):
-    rows = bits(131, 5, dtype)
+    rows = bits(31, 5, dtype)
     np.save(tmp_path / "x.npy", swapped_bits(rows, layout))
     url = bucket.put_file(tmp_path / "x.npy")
     store = open_store(url, dtype="bfloat16" if dtype == "bfloat16" else None)
@@ -213,7 +214,21 @@ def test_columns_of_parquet(bucket: Bucket, tmp_path: Path):
     assert bucket.server.total() <= sum(c.total_compressed_size for c in chunks) + (64 << 10)
     with pytest.raises(StoreError, match=r"x\.parquet: has no column 'uid'; found id, before, emb"):
         shard.columns(["uid"])
+    # What the columns are was seen when the file was opened.
+    bucket.server.forget()
     shard.check_columns(["id"])
+    assert list(shard.schema()) == ["id", "before", "behind"]
+    assert bucket.server.requests == 0
+
+
+def test_columns_come_once(bucket: Bucket, tmp_path: Path):
+    # The pages of the last column come with the footer, in part; those of the first do not.
+    rows = numbers(COUNT, DIM, "float32")
+    (shard,) = open_store(bucket.put_file(write(tmp_path, "parquet one", rows))).shards
+    for names in (["behind"], ["id"], ["behind", "before", "id"]):
+        bucket.server.forget()
+        assert shard.columns(names).columns == names
+        assert bucket.server.twice() == 0
 
 
 def test_parquet_with_nulls(bucket: Bucket, tmp_path: Path):
@@ -237,8 +252,11 @@ def test_fingerprints(bucket: Bucket, tmp_path: Path):
         open_store(path, key=key).shards[0].fingerprint()
         for path, key in ((first, "a"), (copy, "a"), (first, "b"), (tmp_path / "x.npz", "a"))
     ]
-    # A copy in a bucket is the same shard, another array is not; nor is, by its ETag, a local copy.
+    # A copy in a bucket is the same shard, another array is not; nor is, by its ETag, a local copy,
+    # which shows that its fingerprint is of another kind.
     assert digests[0] == digests[1] and len(set(digests)) == 3
+    assert [digest.rpartition(":")[0] for digest in digests] == ["s3", "s3", "s3", ""]
+    assert all(re.fullmatch("(s3:)?[0-9a-f]{32}", digest) for digest in digests)
     bucket.server.forget()
     open_store(first, key="a").shards[0].fingerprint()
     # Nothing but the end of the file, which is all of this small one.
