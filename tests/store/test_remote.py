@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from clipsoid.errors import StoreError
+from clipsoid.errors import MismatchError, StoreError
 from clipsoid.store import base, mapped, open_store, parquet
+from clipsoid.store.job import Job
 from clipsoid.store.remote import ahead
 from store.makers import DTYPES, LAYOUTS, bits, numbers, read, swapped_bits
 from store.remote import Bucket
@@ -261,6 +265,38 @@ def test_fingerprints(bucket: Bucket, tmp_path: Path):
     open_store(first, key="a").shards[0].fingerprint()
     # Nothing but the end of the file, which is all of this small one.
     assert bucket.server.requests == 1
+
+
+def test_what_a_job_keeps_of_an_object(bucket: Bucket, tmp_path: Path):
+    np.save(tmp_path / "x.npy", numbers(3, 4, "float32"))
+    store = open_store(bucket.put_file(tmp_path / "x.npy"))
+    (shard,) = store.shards
+
+    def job(**facts: object) -> Job:
+        stamp = replace(shard.stamp, **facts)
+        return Job.of(replace(store, shards=(replace(shard, stamp=stamp),)), {})
+
+    begun = Job.read(Path("x.journal"), json.loads(json.dumps(job().to_dict())))
+    (kept,) = begun.inputs
+    assert kept["size"] == (tmp_path / "x.npy").stat().st_size
+    digest = hashlib.md5((tmp_path / "x.npy").read_bytes()).hexdigest()
+    assert kept["etag"] == f'"{digest}"' and "modified" not in kept
+    # The same content that was uploaded again is the same object.
+    job(modified=0).check(Path("out"), begun)
+    with pytest.raises(
+        MismatchError, match=r"x\.npy: has changed .*: etag was \"\w+\", is \"new\";"
+    ):
+        job(etag='"new"').check(Path("out"), begun)
+    # Without a tag, the time has to do; a server may begin or cease to give tags.
+    with pytest.raises(
+        MismatchError, match=r"x\.npy: has changed .*: etag was .*, is unknown; want"
+    ):
+        job(etag="").check(Path("out"), begun)
+    begun, later = job(etag="", modified=10**18), job(etag="", modified=10**18 + 10**9)
+    job(etag="", modified=10**18).check(Path("out"), begun)
+    message = r"modified was 2001-09-09 01:46:40.000\+00:00, is 2001-09-09 01:46:41.000\+00:00;"
+    with pytest.raises(MismatchError, match=message):
+        later.check(Path("out"), begun)
 
 
 def test_forked_children(bucket: Bucket, tmp_path: Path):
