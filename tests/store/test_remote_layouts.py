@@ -12,6 +12,7 @@ import pytest
 
 import clipsoid as cs
 from clipsoid.errors import MismatchError, StoreError
+from clipsoid.store.layouts.sample import sample_rows
 from store import layouts as made
 from store.remote import Bucket
 
@@ -144,3 +145,21 @@ def test_a_part_of_a_set_finds_its_metadata(bucket: Bucket, tmp_path: Path):
         assert (found.kind, [*found.stores]) == ("clip-retrieval", ["text"])
         captions = [shard.columns(["caption"])["caption"] for shard in found.text.shards]
         assert pl.concat(captions).to_list() == made.CAPTIONS
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet", ".npz"])
+def test_a_sample_of_rows_is_no_pass(bucket: Bucket, tmp_path: Path, suffix: str):
+    rows = np.random.default_rng(0).standard_normal((40_000, 32), np.float32)
+    match suffix:
+        case ".npy":
+            np.save(tmp_path / "x.npy", rows)
+        case ".npz":
+            np.savez_compressed(tmp_path / "x.npz", e=rows)
+        case ".parquet":
+            column = pl.Series("e", rows, dtype=pl.Array(pl.Float32, 32))
+            column.to_frame().write_parquet(tmp_path / "x.parquet", row_group_size=4_000)
+    store = cs.open_store(bucket.put_file(tmp_path / f"x{suffix}"))
+    bucket.server.forget()
+    sample = np.concatenate([*sample_rows(store, 1_000)])
+    assert 1_000 <= len(sample) < 4_000 and len(set(sample[:, 0]) - set(rows[:, 0])) == 0
+    assert bucket.server.total() < rows.nbytes / 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from clipsoid._gather import widened
 from clipsoid.store.base import Shard, Store
+from clipsoid.store.remote.path import RemotePath
 
 #: Places that are looked at, spread over the set.
 PLACES = 16
@@ -53,6 +55,11 @@ def rows_at(store: Store, place: tuple[int, int, int]) -> Array:
     window = shard.window(first, count)
     if window is not None:
         shard, skipped = window, 0
+    if isinstance(shard.path, RemotePath):
+        from clipsoid.store.remote.session import Session
+
+        # What is read is fetched, and no more: a plan would be one for the whole shard.
+        shard = replace(shard, path=shard.path.through(Session()))
     parts: list[NDArray[Any]] = []
     for batch in shard.batches(max(1, count) * shard.dim * 8):
         wide = widened(batch, "float64").rows[skipped:][: count - sum(map(len, parts))]
