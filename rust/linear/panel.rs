@@ -98,7 +98,9 @@ impl<E: Element> Kernel for Add<'_, '_, E> {
         let mut following = part.steps;
         for run in part.steps.chunk_by(|a, b| a.group == b.group && a.is_plain() && b.is_plain()) {
             if let Some(&next) = following.get(run.len()) {
-                part.sums(next).map(|sums| prefetch(isa, sums.as_ptr(), sums.len()));
+                for sums in part.sums(next) {
+                    prefetch(isa, sums.as_ptr(), sums.len());
+                }
             }
             if !run[0].is_plain() {
                 add_extreme(rows, run[0], part.sums(run[0]));
