@@ -18,7 +18,7 @@ use crate::schedule::Context;
 use crate::simd::{Isa, Kernel, Level};
 use crate::with_rows;
 
-/// Pairs measured side by side: with three to five sums each, they fill the registers of AVX2.
+/// Pairs measured side by side: with three sums each, they fill the registers of AVX2.
 const GROUP: usize = 4;
 
 /// What was found of consecutive pairs, one entry per pair.

@@ -290,6 +290,43 @@ mod tests {
     }
 
     #[test]
+    fn any_layout_and_any_neighbours_give_the_same_bits() {
+        let (n, d) = (50, 70);
+        let mut x = data(n, d);
+        // Rows that have to be divided by their norms, between others of their groups.
+        x[7 * d..8 * d].iter_mut().for_each(|x| *x *= 1e200);
+        x[30 * d..31 * d].iter_mut().for_each(|x| *x *= 1e-200);
+        let groups = groups_of(n, 2);
+        let columns: Vec<f64> = (0..d).flat_map(|k| x.iter().skip(k).step_by(d).copied()).collect();
+        // SAFETY: `columns` holds 50 rows of 70 elements at these strides.
+        let turned = unsafe { Rows::from_raw(columns.as_ptr(), n, d, 1, n as isize, false) };
+        everywhere(|context| {
+            let fit = |rows: &[AnyRows], groups: &[&[u32]]| {
+                let mut all = Groups::new(2, d);
+                for (&rows, groups) in rows.iter().zip(groups) {
+                    all.update(rows, groups, OnInvalid::Error, context).unwrap();
+                }
+                all.sums()
+            };
+            let one_by_one: Vec<_> = x.chunks(d).map(|row| rows_of(row, d)).collect();
+            let want = fit(&one_by_one, &groups.chunks(1).collect::<Vec<_>>());
+            assert!(fit(&[rows_of(&x, d)], &[&groups]) == want, "rows together");
+            assert!(fit(&[AnyRows::F64(turned)], &[&groups]) == want, "columns");
+        });
+    }
+
+    #[test]
+    fn runs_end_with_groups() {
+        let steps: Vec<Step> = [0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 5, 6, 7]
+            .map(|group| Step { row: 0, group, norm: 1.0, share: 1.0 })
+            .to_vec();
+        let found: Vec<Vec<u32>> =
+            runs(&steps).iter().map(|run| run.iter().map(|step| step.group).collect()).collect();
+        assert_eq!(found, [vec![0; 3], [vec![1], vec![2; 16]].concat(), vec![5, 6], vec![7]]);
+        assert!(runs(&[]).is_empty());
+    }
+
+    #[test]
     fn extreme_rows_have_unit_sums() {
         let x = [3e-200, 4e-200, 3e300, -4e300];
         everywhere(|context| {

@@ -243,6 +243,20 @@ mod tests {
     }
 
     #[test]
+    fn where_there_are_no_groups_no_row_is_in_one() {
+        let reference = Reference { count: 3, unit_mean: vec![0.6, 0.2], member: false };
+        let groups = Grouped { group: &[0, 1, 2], count: &[], unit_sum: &[], member: false };
+        everywhere(|context| {
+            let rows = AnyRows::F64(Rows::new(&[1.0; 6], 2));
+            let beside = Beside { groups: Some(groups), ..Beside::default() };
+            let found = score(rows, &reference, &[0.5, 0.25], beside, context).unwrap();
+            assert_eq!(found.status, [Status::Ok; 3]);
+            let conformity = found.group_conformity.unwrap();
+            assert!(conformity.len() == 3 && conformity.iter().all(|c| c.is_nan()));
+        });
+    }
+
+    #[test]
     fn what_is_beside_the_scores_is_what_it_is_alone() {
         let (n, d) = (2 * crate::blocks::BLOCK + 13, 21);
         let (x, y) = (data(n, d), data(n, d + 1));
