@@ -22,9 +22,10 @@ from clipsoid._file import (
     read_file,
     unpacked,
 )
+from clipsoid._group_merge import ARRAYS
 from clipsoid._output import written_beside
 from clipsoid.errors import StoreError
-from clipsoid.groups import ARRAYS, GroupedEllipsoids
+from clipsoid.groups import GroupedEllipsoids
 from clipsoid.results import Invalid
 
 G = TypeVar("G", bound=GroupedEllipsoids)

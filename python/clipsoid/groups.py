@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
-from clipsoid._beside import Beside, Groups, wanted
+from clipsoid._beside import Groups, wanted
 from clipsoid._checks import checked_number
+from clipsoid._group_merge import ARRAYS, combined, merged
+from clipsoid._group_sums import sums_of
 from clipsoid._labels import Label, Labels, labels_of
 from clipsoid._scoring import joined, score_batches
 from clipsoid._shown import Shown
@@ -26,7 +28,6 @@ from clipsoid._source import (
     is_path,
 )
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import InvalidRowError, MismatchError
 from clipsoid.results import Invalid, Scores
 from clipsoid.whitening import Whitening
 
@@ -149,7 +150,7 @@ class GroupedEllipsoids(Shown):
         x, source = _opened(x)
         labels = labels_of(x, by, source.count)
         found = labels.distinct(source.dim)
-        sums, missing = _sums_of(source, labels, found, on_invalid, n_threads, progress)
+        sums, missing = sums_of(source, labels, found, on_invalid, n_threads, progress)
         state = sums.state()
         inputs = frozenset(source.inputs())
         return cls(
@@ -216,7 +217,7 @@ class GroupedEllipsoids(Shown):
     @property
     def whole(self) -> Ellipsoid:
         """The ellipsoid of all groups together."""
-        one = _combined(np.zeros(len(self), np.intp), 1, [self])
+        one = combined(np.zeros(len(self), np.intp), 1, [self])
         e = self._ellipsoid(*(array[0] for array in one), invalid=self.invalid)
         e._inputs, e._rows_of_inputs = self.inputs, self.rows_of_inputs
         return e
@@ -287,44 +288,10 @@ class GroupedEllipsoids(Shown):
         ShapeError
             If there are too many groups together.
         """
-        everyone = [self, *others]
         for other in others:
             if not isinstance(other, GroupedEllipsoids):
                 raise TypeError(f"merge takes groups, found {type(other).__qualname__}")
-            if other.dim != self.dim:
-                raise MismatchError(f"groups have {self.dim} and {other.dim} features")
-        known: dict[str, Any] = {}
-        for name in ("encoder", "temperature", "by"):
-            values = {getattr(one, name) for one in everyone}
-            if name != "by" and len(values - {None}) > 1:
-                both = " and ".join(sorted(map(repr, values - {None})))
-                raise MismatchError(f"the {name}s of the groups differ: {both}")
-            known[name] = values.pop() if len(values) == 1 else None
-        labels = Labels("the groups", lambda: _as_series(everyone)).distinct(self.dim)
-        # A boolean is equal to a whole number: types have been compared, so that none meet.
-        place = {label: at for at, label in enumerate(labels)}
-        at = np.array([place[label] for one in everyone for label in one.labels], np.intp)
-        count, mean, squares, unit_sum, norms = _combined(at, len(labels), everyone)
-        return replace(
-            self,
-            labels=labels,
-            count=count,
-            mean=mean,
-            squares=squares,
-            unit_sum=unit_sum,
-            norms=norms,
-            invalid=Invalid(
-                *(
-                    sum(getattr(one.invalid, name) for one in everyone)
-                    for name in ("non_finite", "zero_norm", "missing")
-                )
-            ),
-            dtypes=frozenset[str]().union(*(one.dtypes for one in everyone)),
-            simd_levels=frozenset[str]().union(*(one.simd_levels for one in everyone)),
-            inputs=frozenset[str]().union(*(one.inputs for one in everyone)),
-            rows_of_inputs=sum(one.rows_of_inputs for one in everyone),
-            **known,
-        )
+        return replace(self, **merged([self, *others]))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file: safetensors, with a JSON header. Complete or not there at all.
@@ -370,9 +337,6 @@ class GroupedEllipsoids(Shown):
         return f"GroupedEllipsoids({', '.join(parts)})"
 
 
-#: Fields of one entry for each group, in the order in which `_combined` returns them.
-ARRAYS = ("count", "mean", "squares", "unit_sum", "norms")
-
 #: Columns of `norms`, by their names in the state of the core.
 NORMS = ("norm_mean", "norm_squares", "norm_min", "norm_max")
 
@@ -384,70 +348,3 @@ def _opened(x: Any) -> tuple[Any, Source]:
 
         x = open_store(x)
     return x, as_source(x)
-
-
-def _sums_of(
-    source: Source,
-    labels: Labels,
-    known: tuple[Label, ...],
-    on_invalid: OnInvalid,
-    n_threads: int | None,
-    progress: Progress | None,
-) -> tuple[_native.GroupMoments, int]:
-    """Return the sums, and how many rows were missing."""
-    sums = _native.GroupMoments(len(known), source.dim)
-    here = Groups(np.empty(0, np.uint64), np.empty((0, 0)), False, lambda: labels.numbers(known))
-    skip, missing = on_invalid != "error", 0
-    for located, _, group in Beside(groups=here).along(source):
-        assert group is not None
-        batch, first = located.batch, sums.seen
-        try:
-            sums.update(batch.rows, batch.dtype, group, skip, n_threads)
-        except InvalidRowError as error:
-            located.refuse_native(error.row - first, error.status)
-        if batch.missing is not None:
-            missing += int(batch.missing.sum())
-        if progress is not None:
-            progress(len(batch))
-        del located, batch
-    return sums, missing
-
-
-def _as_series(everyone: list[Any]) -> Iterator[tuple[str, Any]]:
-    import polars as pl
-
-    for one in everyone:
-        yield "the others", pl.Series(list(one.labels))
-
-
-def _combined(at: NDArray[np.intp], size: int, parts: list[Any]) -> tuple[NDArray[Any], ...]:
-    """Add up groups: entry `i` of all parts, one after another, goes to group `at[i]` of `size`.
-
-    By the formula of Chan et al. for any number of parts: squares are those within each, and of
-    the distances of their means.
-    """
-    count, mean, squares, unit_sum, norms = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS
-    )
-    total = np.zeros(size, np.uint64)
-    np.add.at(total, at, count)
-    n = count.astype(np.float64)[:, None]
-    # Of a group without rows, any mean will do.
-    share = n / np.maximum(total, 1).astype(np.float64)[at][:, None]
-
-    def added(values: Array) -> Array:
-        sums = np.zeros((size, values.shape[1]))
-        np.add.at(sums, at, values)
-        return sums
-
-    def moments(means: Array, squares: Array) -> tuple[Array, Array]:
-        middle = added(share * means)
-        return middle, added(squares + n * (means - middle[at]) ** 2)
-
-    means, deviations = moments(mean, squares)
-    norm_mean, norm_squares = moments(norms[:, :1], norms[:, 1:2])
-    least, most = np.full(size, np.inf), np.full(size, -np.inf)
-    np.minimum.at(least, at, norms[:, 2])
-    np.maximum.at(most, at, norms[:, 3])
-    all_norms = np.column_stack([norm_mean, norm_squares, least, most])
-    return total, means, deviations, added(unit_sum), all_norms

@@ -7,6 +7,7 @@
 //! The two may be of different element types. All in float64: the error is that of three dot products,
 //! below `1e-14` for any `d` in use. Time `O(n d)`, one read of both.
 
+use super::unit::Units;
 use crate::blocks::{for_each_block, slice};
 use crate::element::Element;
 use crate::error::{Error, Status};
@@ -57,7 +58,7 @@ pub fn cosines(x: AnyRows, y: AnyRows, context: &Context) -> Result<Cosines, Err
         x,
         context,
         || (),
-        |(), start, x| Ok(of_block(x, y, start, context.level)),
+        |(), start, x| Ok(of_block(x, y, start, [], context.level).1),
         |part| {
             all.append(part);
             Ok(())
@@ -75,30 +76,39 @@ pub(super) fn check_partner(x: AnyRows, y: AnyRows) -> Result<(), Error> {
     }
 }
 
-/// The cosines of a block of rows, which begins with partner number `start`.
-pub(super) fn of_block<E: Element>(x: Rows<E>, partners: AnyRows, start: usize, level: Level) -> Cosines {
+/// The rows of a block measured against `vectors`, and their cosines with the partners from number `start`
+/// on: one visit of both.
+pub(super) fn of_block<E: Element, const Q: usize>(
+    x: Rows<E>,
+    partners: AnyRows,
+    start: usize,
+    vectors: [&[f64]; Q],
+    level: Level,
+) -> (Units<Q>, Cosines) {
     with_rows!(slice(&partners, start..start + x.count()), y => level.dispatch(Pairs {
         x,
         y,
         x_scratch: &mut x.scratch(GROUP),
         y_scratch: &mut y.scratch(GROUP),
+        vectors,
     }))
 }
 
-/// The kernel: the cosines of a block.
-struct Pairs<'a, E, F> {
+/// The kernel: measures the rows of a block, and takes their cosines.
+struct Pairs<'a, E, F, const Q: usize> {
     x: Rows<'a, E>,
     y: Rows<'a, F>,
     x_scratch: &'a mut [E],
     y_scratch: &'a mut [F],
+    vectors: [&'a [f64]; Q],
 }
 
-impl<E: Element, F: Element> Kernel for Pairs<'_, E, F> {
-    type Output = Cosines;
+impl<E: Element, F: Element, const Q: usize> Kernel for Pairs<'_, E, F, Q> {
+    type Output = (Units<Q>, Cosines);
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I) -> Cosines {
+    fn run<I: Isa>(mut self, isa: I) -> Self::Output {
         let count = self.x.count();
-        let mut found = Cosines::with_capacity(count);
+        let mut found = (Units::with_capacity(count), Cosines::with_capacity(count));
         let mut i = 0;
         while i + GROUP <= count {
             self.group::<I, GROUP>(isa, i, &mut found);
@@ -112,14 +122,21 @@ impl<E: Element, F: Element> Kernel for Pairs<'_, E, F> {
     }
 }
 
-impl<E: Element, F: Element> Pairs<'_, E, F> {
+impl<E: Element, F: Element, const Q: usize> Pairs<'_, E, F, Q> {
     #[inline(always)]
-    fn group<I: Isa, const R: usize>(&mut self, isa: I, first: usize, found: &mut Cosines) {
+    fn group<I: Isa, const R: usize>(
+        &mut self,
+        isa: I,
+        first: usize,
+        (units, cosines): &mut (Units<Q>, Cosines),
+    ) {
         let dim = self.x.dim();
         let x = self.x.group::<R>(first, self.x_scratch);
         let y = self.y.group::<R>(first, self.y_scratch);
-        // SAFETY: rows of both have `dim` elements, and this runs under `I`.
-        let sums = unsafe { pair_dots::<I, E, F, R>(isa, x, y, dim) };
+        let next = y.map(|row| row.wrapping_add(R * dim));
+        let vectors = self.vectors.map(|vector| vector.as_ptr());
+        // SAFETY: rows and vectors have `dim` elements, and this runs under `I`.
+        let (sums, products) = unsafe { pair_dots::<I, E, F, R, Q>(isa, x, y, next, vectors, dim) };
         for r in 0..R {
             // SAFETY: as above.
             let (wide_x, wide_y) = (|| unsafe { widened(x[r], dim) }, || unsafe { widened(y[r], dim) });
@@ -130,9 +147,10 @@ impl<E: Element, F: Element> Pairs<'_, E, F> {
             } else {
                 of_extreme(&wide_x(), norm_x, &wide_y(), norm_y)
             };
-            found.cosine.push(cosine.clamp(-1.0, 1.0));
-            found.status.push(norm_x.status);
-            found.partner_status.push(norm_y.status);
+            cosines.cosine.push(cosine.clamp(-1.0, 1.0));
+            cosines.status.push(norm_x.status);
+            cosines.partner_status.push(norm_y.status);
+            units.push(norm_x, products[r], wide_x, self.vectors);
         }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! In float64; the error is that of a dot product. Time `O(n d)`, whatever the number of groups.
 
+use super::unit::Units;
 use crate::element::Element;
 use crate::error::{Error, Status};
 use crate::math::dots::{pair_dots, widened};
@@ -43,6 +44,17 @@ impl Grouped<'_> {
         }
     }
 
+    /// The group of a row, if it has one.
+    fn of(&self, row: usize) -> Option<usize> {
+        let group = self.group[row] as usize;
+        (group < self.count.len()).then_some(group)
+    }
+
+    /// The sum of a row's group; of the first for a row of no group, which is measured against it in vain.
+    fn sum(&self, row: usize, dim: usize) -> &[f64] {
+        &self.unit_sum[self.of(row).unwrap_or(0) * dim..][..dim]
+    }
+
     /// From `S_g.u`; NaN where no other row is in the group.
     fn conformity(&self, group: usize, product: f64) -> f64 {
         let (n, own) = (self.count[group] as f64, f64::from(u8::from(self.member)));
@@ -50,20 +62,22 @@ impl Grouped<'_> {
     }
 }
 
-/// The kernel: conformities of the rows of a block, NaN where there is none.
-pub(super) struct InGroups<'a, E> {
+/// The kernel: measures the rows of a block against `vectors`, and takes their conformities, NaN where
+/// there is none.
+pub(super) struct InGroups<'a, E, const Q: usize> {
     pub rows: Rows<'a, E>,
     pub scratch: &'a mut [E],
     /// Of these rows alone.
     pub groups: Grouped<'a>,
+    pub vectors: [&'a [f64]; Q],
 }
 
-impl<E: Element> Kernel for InGroups<'_, E> {
-    type Output = Vec<f64>;
+impl<E: Element, const Q: usize> Kernel for InGroups<'_, E, Q> {
+    type Output = (Units<Q>, Vec<f64>);
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I) -> Vec<f64> {
+    fn run<I: Isa>(mut self, isa: I) -> Self::Output {
         let count = self.rows.count();
-        let mut found = Vec::with_capacity(count);
+        let mut found = (Units::with_capacity(count), Vec::with_capacity(count));
         let mut i = 0;
         while i + GROUP <= count {
             self.group::<I, GROUP>(isa, i, &mut found);
@@ -77,34 +91,39 @@ impl<E: Element> Kernel for InGroups<'_, E> {
     }
 }
 
-impl<E: Element> InGroups<'_, E> {
+impl<E: Element, const Q: usize> InGroups<'_, E, Q> {
     #[inline(always)]
-    fn group<I: Isa, const R: usize>(&mut self, isa: I, first: usize, found: &mut Vec<f64>) {
+    fn group<I: Isa, const R: usize>(
+        &mut self,
+        isa: I,
+        first: usize,
+        (units, found): &mut (Units<Q>, Vec<f64>),
+    ) {
         let (dim, groups) = (self.rows.dim(), self.groups);
-        let sum = |group: usize| &groups.unit_sum[group * dim..(group + 1) * dim];
-        let group: [Option<usize>; R] = std::array::from_fn(|r| {
-            let group = groups.group[first + r] as usize;
-            (group < groups.count.len()).then_some(group)
-        });
         let rows = self.rows.group::<R>(first, self.scratch);
-        if groups.count.is_empty() {
-            return found.extend([f64::NAN; R]);
-        }
-        // A row of no group is measured against the first, in vain.
-        let sums = group.map(|group| sum(group.unwrap_or(0)).as_ptr());
-        // SAFETY: rows and sums have `dim` elements, and this runs under `I`.
-        let dots = unsafe { pair_dots::<I, E, f64, R>(isa, rows, sums, dim) };
+        let sums = std::array::from_fn(|r| groups.sum(first + r, dim).as_ptr());
+        // Sums lie anywhere: those of the next rows are asked for by their numbers.
+        let last = groups.group.len() - 1;
+        let next = std::array::from_fn(|r| groups.sum(last.min(first + R + r), dim).as_ptr());
+        let vectors = self.vectors.map(|vector| vector.as_ptr());
+        // SAFETY: rows, sums and vectors have `dim` elements, and this runs under `I`.
+        let (dots, products) = unsafe { pair_dots::<I, E, f64, R, Q>(isa, rows, sums, next, vectors, dim) };
         for r in 0..R {
             // SAFETY: as above.
             let row = || unsafe { widened(rows[r], dim) };
             let norm = Norm::new(dots[r].xx, row);
-            found.push(match (group[r], norm.status) {
-                (Some(group), Status::Ok) if norm.scale == 1.0 => {
-                    groups.conformity(group, dots[r].xy * norm.inverse)
+            found.push(match (groups.of(first + r), norm.status) {
+                (Some(group), Status::Ok) => {
+                    let product = if norm.is_plain() {
+                        dots[r].xy * norm.inverse
+                    } else {
+                        of_extreme(&row(), norm, groups.sum(first + r, dim))
+                    };
+                    groups.conformity(group, product)
                 }
-                (Some(group), Status::Ok) => groups.conformity(group, of_extreme(&row(), norm, sum(group))),
                 _ => f64::NAN,
             });
+            units.push(norm, products[r], row, self.vectors);
         }
     }
 }

@@ -7,60 +7,38 @@
 //! n <- n + 1,  delta = x - m,  m <- m + delta / n,  q <- q + delta (x - m),  s <- s + x / |x|
 //! ```
 //!
-//! (Welford.) So neither batches nor threads show in the bits: threads share out the *features*, in
-//! panels, and each sees all rows. In float64; a mean of `N` rows is within `2 N 2^-53` of the greatest
-//! magnitude in it, a hundredth of that for rows in no particular order.
+//! (Welford.) So neither batches nor threads show in the bits. The rows of a chunk are ordered by group, and
+//! the sums of a group are loaded once for several of its rows; threads share out the groups, and the features
+//! in panels. In float64; a mean of `N` rows is within `2 N 2^-53` of the greatest magnitude in it, a
+//! hundredth of that for rows in no particular order.
 //!
 //! Memory: three numbers for each feature of each group.
 
+use super::panel::{Add, Panel, Step};
 use super::stats::Stats;
 use super::unit::{Units, units};
 use crate::blocks::{BLOCK, slice};
-use crate::element::Element;
 use crate::error::{Error, Status};
 use crate::linear::moments::OnInvalid;
 use crate::linear::sums::Invalid;
-use crate::math::aligned::Aligned;
-use crate::rows::{AnyRows, Rows};
+use crate::rows::AnyRows;
 use crate::schedule::{Context, ordered};
-use crate::simd::{Isa, Kernel};
 use crate::with_rows;
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Features of a panel: the panel of a thousand groups, 1.5 MB, stays in L2 while a chunk passes.
-const WIDTH: usize = 64;
+/// Features of a panel: enough that a row is read in long pieces, few enough that many threads share one
+/// group that has most of the rows.
+const WIDTH: usize = 128;
 
-/// Rows that pass over the panels at a time: few enough to be still in cache for the last of them.
-const CHUNK: usize = 4 * BLOCK;
-
-/// Norms by which rows can be multiplied; one over any other may be subnormal.
-const PLAIN: Range<f64> = 1e-150..1e150;
-
-/// The sums of some features of all groups.
-#[derive(Clone, Debug)]
-struct Panel {
-    columns: Range<usize>,
-    /// Group after group; so are the others.
-    mean: Aligned<f64>,
-    squares: Aligned<f64>,
-    unit_sum: Aligned<f64>,
-}
-
-/// What a row adds to its group.
-#[derive(Clone, Copy)]
-struct Step {
-    norm: f64,
-    /// One over the number of valid rows of the group, this one included; 0 for a row that is left out.
-    share: f64,
-}
+/// Runs of groups that a chunk is cut into, for threads to share.
+const RUNS: usize = 16;
 
 /// The accumulator.
 #[derive(Debug)]
 pub struct Groups {
     dim: usize,
     norms: Vec<Stats>,
-    panels: Vec<Mutex<Panel>>,
+    panels: Vec<Panel>,
     seen: u64,
     invalid: Invalid,
 }
@@ -83,11 +61,7 @@ impl Groups {
     /// If `dim` is zero.
     pub fn new(groups: usize, dim: usize) -> Self {
         assert!(dim > 0, "rows have at least one feature");
-        let panels = (0..dim).step_by(WIDTH).map(|start| {
-            let columns = start..dim.min(start + WIDTH);
-            let zeros = || Aligned::zeros(groups * columns.len());
-            Mutex::new(Panel { mean: zeros(), squares: zeros(), unit_sum: zeros(), columns })
-        });
+        let panels = (0..dim).step_by(WIDTH).map(|start| Panel::new(groups, start..dim.min(start + WIDTH)));
         Groups {
             dim,
             norms: vec![Stats::default(); groups],
@@ -113,28 +87,37 @@ impl Groups {
         }
         assert!(groups.len() == rows.count(), "{} rows have {} groups", rows.count(), groups.len());
         assert!(groups.iter().all(|&group| (group as usize) < self.norms.len()), "a group that there is not");
-        for start in (0..rows.count()).step_by(CHUNK) {
-            let chunk = start..rows.count().min(start + CHUNK);
+        let length = self.chunk();
+        for start in (0..rows.count()).step_by(length) {
+            let chunk = start..rows.count().min(start + length);
             let groups = &groups[chunk.clone()];
             let rows = slice(&rows, chunk);
             let steps = self.steps(rows, groups, on_invalid, context)?;
-            let panels = &self.panels;
+            let runs = runs(&steps);
+            let parts: Vec<_> =
+                self.panels.iter_mut().flat_map(|panel| panel.parts(&runs)).map(Mutex::new).collect();
             let add = |&mut (): &mut (), job: usize| {
-                let mut panel = panels[job].lock().unwrap_or_else(PoisonError::into_inner);
+                let mut part = parts[job].lock().unwrap_or_else(PoisonError::into_inner);
                 with_rows!(rows, rows => {
-                    let rows = rows.columns(panel.columns.clone());
-                    let scratch = &mut rows.scratch(1);
-                    context.level.dispatch(Add { rows, scratch, groups, steps: &steps, panel: &mut panel });
+                    let rows = rows.columns(part.columns.clone());
+                    context.level.dispatch(Add { rows, part: &mut part });
                 });
                 Ok(())
             };
-            ordered(panels.len(), context, || (), add, |()| Ok(()))?;
+            ordered(parts.len(), context, || (), add, |()| Ok(()))?;
             self.seen += rows.count() as u64;
         }
         Ok(())
     }
 
-    /// Counts the rows of a chunk, and says what each of them adds.
+    /// Rows that are ordered by group at a time: some for each group, so that its sums are loaded once for
+    /// several rows; few enough to be still in cache when they are added.
+    fn chunk(&self) -> usize {
+        (8 * self.norms.len()).clamp(4 * BLOCK, 32 * BLOCK)
+    }
+
+    /// Counts the rows of a chunk, and says what each valid one adds: group after group, and in the order of
+    /// rows within each.
     fn steps(
         &mut self,
         rows: AnyRows,
@@ -143,24 +126,24 @@ impl Groups {
         context: &Context,
     ) -> Result<Vec<Step>, Error> {
         let Units { norm, status, products: [] } = units(rows, [], context)?;
-        let mut steps = Vec::with_capacity(norm.len());
-        for (row, ((&norm, &status), &group)) in norm.iter().zip(&status).zip(groups).enumerate() {
+        let mut order = Vec::with_capacity(norm.len());
+        for (row, (&status, &group)) in status.iter().zip(groups).enumerate() {
             match status {
-                Status::Ok => {
-                    let norms = &mut self.norms[group as usize];
-                    norms.push(norm);
-                    steps.push(Step { norm, share: 1.0 / norms.count as f64 });
-                    continue;
-                }
+                Status::Ok => order.push((group, row as u32)),
                 _ if on_invalid == OnInvalid::Error => {
                     return Err(Error::InvalidRow { row: self.seen + row as u64, status });
                 }
                 Status::NonFinite => self.invalid.non_finite += 1,
                 Status::ZeroNorm => self.invalid.zero_norm += 1,
             }
-            steps.push(Step { norm, share: 0.0 });
         }
-        Ok(steps)
+        order.sort_unstable();
+        let step = |(group, row): (u32, u32)| {
+            let (norms, norm) = (&mut self.norms[group as usize], norm[row as usize]);
+            norms.push(norm);
+            Step { row, group, norm, share: 1.0 / norms.count as f64 }
+        };
+        Ok(order.into_iter().map(step).collect())
     }
 
     /// Rows seen, valid or not.
@@ -180,102 +163,30 @@ impl Groups {
 
     /// The sums, as matrices.
     pub fn sums(&self) -> GroupSums {
-        let gather = |of: fn(&Panel) -> &[f64]| {
+        let [mean, squares, unit_sum] = [0, 1, 2].map(|which| {
             let mut all = vec![0.0; self.norms.len() * self.dim];
-            for panel in &self.panels {
-                let panel = panel.lock().unwrap_or_else(PoisonError::into_inner);
-                let width = panel.columns.len();
-                for (to, from) in all.chunks_mut(self.dim).zip(of(&panel).chunks(width)) {
-                    to[panel.columns.clone()].copy_from_slice(from);
+            for Panel { columns, sums } in &self.panels {
+                for (to, from) in all.chunks_mut(self.dim).zip(sums[which].chunks(columns.len())) {
+                    to[columns.clone()].copy_from_slice(from);
                 }
             }
             all
-        };
-        GroupSums {
-            mean: gather(|panel| &panel.mean),
-            squares: gather(|panel| &panel.squares),
-            unit_sum: gather(|panel| &panel.unit_sum),
-        }
+        });
+        GroupSums { mean, squares, unit_sum }
     }
 }
 
-/// The kernel: adds the features of one panel of the rows of a chunk.
-struct Add<'a, E> {
-    rows: Rows<'a, E>,
-    scratch: &'a mut [E],
-    groups: &'a [u32],
-    steps: &'a [Step],
-    panel: &'a mut Panel,
-}
-
-impl<E: Element> Kernel for Add<'_, E> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Add { rows, scratch, groups, steps, panel } = self;
-        let width = rows.dim();
-        let body = width - width % I::LANES_F64;
-        for (i, (&Step { norm, share }, &group)) in steps.iter().zip(groups).enumerate() {
-            if share == 0.0 {
-                continue;
-            }
-            let own = group as usize * width..(group as usize + 1) * width;
-            let mean = &mut panel.mean[own.clone()];
-            let squares = &mut panel.squares[own.clone()];
-            let unit_sum = &mut panel.unit_sum[own];
-            if !PLAIN.contains(&norm) {
-                add_extreme(rows, i, norm, share, mean, squares, unit_sum);
-                continue;
-            }
-            let inverse = 1.0 / norm;
-            let (wide_share, wide_inverse) = (isa.splat_f64(share), isa.splat_f64(inverse));
-            let row = rows.row(i, scratch);
-            let mut k = 0;
-            while k < body {
-                // SAFETY: k + LANES_F64 <= width, the length of the row and of the three slices.
-                unsafe {
-                    let (m, q, s) =
-                        (mean.as_mut_ptr().add(k), squares.as_mut_ptr().add(k), unit_sum.as_mut_ptr().add(k));
-                    let x = E::load_f64(isa, row.add(k));
-                    let before = isa.load_f64(m);
-                    let delta = isa.sub_f64(x, before);
-                    let after = isa.mul_add_f64(delta, wide_share, before);
-                    isa.store_f64(m, after);
-                    isa.store_f64(q, isa.mul_add_f64(delta, isa.sub_f64(x, after), isa.load_f64(q)));
-                    isa.store_f64(s, isa.mul_add_f64(x, wide_inverse, isa.load_f64(s)));
-                }
-                k += I::LANES_F64;
-            }
-            for k in body..width {
-                // SAFETY: k < width.
-                let x = unsafe { row.add(k).read_unaligned() }.to_f64();
-                let delta = x - mean[k];
-                mean[k] += delta * share;
-                squares[k] += delta * (x - mean[k]);
-                unit_sum[k] += x * inverse;
-            }
-        }
+/// Cuts steps into runs of about the same length, between groups.
+fn runs(steps: &[Step]) -> Vec<&[Step]> {
+    let (mut runs, mut rest) = (Vec::new(), steps);
+    while !rest.is_empty() {
+        let least = steps.len().div_ceil(RUNS).min(rest.len());
+        let last = rest[least - 1].group;
+        let (run, after) = rest.split_at(rest.partition_point(|step| step.group <= last));
+        runs.push(run);
+        rest = after;
     }
-}
-
-/// Adds a row so long or short that it has to be divided by its norm.
-#[cold]
-fn add_extreme<E: Element>(
-    rows: Rows<E>,
-    i: usize,
-    norm: f64,
-    share: f64,
-    mean: &mut [f64],
-    squares: &mut [f64],
-    unit_sum: &mut [f64],
-) {
-    for k in 0..rows.dim() {
-        let x = rows.get(i, k).to_f64();
-        let delta = x - mean[k];
-        mean[k] += delta * share;
-        squares[k] += delta * (x - mean[k]);
-        unit_sum[k] += x / norm;
-    }
+    runs
 }
 
 #[cfg(test)]
@@ -283,6 +194,7 @@ mod tests {
     use super::*;
     use crate::linear::covariance::Precision;
     use crate::linear::moments::Moments;
+    use crate::rows::Rows;
     use crate::testing::{data, everywhere};
 
     fn groups_of(n: usize, groups: u32) -> Vec<u32> {
@@ -328,7 +240,7 @@ mod tests {
 
     #[test]
     fn batches_and_threads_never_show() {
-        let (n, d) = (CHUNK + 777, 150);
+        let (n, d) = (4 * BLOCK + 777, 150);
         let x: Vec<f32> = data(n, d).iter().map(|&x| x as f32).collect();
         let groups = groups_of(n, 40);
         let mut first: Vec<GroupSums> = Vec::new();
@@ -354,6 +266,7 @@ mod tests {
 
     #[test]
     fn invalid_rows_are_left_out_or_refused() {
+        const CHUNK: usize = 4 * BLOCK;
         let (n, d) = (CHUNK + 9, 3);
         let mut x = data(n, d);
         x[5 * d..6 * d].fill(0.0);
@@ -374,6 +287,43 @@ mod tests {
             let row = CHUNK as u64 - 4;
             assert_eq!(refused.unwrap_err(), Error::InvalidRow { row, status: Status::NonFinite });
         });
+    }
+
+    #[test]
+    fn any_layout_and_any_neighbours_give_the_same_bits() {
+        let (n, d) = (50, 70);
+        let mut x = data(n, d);
+        // Rows that have to be divided by their norms, between others of their groups.
+        x[7 * d..8 * d].iter_mut().for_each(|x| *x *= 1e200);
+        x[30 * d..31 * d].iter_mut().for_each(|x| *x *= 1e-200);
+        let groups = groups_of(n, 2);
+        let columns: Vec<f64> = (0..d).flat_map(|k| x.iter().skip(k).step_by(d).copied()).collect();
+        // SAFETY: `columns` holds 50 rows of 70 elements at these strides.
+        let turned = unsafe { Rows::from_raw(columns.as_ptr(), n, d, 1, n as isize, false) };
+        everywhere(|context| {
+            let fit = |rows: &[AnyRows], groups: &[&[u32]]| {
+                let mut all = Groups::new(2, d);
+                for (&rows, groups) in rows.iter().zip(groups) {
+                    all.update(rows, groups, OnInvalid::Error, context).unwrap();
+                }
+                all.sums()
+            };
+            let one_by_one: Vec<_> = x.chunks(d).map(|row| rows_of(row, d)).collect();
+            let want = fit(&one_by_one, &groups.chunks(1).collect::<Vec<_>>());
+            assert!(fit(&[rows_of(&x, d)], &[&groups]) == want, "rows together");
+            assert!(fit(&[AnyRows::F64(turned)], &[&groups]) == want, "columns");
+        });
+    }
+
+    #[test]
+    fn runs_end_with_groups() {
+        let steps: Vec<Step> = [0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 5, 6, 7]
+            .map(|group| Step { row: 0, group, norm: 1.0, share: 1.0 })
+            .to_vec();
+        let found: Vec<Vec<u32>> =
+            runs(&steps).iter().map(|run| run.iter().map(|step| step.group).collect()).collect();
+        assert_eq!(found, [vec![0; 3], [vec![1], vec![2; 16]].concat(), vec![5, 6], vec![7]]);
+        assert!(runs(&[]).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod group_scores;
 pub mod groups;
 pub mod histograms;
 pub mod moments;
+mod panel;
 pub mod ranges;
 pub mod regression;
 pub mod score;

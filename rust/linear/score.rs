@@ -9,8 +9,8 @@
 //! ```
 //!
 //! All in float64: the error is that of two dot products, below `1e-14` for any `d` in use. Time
-//! `O(n d)`, one read of the rows; memory `O(d)` beside what is returned. Where more is wanted of each
-//! row, its block is still in cache: see [`Beside`].
+//! `O(n d)`, one read of the rows; memory `O(d)` beside what is returned. What more is wanted of each
+//! row is taken in the same visit: see [`Beside`].
 
 use super::cosines::{self, Cosines};
 use super::group_scores::{Grouped, InGroups};
@@ -120,19 +120,29 @@ pub fn score(
     };
     let vectors = [&reference.unit_mean[..], &direction[..]];
     let mut scores = Scores::with_capacity(rows.count(), &beside);
+    let groups = beside.groups.filter(|groups| !groups.count.is_empty());
     with_rows!(rows, rows => for_each_block(
         rows,
         context,
         || rows.scratch(GROUP),
         |scratch, start, rows| {
-            let units = context.level.dispatch(Measure { rows, scratch, vectors });
-            // The block is in cache now.
-            let pairs = beside.partner.map(|y| cosines::of_block(rows, y, start, context.level));
-            let groups = beside.groups.map(|all| {
-                let groups = Grouped { group: &all.group[start..start + rows.count()], ..all };
-                context.level.dispatch(InGroups { rows, scratch, groups })
-            });
-            Ok((units, pairs, groups))
+            let groups = groups.map(|all| Grouped { group: &all.group[start..start + rows.count()], ..all });
+            Ok(match (beside.partner, groups) {
+                (None, None) => (context.level.dispatch(Measure { rows, scratch, vectors }), None, None),
+                (None, Some(groups)) => {
+                    let (units, groups) =
+                        context.level.dispatch(InGroups { rows, scratch, groups, vectors });
+                    (units, None, Some(groups))
+                }
+                (Some(partner), groups) => {
+                    let (units, pairs) = cosines::of_block(rows, partner, start, vectors, context.level);
+                    // The block is in cache now.
+                    let groups = groups.map(|groups| {
+                        context.level.dispatch(InGroups { rows, scratch, groups, vectors: [] }).1
+                    });
+                    (units, Some(pairs), groups)
+                }
+            })
         },
         |(units, pairs, groups)| {
             scores.append(units, reference);
@@ -141,6 +151,8 @@ pub fn score(
             Ok(())
         },
     ))?;
+    // Where there are no groups, no row is in one.
+    scores.group_conformity.iter_mut().for_each(|all| all.resize(rows.count(), f64::NAN));
     Ok(scores)
 }
 
@@ -227,6 +239,20 @@ mod tests {
                 }
                 assert!(got.conformity[2].is_nan() && got.conformity[3].is_nan());
             }
+        });
+    }
+
+    #[test]
+    fn where_there_are_no_groups_no_row_is_in_one() {
+        let reference = Reference { count: 3, unit_mean: vec![0.6, 0.2], member: false };
+        let groups = Grouped { group: &[0, 1, 2], count: &[], unit_sum: &[], member: false };
+        everywhere(|context| {
+            let rows = AnyRows::F64(Rows::new(&[1.0; 6], 2));
+            let beside = Beside { groups: Some(groups), ..Beside::default() };
+            let found = score(rows, &reference, &[0.5, 0.25], beside, context).unwrap();
+            assert_eq!(found.status, [Status::Ok; 3]);
+            let conformity = found.group_conformity.unwrap();
+            assert!(conformity.len() == 3 && conformity.iter().all(|c| c.is_nan()));
         });
     }
 

@@ -35,6 +35,27 @@ impl<const Q: usize> Units<Q> {
         Units { norm: room(), status: Vec::with_capacity(count), products: std::array::from_fn(|_| room()) }
     }
 
+    /// Appends a row by its norm and the plain products of the row with `vectors`.
+    #[inline(always)]
+    pub(super) fn push(
+        &mut self,
+        norm: Norm,
+        products: [f64; Q],
+        row: impl Fn() -> Vec<f64>,
+        vectors: [&[f64]; Q],
+    ) {
+        let products = if norm.is_plain() {
+            products.map(|product| product * norm.inverse)
+        } else {
+            of_extreme(&row(), norm, vectors)
+        };
+        for q in 0..Q {
+            self.products[q].push(products[q]);
+        }
+        self.norm.push(norm.value);
+        self.status.push(norm.status);
+    }
+
     /// Appends what was found of the rows that follow.
     pub fn append(&mut self, mut other: Units<Q>) {
         self.norm.append(&mut other.norm);
@@ -117,16 +138,7 @@ impl<E: Element, const Q: usize> Measure<'_, E, Q> {
         for r in 0..R {
             // SAFETY: as above.
             let row = || unsafe { widened(group[r], dim) };
-            let norm = Norm::new(squares[r], row);
-            let products = match norm.status {
-                Status::Ok if norm.scale == 1.0 => products[r].map(|product| product * norm.inverse),
-                _ => of_extreme(&row(), norm, self.vectors),
-            };
-            for q in 0..Q {
-                found.products[q].push(products[q]);
-            }
-            found.norm.push(norm.value);
-            found.status.push(norm.status);
+            found.push(Norm::new(squares[r], row), products[r], row, self.vectors);
         }
     }
 }

@@ -86,36 +86,54 @@ pub struct PairDots {
     pub yy: f64,
 }
 
-/// The sums of `R` pairs of rows. The group that follows in memory, of both, is asked for meanwhile.
+/// The sums of `R` pairs of rows, and the products of each `x` with `Q` vectors: `(sums[r], products[r][q])`.
+/// Asked for meanwhile: the group of `x` that follows in memory, and the rows `next` of the other side.
+/// A sum that the caller does not look at is not computed.
 ///
 /// # Safety
-/// Every row of both is readable for `dim` elements, and the caller runs under `I`.
+/// Every row of `x` and `y` is readable for `dim` elements, every vector for `dim` float64, and the caller
+/// runs under `I`.
 #[inline(always)]
-pub unsafe fn pair_dots<I: Isa, E: Element, F: Element, const R: usize>(
+pub unsafe fn pair_dots<I: Isa, E: Element, F: Element, const R: usize, const Q: usize>(
     isa: I,
     x: [*const E; R],
     y: [*const F; R],
+    next: [*const F; R],
+    vectors: [*const f64; Q],
     dim: usize,
-) -> [PairDots; R] {
+) -> ([PairDots; R], [[f64; Q]; R]) {
     let mut lanes = [[isa.zero_f64(); 3]; R];
+    let mut product_lanes = [[isa.zero_f64(); Q]; R];
     let body = dim - dim % I::LANES_F64;
     let mut k = 0;
     while k < body {
+        let mut v = [isa.zero_f64(); Q];
+        for q in 0..Q {
+            // SAFETY: k + LANES_F64 <= dim.
+            v[q] = unsafe { isa.load_f64(vectors[q].add(k)) };
+        }
         for r in 0..R {
             ahead::<I, E>(isa, x[r], k, R * dim);
-            ahead::<I, F>(isa, y[r], k, R * dim);
-            // SAFETY: k + LANES_F64 <= dim.
+            ahead::<I, F>(isa, next[r], k, 0);
+            // SAFETY: as above.
             let (a, b) = unsafe { (E::load_f64(isa, x[r].add(k)), F::load_f64(isa, y[r].add(k))) };
             lanes[r][0] = isa.mul_add_f64(a, a, lanes[r][0]);
             lanes[r][1] = isa.mul_add_f64(a, b, lanes[r][1]);
             lanes[r][2] = isa.mul_add_f64(b, b, lanes[r][2]);
+            for q in 0..Q {
+                product_lanes[r][q] = isa.mul_add_f64(a, v[q], product_lanes[r][q]);
+            }
         }
         k += I::LANES_F64;
     }
     let mut sums = [PairDots::default(); R];
+    let mut products = [[0.0; Q]; R];
     for r in 0..R {
         let [xx, xy, yy] = lanes[r];
         sums[r] = PairDots { xx: isa.sum_f64(xx), xy: isa.sum_f64(xy), yy: isa.sum_f64(yy) };
+        for q in 0..Q {
+            products[r][q] = isa.sum_f64(product_lanes[r][q]);
+        }
         for k in body..dim {
             // SAFETY: k < dim.
             let (a, b) =
@@ -123,9 +141,13 @@ pub unsafe fn pair_dots<I: Isa, E: Element, F: Element, const R: usize>(
             sums[r].xx += a * a;
             sums[r].xy += a * b;
             sums[r].yy += b * b;
+            for q in 0..Q {
+                // SAFETY: k < dim.
+                products[r][q] += a * unsafe { *vectors[q].add(k) };
+            }
         }
     }
-    sums
+    (sums, products)
 }
 
 /// `|x - y|^2` of `R` rows from one vector.
