@@ -129,8 +129,23 @@ def is_path(x: object) -> bool:
     return isinstance(x, (str, os.PathLike))
 
 
+def opened(x: Any) -> Any:
+    """Open what names files, in any layout; a set of one modality is its rows, all else is as is.
+
+    Raises
+    ------
+    StoreError
+        If a set holds images and texts.
+    """
+    if is_path(x):
+        from clipsoid.store import open_set
+
+        x = open_set(x)
+    return x.only() if hasattr(x, "only") and hasattr(x, "modality") else x
+
+
 def as_source(x: Any, name: str = "x") -> Source:
-    """Rows of an array, a tensor, a column, a path or a store.
+    """Rows of an array, a tensor, a column, a path, a store or a set of one modality.
 
     Raises
     ------
@@ -139,10 +154,7 @@ def as_source(x: Any, name: str = "x") -> Source:
     """
     if isinstance(x, Source):
         return x
-    if is_path(x):
-        from clipsoid.store import open_store
-
-        x = open_store(x)
+    x = opened(x)
     if hasattr(x, "located_batches"):
         store = x
 

@@ -25,7 +25,7 @@ from clipsoid._source import (
     as_source,
     check_policy,
     check_threads,
-    is_path,
+    opened,
 )
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.results import Invalid, Scores
@@ -343,8 +343,5 @@ NORMS = ("norm_mean", "norm_squares", "norm_min", "norm_max")
 
 def _opened(x: Any) -> tuple[Any, Source]:
     """Return rows, a store where they are files, and the same as a source."""
-    if is_path(x):
-        from clipsoid.store import open_store
-
-        x = open_store(x)
+    x = opened(x)
     return x, as_source(x)
