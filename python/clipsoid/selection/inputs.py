@@ -55,8 +55,13 @@ class Files:
 
     def some(self, numbers: Sequence[int]) -> Files:
         """Return some of the files, in another order."""
-        parts = (self.paths, self.inputs, self.made, self.schemas)
-        return Files(self.label, *(tuple(part[i] for i in numbers) for part in parts))
+        return Files(
+            self.label,
+            tuple(self.paths[i] for i in numbers),
+            tuple(self.inputs[i] for i in numbers),
+            tuple(self.made[i] for i in numbers),
+            tuple(self.schemas[i] for i in numbers),
+        )
 
     def schema(self) -> Schema:
         """Return the types of the columns, which all files must have."""

@@ -13,6 +13,7 @@ from clipsoid.selection.table import Table, as_selection_errors
 from clipsoid.store.layouts.names import number_of
 from clipsoid.store.layouts.recognise import named_alike
 from clipsoid.store.metadata import Metadata
+from clipsoid.store.score_parts import some_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -115,20 +116,19 @@ def _tables(scores: Files, metadata: Files) -> list[int]:
         numbers = {number_of(files[0]), number_of(tables[0])} - {None}
         if len(numbers) < 2:
             return [0]
+    names = [one.name for one in metadata.inputs]
     number = {table: i for i, table in enumerate(tables)}
     owner: dict[int, Path] = {}
     alike = named_alike(files, tables)
     for file, path in zip(files, scores.paths, strict=True):
         if len(alike[file]) != 1:
-            held = f"{len(tables):,} file{'s' * (len(tables) > 1)} in {metadata.label}"
             what = (
-                f"{', '.join(one.name for one in alike[file][:3])} all have its number"
+                f"{some_of([one.name for one in alike[file]])} have its number"
                 if alike[file]
-                else f"none of {held} has its name or its number"
+                else f"no metadata of its name or its number; found {some_of(names)}"
             )
             raise SelectionError(
-                f"{path}: {what}; wanted one table of metadata for each shard, or a column of ids "
-                "to join by"
+                f"{path}: {what}; wanted one table for each shard, or a column of ids to join by"
             )
         (own,) = (number[one] for one in alike[file] if isinstance(one, Path))
         if own in owner:

@@ -162,7 +162,7 @@ def _sorted_uids(selection: Selection, column: str) -> NDArray[Any]:
     """Return the uids as DataComp's tools read them: two halves of 64 bits, sorted."""
     import polars as pl
 
-    uids = np.empty(selection.rows_kept, "u8,u8")
+    label, uids = selection._table.label, np.empty(selection.rows_kept, "u8,u8")
     first = 0
     for place, batch in _with_places(selection, column):
         text = batch[column]
@@ -170,7 +170,8 @@ def _sorted_uids(selection: Selection, column: str) -> NDArray[Any]:
         if malformed.any():
             at = int(malformed.arg_max() or 0)
             raise SelectionError(
-                f"{place(batch, at)}: {column} is {text[at]!r}; wanted 32 hexadecimal digits"
+                f"{label}: {place(batch, at)}: {column} is {text[at]!r}; wanted 32 hexadecimal "
+                "digits"
             )
         some = uids[first : first + len(text)]
         for half, start in (("f0", 0), ("f1", 16)):
@@ -191,7 +192,10 @@ def _raise_twice(selection: Selection, column: str, uid: str) -> None:
     for place, batch in _with_places(selection, column):
         same = batch[column].str.to_lowercase() == uid
         found += [place(batch, at) for at in same.fill_null(False).arg_true().to_list()]
-    raise SelectionError(f"{found[1]}: {column} {uid!r} is that of {found[0]}; wanted each once")
+    raise SelectionError(
+        f"{selection._table.label}: {found[1]}: {column} {uid!r} is that of {found[0]}; wanted "
+        "each once"
+    )
 
 
 def _with_places(selection: Selection, column: str) -> Any:
@@ -201,9 +205,9 @@ def _with_places(selection: Selection, column: str) -> Any:
     first = 0
     for batch in selection._batches(columns, None, None, None):
         if table.has_places:
-            yield lambda b, at: f"{table.label}: {b['shard'][at]}, row {b['row'][at]}", batch
+            yield lambda b, at: f"{b['shard'][at]}, row {b['row'][at]}", batch
         else:
-            yield lambda b, at, first=first: f"{table.label}: row {first + at} of those kept", batch
+            yield lambda b, at, first=first: f"row {first + at} of those kept", batch
         first += batch.height
 
 
@@ -211,6 +215,7 @@ def _write_ids(selection: Selection, temporary: Path, column: str) -> None:
     """Write one id per line."""
     import polars as pl
 
+    label = selection._table.label
     with temporary.open("w", encoding="utf-8", newline="\n") as file:
         for place, batch in _with_places(selection, column):
             with as_selection_errors(repr(column), "cannot be written as text"):
@@ -219,6 +224,7 @@ def _write_ids(selection: Selection, temporary: Path, column: str) -> None:
             if odd.any():
                 at = int(odd.arg_max() or 0)
                 raise SelectionError(
-                    f"{place(batch, at)}: {column} is {text[at]!r}; wanted an id of one line"
+                    f"{label}: {place(batch, at)}: {column} is {text[at]!r}; wanted an id of one "
+                    "line"
                 )
             file.writelines(f"{one}\n" for one in text)
