@@ -67,8 +67,9 @@ def row_by_row(table: Table, scores: Files, metadata: Files) -> Table:
                 f"{file}: does not say which shard it is of; wanted files of clipsoid score, or a "
                 "column of ids to join by"
             )
-        beside.append((Metadata(path), made["shard_rows"], Path(made["shard"])))
-        beside[-1][0].check((), *beside[-1][1:])
+        own, count, shard = Metadata(path), made["shard_rows"], Path(made["shard"])
+        own.check((), count, shard)
+        beside.append((own, count, shard))
     new, notes = _without_known(table, list(schema))
     full = table.schema | {name: schema[name] for name in new}
 
