@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipsoid.cli import main
+
 
 @dataclass
 class Outcome:
@@ -44,6 +46,25 @@ def run(tmp_path: Path) -> Run:
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def run_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run ``clipsoid`` in an empty folder, in this process: much sooner than in one of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = main([*map(str, arguments)])
+        except SystemExit as end:
+            assert isinstance(end.code, int)
+            code = end.code
+        return Outcome(code, *capsys.readouterr())
 
     return call
 

@@ -91,23 +91,33 @@ def test_rules_of_metadata_and_target(run, folder, tmp_path):
     assert sum(sides) == 20
 
 
-def test_what_is_wrong_with_the_options(run, folder):
+def test_what_is_wrong_with_the_options(run_here, folder):
     for arguments, message in (
         (["--where", "norm >"], "--where: unable to parse 'norm >'"),
         (["--top", "0"], "'0' is not a number of rows, 1 or more"),
         (["--quantiles", "0.5"], "'0.5' is not LO:HI"),
         (["--quantiles", "0.9:0.1"], "wanted two numbers, 0 <= LO < HI <= 1"),
         (["--above", "x"], "argument --above"),
-        (["--balance"], "rows"),
-        (["--per", "shard"], "without fraction"),
+        (["--balance"], "error: --balance needs --rows: how many to choose\n"),
+        (["--per", "shard"], "error: --per needs --fraction\n"),
+        (["--random"], "error: --random needs --fraction\n"),
+        (["--fraction", "2"], "error: --fraction 2.0; wanted a number above 0, up to 1\n"),
+        (["--rows", "3"], "error: --rows needs --balance or --target\n"),
+        (["--seed", "0", "--top", "3"], "error: --seed has no effect: nothing is chosen at random"),
+        (["--bins", "50", "--top", "3"], "error: --bins needs --balance, or a --target of other"),
+        (["--bins", "9", "--target", "t.json", "--rows", "3"], "error: --bins needs --balance, or"),
+        (["--id-column", "uid", "--out", "a.parquet"], "--id-column needs a file of ids, .npy or"),
+        (["--id-column", "uid"], "error: --id-column needs a file of ids, .npy or .txt\n"),
+        (["--columns", "uid", "--out", "a.txt"], "error: --columns needs a .parquet file\n"),
+        (["--recipe", "r.json", "--seed", "0"], "--recipe has all rules; --seed cannot be added"),
         (["--top", "1", "--bottom", "1"], "not allowed with argument"),
         (["--on", "uid"], "--on needs --metadata"),
     ):
-        outcome = run("select", "scores", *arguments)
+        outcome = run_here("select", "scores", *arguments)
         assert outcome.code == 2 and message in outcome.err, (arguments, outcome.err)
 
 
-def test_what_is_wrong_with_the_input(run, folder, tmp_path):
+def test_what_is_wrong_with_the_input(run_here, folder, tmp_path):
     for arguments, message in (
         (["scores", "--where", "nowhere = 1"], "has no column 'nowhere' (where); found shard, row"),
         (["scores", "--where", "norm > 99"], "where: leaves none of"),
@@ -116,9 +126,33 @@ def test_what_is_wrong_with_the_input(run, folder, tmp_path):
         (["scores", "--out", "a.npy", "--id-column", "key"], "has no column 'key'"),
         (["scores", "--recipe", "scores/img_0.parquet"], "img_0.parquet: cannot be read"),
     ):
-        outcome = run("select", *arguments)
+        outcome = run_here("select", *arguments)
         assert outcome.code == 3 and message in outcome.err, (arguments, outcome.err)
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]
+
+
+def test_columns_of_the_output_are_looked_for_before_any_pass(run_here, folder, tmp_path):
+    for arguments, message in (
+        (["--columns", "row,nowhere", "--out", "a.parquet"], "has no column 'nowhere' (columns)"),
+        (["--columns", "", "--out", "a.parquet"], "has no column '' (columns)"),
+        (["--id-column", "key", "--out", "a.txt"], "has no column 'key' (id column)"),
+        (["--id-column", "norm", "--out", "a.npy"], "'norm' is Float32; wanted uids of 32 hexa"),
+        (["--where", "norm", "--out", "a.txt"], "where: gives Float32; wanted true or false"),
+    ):
+        outcome = run_here("select", "scores", *arguments)
+        assert outcome.code == 3 and message in outcome.err, (arguments, outcome.err)
+        assert "reading scores" not in outcome.err
+    assert "reading scores" in run_here("select", "scores", "--out", "a.txt").err
+
+
+def test_a_recipe_names_columns_only_where_they_are_used(run_here, folder, tmp_path):
+    made = ("select", "scores", "--top", "9", "--quiet", "--id-column", "row", "--columns", "row")
+    assert run_here(*made, "--out", "a.txt", "--out", "a.parquet").code == 0
+    for recipe, out in (("a.txt.json", "b.parquet"), ("a.parquet.json", "b.npy")):
+        outcome = run_here("select", "scores", "--recipe", recipe, "--out", out, "--quiet")
+        assert outcome.code == 0, outcome.err
+    assert pl.read_parquet(tmp_path / "b.parquet").columns == scores().columns
+    assert len(np.load(tmp_path / "b.npy")) == 9
 
 
 def test_foreign_files_stay(run, folder, tmp_path):

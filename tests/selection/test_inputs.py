@@ -124,7 +124,9 @@ def test_columns_that_both_have_are_those_of_the_scores(
 def test_metadata_that_does_not_fit(frame: pl.DataFrame, folder: Path, tmp_path: Path) -> None:
     metadata = beside(frame, tmp_path / "metadata")
     known = captions(frame)
-    with pytest.raises(cs.SelectionError, match="has 2 files beside 3 of scores; wanted one for"):
+    with pytest.raises(
+        cs.SelectionError, match=r"img_2.parquet: no metadata of its name or its number"
+    ):
         cs.select(folder, metadata=sorted(metadata.iterdir())[:2])
     with pytest.raises(ValueError, match="needs on="):
         cs.select(folder, metadata=known)
@@ -138,7 +140,7 @@ def test_metadata_that_does_not_fit(frame: pl.DataFrame, folder: Path, tmp_path:
         cs.select(folder, metadata=known, on="url")
     odd = metadata / "metadata_1.parquet"
     pl.read_parquet(odd)[:-1].write_parquet(odd)
-    with pytest.raises(cs.SelectionError, match=r"metadata_1.*149 rows beside .*the 150 of the sh"):
+    with pytest.raises(cs.MismatchError, match=r"metadata_1.*149 rows, but img_1.npy has 150 emb"):
         cs.select(folder, metadata=metadata)
     pl.DataFrame({"caption": ["x"] * 150}).write_parquet(odd)
     with pytest.raises(cs.SelectionError, match=r"metadata_1.* differs from .*metadata_0.*width"):
@@ -152,10 +154,84 @@ def test_scores_of_another_reference(frame: pl.DataFrame, tmp_path: Path) -> Non
     pl.read_parquet(one).write_parquet(
         one, metadata={"clipsoid": json.dumps({**made, "reference": "s"})}
     )
-    with pytest.raises(cs.MismatchError, match=r"img_1.*reference s, .*img_0.* r; wanted scores"):
+    with pytest.raises(
+        cs.MismatchError, match=r"img_1.*reference 's', .*img_0.* 'r'; wanted one ref"
+    ):
         cs.select(folder)
     pl.read_parquet(one).write_parquet(one)
     with pytest.raises(cs.SelectionError, match=r"img_1.*was not written by clipsoid score"):
+        cs.select(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("whitening", "log_likelihood"),
+        ("partner", "cosine_to_partner"),
+        ("groups", "group_conformity"),
+        ("by", "group_rows"),
+    ],
+)
+def test_columns_that_were_made_in_several_ways(
+    frame: pl.DataFrame, tmp_path: Path, name: str, column: str
+) -> None:
+    mixed = frame.with_columns(pl.col("norm").alias(column))
+    folder = write(mixed, tmp_path / "scores", **{name: "a"})
+    odd = folder / "img_2.parquet"
+    made = json.loads(pl.read_parquet_metadata(odd)["clipsoid"]) | {name: "b"}
+    pl.read_parquet(odd).write_parquet(odd, metadata={"clipsoid": json.dumps(made)})
+    message = rf"img_2.parquet: was scored with {name} 'b', .*img_0.parquet with 'a'; .*'{column}'"
+    for options in ({"column": column}, {"where": f"{column} > 9"}, {"fraction": 1, "per": column}):
+        with pytest.raises(cs.MismatchError, match=message):
+            cs.select(folder, **options)
+    selection = cs.select(folder, top=5)
+    assert f"with {name} 'b'" in selection.notes[-1]
+    with pytest.raises(cs.MismatchError, match=message):
+        selection.write(tmp_path / "a.parquet")
+    selection.write(tmp_path / "a.parquet", tmp_path / "a.txt", columns=["shard", "row"])
+    # Files that agree are as good as ever.
+    cs.select([folder / "img_0.parquet", folder / "img_1.parquet"], column=column, top=5)
+
+
+def test_scores_of_several_encoders(frame: pl.DataFrame, tmp_path: Path) -> None:
+    folder = write(frame, tmp_path / "scores")
+    for i, encoder in enumerate((None, "ViT-B-32", "ViT-L-14")):
+        path = folder / f"img_{i}.parquet"
+        made = json.loads(pl.read_parquet_metadata(path)["clipsoid"]) | {"encoder": encoder}
+        pl.read_parquet(path).write_parquet(path, metadata={"clipsoid": json.dumps(made)})
+    with pytest.raises(
+        cs.MismatchError, match=r"img_2.* encoder 'ViT-L-14', .*img_1.* with 'ViT-B-32'; wanted one"
+    ):
+        cs.select(folder)
+    # Nobody has said what the first is of.
+    assert cs.select([folder / "img_0.parquet", folder / "img_1.parquet"]).rows_in == 200
+
+
+def test_score_files_of_several_schemas(frame: pl.DataFrame, folder: Path) -> None:
+    odd = folder / "img_1.parquet"
+    made = pl.read_parquet_metadata(odd)["clipsoid"]
+    pl.read_parquet(odd).drop("uid").write_parquet(odd, metadata={"clipsoid": made})
+    with pytest.raises(cs.SelectionError, match=r"img_1.* differs from .*img_0.* in uid; wanted"):
+        cs.select(folder)
+
+
+def test_what_is_wrong_is_said_before_any_row_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("a row was read")
+
+    monkeypatch.setattr("clipsoid.selection.table.Table.batches", read)
+    for options, message in (
+        ({"where": "norm + 1"}, "where: gives Float32; wanted true or false"),
+        ({"where": "nowhere = 1"}, r"has no column 'nowhere' \(where\)"),
+        ({"fraction": 0.5, "per": "kind"}, r"has no column 'kind' \(per\)"),
+        ({"column": "width"}, r"has no column 'width' \(column\)"),
+        ({"target": folder, "rows": 3, "where": "norm"}, "where: gives Float32"),
+    ):
+        with pytest.raises(cs.SelectionError, match=message):
+            cs.select(folder, **options)
+    with pytest.raises(AssertionError, match="a row was read"):
         cs.select(folder)
 
 

@@ -43,7 +43,9 @@ def test_malformed_uids_are_named(tmp_path: Path, bad: str | None) -> None:
     frame = scores((9, 9), steps=1).with_columns(status=pl.lit("ok"), conformity=pl.lit(1.0))
     at = (pl.col("shard") == "img_1.npy") & (pl.col("row") == 4)
     frame = frame.with_columns(uid=pl.when(at).then(pl.lit(bad)).otherwise("uid"))
-    with pytest.raises(cs.SelectionError, match=r"img_1.npy, row 4: uid is .*wanted 32 hexadecim"):
+    with pytest.raises(
+        cs.SelectionError, match=r"^scores: img_1.npy, row 4: uid is .*wanted 32 hexadecim"
+    ):
         cs.select(frame).write(tmp_path / "a.npy")
     assert not [*tmp_path.iterdir()]
 
@@ -53,7 +55,9 @@ def test_uids_that_are_there_twice_are_named(tmp_path: Path) -> None:
     same = frame.with_columns(
         uid=pl.when(pl.col("row") == 5).then(pl.lit(uid(3).upper())).otherwise("uid")
     )
-    with pytest.raises(cs.SelectionError, match=r"row 5: uid .* is that of img_0.npy, row 3"):
+    with pytest.raises(
+        cs.SelectionError, match=r"^scores: img_0.npy, row 5: uid .* is that of img_0.npy, row 3"
+    ):
         cs.select(same).write(tmp_path / "a.npy", tmp_path / "a.parquet")
     assert not [*tmp_path.iterdir()]
     with pytest.raises(cs.SelectionError, match=r"row 1 of those kept: .* is that of row 0 of"):
@@ -171,10 +175,21 @@ def test_outputs_that_cannot_be(folder: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(cs.OutputError, match=message):
             selection.write(*(tmp_path / name for name in names))
-    with pytest.raises(cs.SelectionError, match=r"has no column 'id' \(id_column\)"):
+    with pytest.raises(cs.SelectionError, match=r"has no column 'id' \(id column\)"):
         selection.write(tmp_path / "a.txt", id_column="id")
     with pytest.raises(cs.SelectionError, match=r"has no column 'url' \(columns\)"):
         selection.write(tmp_path / "a.parquet", columns=["url"])
     with pytest.raises(cs.SelectionError, match="'norm' is Float32; wanted uids of 32"):
         selection.write(tmp_path / "a.npy", id_column="norm")
+    assert [path.name for path in tmp_path.iterdir()] == ["scores"]
+
+
+def test_options_without_a_file_that_uses_them(folder: Path, tmp_path: Path) -> None:
+    selection = cs.select(folder, top=5)
+    with pytest.raises(ValueError, match=r"^id_column= needs a file of ids, .npy or .txt"):
+        selection.write(tmp_path / "a.parquet", id_column="row")
+    with pytest.raises(ValueError, match=r"^columns= needs a .parquet file"):
+        selection.write(tmp_path / "a.txt", columns=["uid"])
+    with pytest.raises(cs.SelectionError, match="columns: found row, row; wanted each once"):
+        selection.write(tmp_path / "a.parquet", columns=["row", "row"])
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]

@@ -25,7 +25,8 @@ def add_parser(commands: Any) -> None:
         "path",
         metavar="PATH",
         nargs="+",
-        help="an ellipsoid, groups, a whitening, a report, or embeddings (see fit)",
+        help="an ellipsoid, groups, a whitening, a report, a folder of scores, a recipe or uids of "
+        "select, or embeddings (see fit)",
     )
     parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
@@ -38,11 +39,14 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid._groups_file import is_groups
     from clipsoid._whitening_file import is_whitening
     from clipsoid.cli.output import show
+    from clipsoid.cli.products import show_product
     from clipsoid.groups import GroupedEllipsoids
     from clipsoid.report import is_page
     from clipsoid.whitening import Whitening
 
     path = Path(options.path[0])
+    if len(options.path) == 1 and show_product(options, path):
+        return
     if len(options.path) == 1 and path.is_file():
         if is_page(path):
             _show_page(options, path)

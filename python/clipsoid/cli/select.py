@@ -11,25 +11,7 @@ from clipsoid.cli import options as shared
 
 if TYPE_CHECKING:
     from clipsoid.selection import ScoreDistribution, Selection
-
-#: Options that are rules, as `select` calls them.
-RULES = (
-    "where",
-    "column",
-    "above",
-    "below",
-    "quantiles",
-    "fraction",
-    "per",
-    "pick",
-    "top",
-    "bottom",
-    "balance",
-    "target",
-    "rows",
-    "bins",
-    "seed",
-)
+    from clipsoid.selection.rules import Rules
 
 #: Columns of a terminal that a bar takes.
 BAR = 20
@@ -119,7 +101,8 @@ def _add_inputs(group: Any) -> None:
     group.add_argument(
         "--metadata",
         metavar="PATH",
-        help="parquet of more columns: a file for each shard, row by row, or any with --on",
+        help="parquet of more columns: a file of the same name or number for each shard, row by "
+        "row, or any with --on",
     )
     group.add_argument("--on", metavar="COLUMN", help="ids that scores and metadata have")
     group.add_argument("--id-column", metavar="NAME", help="ids of .npy and .txt (uid)")
@@ -135,6 +118,75 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from clipsoid.cli.output import show
     from clipsoid.cli.progress import announced
+    from clipsoid.selection import opened_again, selection_of
+    from clipsoid.selection.outputs import ID_COLUMN, check_columns, holds_columns, holds_ids
+    from clipsoid.selection.recipe import read_recipe
+    from clipsoid.selection.score_files import open_table
+
+    given = _checked(options)
+    _check_places(options)
+    scores = options.scores if len(options.scores) > 1 else options.scores[0]
+    with announced("select", quiet=options.quiet) as step:
+        recipe = {"on": options.on}
+        if given is not None:
+            rules, table = given, open_table(scores, options.metadata, options.on)
+        else:
+            recipe = read_recipe(options.recipe)
+            table, rules = opened_again(recipe, scores, options.metadata)
+        # What the recipe says of its file counts where files are of that kind.
+        id_column, columns = ID_COLUMN, None
+        if holds_ids(options.out):
+            known = recipe.get("id_column", ID_COLUMN)
+            id_column = known if options.id_column is None else options.id_column
+        if holds_columns(options.out):
+            named = options.columns
+            columns = recipe.get("columns") if named is None else named.split(",")
+        check_columns(table, options.out, id_column, columns)
+        selection = selection_of(table, rules, recipe["on"], step)
+        if options.out:
+            selection.write(*options.out, id_column=id_column, columns=columns, progress=step)
+    result = {"out": options.out, **selection.to_dict()}
+    show(options, result, _text(selection, options))
+
+
+def _checked(options: argparse.Namespace) -> Rules | None:
+    """Return the rules; what is wrong with options alone is said before any file is opened.
+
+    With a recipe, which has all rules, there are none.
+    """
+    from clipsoid.errors import SelectionError
+    from clipsoid.selection.outputs import check_used
+    from clipsoid.selection.rules import DEFAULTS, OPTIONS, OptionError, Rules
+
+    flags = {name: f"--{name.replace('_', '-')}" for name in OPTIONS}
+    flags["pick"] = f"--{options.pick}" if options.pick else "--random"
+    given = {name: getattr(options, name) for name in DEFAULTS}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        check_used(
+            options.out, ids=options.id_column is not None, columns=options.columns is not None
+        )
+        if options.recipe is not None:
+            for name in (*given, *(["on"] if options.on is not None else [])):
+                options.usage(f"--recipe has all rules; {flags[name]} cannot be added")
+            return None
+        if options.on is not None and options.metadata is None:
+            raise OptionError("{on} needs {metadata}")
+        rules = Rules(**given)
+        # Also what was given as it would be without.
+        rules.check_used(given)
+    except OptionError as error:
+        options.usage(error.said(flags))
+    except SelectionError as error:
+        options.usage(f"--{error}")
+    except ValueError as error:
+        # Of one option: its name, =, and what was found.
+        options.usage("--" + str(error).replace("=", " ", 1))
+    return rules
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Refuse, before any work is done, files that could not or must not be written after it."""
     from clipsoid.errors import OutputError
     from clipsoid.selection.outputs import check_targets
 
@@ -145,44 +197,6 @@ def run(options: argparse.Namespace) -> None:
                     f"{path}: lies among the scores of {scores}; wanted another place"
                 )
     check_targets(options.out)
-    with announced("select", quiet=options.quiet) as step:
-        selection, written = _selection(options, step)
-        given = {"id_column": options.id_column or written.get("id_column")}
-        columns = options.columns.split(",") if options.columns else written.get("columns")
-        if options.out:
-            named = {name: value for name, value in given.items() if value is not None}
-            selection.write(*options.out, columns=columns, progress=step, **named)
-    result = {"out": options.out, **selection.to_dict()}
-    show(options, result, _text(selection, options))
-
-
-def _selection(options: argparse.Namespace, step: Any) -> tuple[Selection, dict[str, Any]]:
-    """Return the selection, and what its recipe says of the file, if there is one."""
-    from clipsoid.errors import SelectionError
-    from clipsoid.selection import select, select_again
-    from clipsoid.selection.recipe import read_recipe
-    from clipsoid.selection.rules import Rules
-
-    given = {name: getattr(options, name) for name in RULES}
-    given = {name: value for name, value in given.items() if value is not None}
-    scores = options.scores if len(options.scores) > 1 else options.scores[0]
-    if options.recipe is not None:
-        if given or options.on:
-            name = next(iter(given), "on")
-            options.usage(f"--recipe has all rules; --{name.replace('_', '-')} cannot be added")
-        recipe = read_recipe(options.recipe)
-        return select_again(recipe, scores, metadata=options.metadata, progress=step), recipe
-    if options.on and not options.metadata:
-        options.usage("--on needs --metadata")
-    try:
-        # What is wrong with the options alone is said before any file is opened.
-        Rules(**given)
-    except SelectionError as error:
-        options.usage(f"--{error}")
-    except ValueError as error:
-        options.usage(str(error).replace("=", " ", 1))
-    found = select(scores, metadata=options.metadata, on=options.on, progress=step, **given)
-    return found, {}
 
 
 def _text(selection: Selection, options: argparse.Namespace) -> str:

@@ -149,32 +149,32 @@ def _text(
 
     stores = found.stores
     held = {"rows": "one modality, not named"}
-    yield _line("layout", found.kind + ", " + " and ".join(held.get(n, n) for n in stores))
+    yield line("layout", found.kind + ", " + " and ".join(held.get(n, n) for n in stores))
     for name, store in stores.items():
         what = f"{plural(store.count, 'row')} x {plural(store.dim, 'feature')}"
-        yield _line(name, f"{what}, {', '.join(sorted(store.dtypes))}")
+        yield line(name, f"{what}, {', '.join(sorted(store.dtypes))}")
         files = plural(len(store.shards), "shard")
         array = store.shards[0].part
         ends = [store.shards[0].name, store.shards[-1].name][: len(store.shards)]
-        yield _line("", files + (f", array {array!r}" if array else "") + ": " + " to ".join(ends))
-        yield _line("", _norms(samples[name]))
+        yield line("", files + (f", array {array!r}" if array else "") + ": " + " to ".join(ends))
+        yield line("", _norms(samples[name]))
     if pairs is not None:
         cosines = (
             f"cosine {number(pairs.cosine)}, of shuffled pairs {number(pairs.shuffled_cosine)}"
         )
-        yield _line("pairs", f"{cosines}, in a sample of {pairs.sample:,}")
-    yield _line("size", f"{_bytes(list(stores.values())) / 1e6:,.1f} MB")
+        yield line("pairs", f"{cosines}, in a sample of {pairs.sample:,}")
+    yield line("size", f"{_bytes(list(stores.values())) / 1e6:,.1f} MB")
     unread = [array for array in found.arrays if array not in _parts(found)]
     if unread:
-        yield _line("other arrays", f"{', '.join(unread)} (--key)")
+        yield line("other arrays", f"{', '.join(unread)} (--key)")
     if found.encoder is not None:
-        yield _line("encoder", f"{found.encoder}, temperature {found.temperature:.4g}")
+        yield line("encoder", f"{found.encoder}, temperature {found.temperature:.4g}")
     columns = _columns(next(iter(stores.values())))
-    yield _line("columns", ", ".join(columns) or "none beside the embeddings")
+    yield line("columns", ", ".join(columns) or "none beside the embeddings")
     for note in notes[:SHOWN]:
-        yield _line("looks wrong", note)
+        yield line("looks wrong", note)
     if len(notes) > SHOWN:
-        yield _line("", f"and {len(notes) - SHOWN:,} more: --json lists them")
+        yield line("", f"and {len(notes) - SHOWN:,} more: --json lists them")
 
 
 def _parts(found: EmbeddingSet) -> set[str]:
@@ -191,7 +191,7 @@ def _norms(sample: NormSample) -> str:
     return f"{kind}: {span} in a sample of {sample.rows:,} rows"
 
 
-def _line(name: str, value: str) -> str:
+def line(name: str, value: str) -> str:
     """Return a name and a value, which goes on under itself; paths are not broken."""
     return textwrap.fill(
         value,

@@ -14,7 +14,7 @@ import numpy as np
 from clipsoid.errors import SelectionError
 from clipsoid.selection.recipe import check_inputs
 from clipsoid.selection.result import ScoreDistribution, Selection
-from clipsoid.selection.rules import BINS, Amount, Pick, Rules, is_path, rules_of
+from clipsoid.selection.rules import BINS, Amount, Pick, Rules, is_histogram, rules_of
 from clipsoid.selection.score_files import open_table
 from clipsoid.selection.table import Table
 from clipsoid.selection.target import Target, checked_target, equal_bins, read_target
@@ -23,7 +23,14 @@ from clipsoid.selection.work import Work
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["ScoreDistribution", "Selection", "select", "select_again"]
+__all__ = [
+    "ScoreDistribution",
+    "Selection",
+    "opened_again",
+    "select",
+    "select_again",
+    "selection_of",
+]
 
 #: Bins of the histograms that a selection shows.
 SHOWN_BINS = 20
@@ -91,13 +98,14 @@ def select(
     rows : int or str, optional
         How many rows ``balance`` or ``target`` chooses: a number, or a percentage.
     bins : int, default=50
-        At most 10,000.
+        At most 10,000; of ``balance``, and of a ``target`` of scores.
     seed : int, default=0
         Of random choices. A row is chosen by a hash of the seed, its shard and its number there
         (or its number in a frame without these): whatever the threads or the platform.
     metadata : str, Path, list of these, or frame, optional
-        Parquet of more columns: one file for each score file, in the order of their names, of the
-        rows of its shard. With `on`, any files or a frame.
+        Parquet of more columns: for each score file one of the same name or the same number, of
+        the rows of its shard; rows that img2dataset failed to download are left out. With `on`,
+        any files or a frame.
     on : str, optional
         Column of ids by which `metadata` is joined; each at most once there.
     progress : callable, optional
@@ -113,11 +121,12 @@ def select(
         If a column is not there, an expression fails, fewer rows are left than are wanted, or
         none at all.
     MismatchError
-        If score files were made against different references.
+        If score files were made against different references or of different encoders, or differ
+        in what a column that is used depends on; or metadata have other rows than a shard.
     StoreError
         If there are no such files.
     ValueError
-        If an option is out of range, or lacks another that it needs.
+        If an option is out of range, lacks another that it needs, or has no effect.
 
     See Also
     --------
@@ -164,7 +173,7 @@ def select(
         bins=bins,
         seed=seed,
     )
-    return _select(open_table(scores, metadata, on), rules, on, progress)
+    return selection_of(open_table(scores, metadata, on), rules, on, progress)
 
 
 def select_again(
@@ -196,6 +205,14 @@ def select_again(
         If the files are not those that the recipe was made of, or one of its rules was an
         expression of Polars.
     """
+    table, rules = opened_again(recipe, scores, metadata)
+    return selection_of(table, rules, recipe["on"], progress)
+
+
+def opened_again(
+    recipe: Mapping[str, Any], scores: Any, metadata: Any = None
+) -> tuple[Table, Rules]:
+    """Open the files of which a recipe was made, and return its rules: see `select_again`."""
     table = open_table(scores, metadata, recipe["on"] if metadata is not None else None)
     if table.count != recipe["rows_in"]:
         raise SelectionError(
@@ -203,15 +220,17 @@ def select_again(
         )
     check_inputs("scores", recipe, table.scores)
     check_inputs("metadata", recipe, table.metadata)
-    return _select(table, Rules(**rules_of(recipe["rules"])), recipe["on"], progress)
+    return table, Rules(**rules_of(recipe["rules"]))
 
 
-def _select(
+def selection_of(
     table: Table, rules: Rules, on: str | None, progress: Callable[[str], object] | None
 ) -> Selection:
+    """Choose rows of a table that is open."""
     step = progress or (lambda name: None)
-    goal = None if rules.target is None else _target(rules)
     work = Work(table, rules.column, rules.seed)
+    work.check(rules)
+    goal = None if rules.target is None else _target(rules)
     step("reading scores")
     work.begin()
     shown = Target(equal_bins(*work.range(), SHOWN_BINS), np.ones(SHOWN_BINS))
@@ -255,7 +274,7 @@ def _target(rules: Rules) -> Target:
     found = rules.target
     if isinstance(found, Mapping):
         return checked_target("target", found)
-    if is_path(found) and not isinstance(found, (list, tuple)) and Path(found).suffix == ".json":
+    if is_histogram(found):
         return read_target(Path(found))
     other = Work(open_table(found), rules.column)
     other.begin()

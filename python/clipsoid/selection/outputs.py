@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from clipsoid._output import as_output_errors, check_writable, written_beside
 from clipsoid.errors import OutputError, SelectionError
 from clipsoid.selection.recipe import FORMAT, FORMAT_VERSION, file_digest, is_recipe, made_of
-from clipsoid.selection.table import as_selection_errors
+from clipsoid.selection.rules import OptionError
+from clipsoid.selection.table import Table, as_selection_errors
 from clipsoid.store.score_file import GROUP_ROWS, METADATA_KEY
 
 if TYPE_CHECKING:
     from clipsoid.selection.result import Selection
 
 SUFFIXES = (".npy", ".parquet", ".txt")
+
+ID_COLUMN = "uid"
 
 #: A uid of DataComp: 32 hexadecimal digits.
 UID = "^[0-9a-fA-F]{32}$"
@@ -63,8 +66,9 @@ def write_selection(
 ) -> None:
     """Write files that get their names when all of them are complete."""
     paths = [Path(name) for name in names]
+    check_used(paths, ids=id_column != ID_COLUMN, columns=columns is not None)
     check_targets(paths)
-    check_columns(selection, paths, id_column, columns)
+    check_columns(selection._table, paths, id_column, columns)
     with ExitStack() as stack:
         for path in paths:
             if progress is not None:
@@ -97,15 +101,42 @@ def write_selection(
                 beside.write_text(json.dumps(text, indent=2) + "\n", "utf-8")
 
 
+def holds_ids(paths: Sequence[Path]) -> bool:
+    """Whether one of some files holds ids."""
+    return any(path.suffix.lower() in (".npy", ".txt") for path in paths)
+
+
+def holds_columns(paths: Sequence[Path]) -> bool:
+    """Whether one of some files holds rows with their columns."""
+    return any(path.suffix.lower() == ".parquet" for path in paths)
+
+
+def check_used(paths: Sequence[Path], *, ids: bool, columns: bool) -> None:
+    """Refuse an id column, or columns, that were given and that no file makes use of."""
+    if ids and not holds_ids(paths):
+        raise OptionError("{id_column} needs a file of ids, .npy or .txt")
+    if columns and not holds_columns(paths):
+        raise OptionError("{columns} needs a .parquet file")
+
+
 def check_columns(
-    selection: Selection, paths: Sequence[Path], id_column: str, columns: Sequence[str] | None
+    table: Table, paths: Sequence[Path], id_column: str, columns: Sequence[str] | None
 ) -> None:
-    """Refuse columns that are not there, before anything is written."""
-    suffixes = {path.suffix.lower() for path in paths}
-    if suffixes & {".npy", ".txt"}:
-        selection._table.check_column(id_column, "id_column")
-    for name in columns or ():
-        selection._table.check_column(name, "columns")
+    """Refuse columns that are not there, or not what is to be written of them."""
+    import polars as pl
+
+    if holds_ids(paths):
+        table.check_column(id_column, "id column")
+    kind = table.schema.get(id_column)
+    if any(path.suffix.lower() == ".npy" for path in paths) and kind != pl.String:
+        raise SelectionError(
+            f"{table.label}: {id_column!r} is {kind}; wanted uids of 32 hexadecimal digits"
+        )
+    if holds_columns(paths):
+        for name in table.schema if columns is None else columns:
+            table.check_column(name, "columns")
+        if columns is not None and len(set(columns)) < len(columns):
+            raise SelectionError(f"columns: found {', '.join(columns)}; wanted each once")
 
 
 def _write_parquet(
@@ -131,10 +162,7 @@ def _sorted_uids(selection: Selection, column: str) -> NDArray[Any]:
     """Return the uids as DataComp's tools read them: two halves of 64 bits, sorted."""
     import polars as pl
 
-    if selection._table.schema[column] != pl.String:
-        kind = selection._table.schema[column]
-        raise SelectionError(f"{column!r} is {kind}; wanted uids of 32 hexadecimal digits")
-    uids = np.empty(selection.rows_kept, "u8,u8")
+    label, uids = selection._table.label, np.empty(selection.rows_kept, "u8,u8")
     first = 0
     for place, batch in _with_places(selection, column):
         text = batch[column]
@@ -142,7 +170,8 @@ def _sorted_uids(selection: Selection, column: str) -> NDArray[Any]:
         if malformed.any():
             at = int(malformed.arg_max() or 0)
             raise SelectionError(
-                f"{place(batch, at)}: {column} is {text[at]!r}; wanted 32 hexadecimal digits"
+                f"{label}: {place(batch, at)}: {column} is {text[at]!r}; wanted 32 hexadecimal "
+                "digits"
             )
         some = uids[first : first + len(text)]
         for half, start in (("f0", 0), ("f1", 16)):
@@ -163,7 +192,10 @@ def _raise_twice(selection: Selection, column: str, uid: str) -> None:
     for place, batch in _with_places(selection, column):
         same = batch[column].str.to_lowercase() == uid
         found += [place(batch, at) for at in same.fill_null(False).arg_true().to_list()]
-    raise SelectionError(f"{found[1]}: {column} {uid!r} is that of {found[0]}; wanted each once")
+    raise SelectionError(
+        f"{selection._table.label}: {found[1]}: {column} {uid!r} is that of {found[0]}; wanted "
+        "each once"
+    )
 
 
 def _with_places(selection: Selection, column: str) -> Any:
@@ -183,6 +215,7 @@ def _write_ids(selection: Selection, temporary: Path, column: str) -> None:
     """Write one id per line."""
     import polars as pl
 
+    label = selection._table.label
     with temporary.open("w", encoding="utf-8", newline="\n") as file:
         for place, batch in _with_places(selection, column):
             with as_selection_errors(repr(column), "cannot be written as text"):
@@ -191,6 +224,7 @@ def _write_ids(selection: Selection, temporary: Path, column: str) -> None:
             if odd.any():
                 at = int(odd.arg_max() or 0)
                 raise SelectionError(
-                    f"{place(batch, at)}: {column} is {text[at]!r}; wanted an id of one line"
+                    f"{label}: {place(batch, at)}: {column} is {text[at]!r}; wanted an id of one "
+                    "line"
                 )
             file.writelines(f"{one}\n" for one in text)

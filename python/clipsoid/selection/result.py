@@ -162,6 +162,10 @@ class Selection(Shown):
             If a file is there that `write` did not make, or one cannot be written.
         SelectionError
             If a column is not there, or an id is null, malformed or there twice.
+        MismatchError
+            If score files differ in what one of the columns depends on.
+        ValueError
+            If `id_column` or `columns` is given and no file makes use of it.
 
         Notes
         -----

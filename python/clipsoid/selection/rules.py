@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +23,21 @@ Pick = Literal["highest", "lowest", "random"]
 PICKS = ("highest", "lowest", "random")
 
 BINS = 50
+
+
+class OptionError(ValueError):
+    """Options that do not go together.
+
+    In `text`, names in braces stand for options: whoever shows it says how these are written.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.format_map({name: f"{name}=" for name in OPTIONS}))
+        self.text = text
+
+    def said(self, names: Mapping[str, str]) -> str:
+        """Return the message with other names of the options."""
+        return self.text.format_map(names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,28 +74,38 @@ class Rules:
             )
         if self.pick not in PICKS:
             raise ValueError(f"pick={self.pick!r}; wanted 'highest', 'lowest' or 'random'")
-        if self.fraction is None and (self.per is not None or self.pick != "highest"):
-            name = "per" if self.per is not None else "pick"
-            raise ValueError(f"{name}={getattr(self, name)!r} without fraction=; wanted both")
         for name in ("top", "bottom", "rows"):
             if getattr(self, name) is not None:
                 rows_of(name, getattr(self, name), 0)
         if self.top is not None and self.bottom is not None:
-            raise ValueError("top= and bottom= are given; wanted one of them")
+            raise OptionError("{top} and {bottom} are given; wanted one of them")
         checked_count("bins", self.bins, 1, MAX_BINS)
         checked_seed(self.seed)
-        self._check_target()
-
-    def _check_target(self) -> None:
         if self.balance and self.target is not None:
-            raise ValueError("balance= and target= are given; wanted one of them")
-        aimed = self.balance or self.target is not None
-        if aimed and self.rows is None:
-            raise ValueError("rows= is not given; a distribution wants how many rows to choose")
-        if self.rows is not None and not aimed:
-            raise ValueError(f"rows={self.rows!r} without balance= or target=; wanted one of them")
+            raise OptionError("{balance} and {target} are given; wanted one of them")
         if isinstance(self.target, Mapping):
             checked_target("target", self.target)
+        if self.rows is None and (self.balance or self.target is not None):
+            name = "balance" if self.balance else "target"
+            raise OptionError(f"{{{name}}} needs {{rows}}: how many to choose")
+        self.check_used([name for name in AT_TIMES if getattr(self, name) != DEFAULTS[name]])
+
+    def check_used(self, given: Collection[str]) -> None:
+        """Refuse an option that was given and that nothing here makes use of."""
+        if self.fraction is None:
+            for name in ("per", "pick"):
+                if name in given:
+                    raise OptionError(f"{{{name}}} needs {{fraction}}")
+        if "rows" in given and not self.balance and self.target is None:
+            raise OptionError("{rows} needs {balance} or {target}")
+        if "bins" in given and not (self.balance or self._is_target_of_scores):
+            raise OptionError("{bins} needs {balance}, or a {target} of other scores")
+        if "seed" in given and not self.is_random:
+            raise OptionError("{seed} has no effect: nothing is chosen at random")
+
+    @property
+    def _is_target_of_scores(self) -> bool:
+        return self.target is not None and not is_histogram(self.target)
 
     @property
     def is_random(self) -> bool:
@@ -108,6 +133,13 @@ class Rules:
         return {name: value for name, value in found.items() if value is not None}
 
 
+def is_histogram(target: object) -> bool:
+    """Whether a target is one of edges and weights, in a mapping or a JSON file."""
+    if isinstance(target, (str, os.PathLike)):
+        return Path(target).suffix == ".json"
+    return isinstance(target, Mapping)
+
+
 def rules_of(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of `select` from what `Rules.to_dict` made of them."""
     known = {field.name for field in fields(Rules)}
@@ -120,6 +152,15 @@ def rules_of(found: Mapping[str, Any]) -> dict[str, Any]:
             "Python can say again; wanted SQL"
         )
     return dict(found)
+
+
+DEFAULTS = {field.name: field.default for field in fields(Rules)}
+
+#: Rules that mean something only together with others.
+AT_TIMES = ("per", "pick", "rows", "bins", "seed")
+
+#: Names of all options that messages speak of.
+OPTIONS = (*DEFAULTS, "metadata", "on", "id_column", "columns")
 
 
 def expression(where: str | pl.Expr) -> pl.Expr:

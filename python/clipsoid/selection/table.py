@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clipsoid.errors import SelectionError
+from clipsoid.errors import MismatchError, SelectionError
 from clipsoid.selection.mask import Bools, Mask
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Table:
         What all score files say of how they were made.
     notes : tuple of str
         What whoever selects should know.
+    mixed : dict of str to str
+        Columns whose numbers cannot be compared from file to file, each with the reason.
     """
 
     label: str
@@ -68,6 +70,7 @@ class Table:
     metadata: tuple[Input, ...] = ()
     made: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    mixed: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_places(self) -> bool:
@@ -75,10 +78,12 @@ class Table:
         return all(name in self.schema for name in PLACE)
 
     def check_column(self, name: str, what: str) -> None:
-        """Refuse the name of a column that is not there."""
+        """Refuse the name of a column that is not there, or not of one kind in all files."""
         if name not in self.schema:
             known = ", ".join(self.schema)
             raise SelectionError(f"{self.label}: has no column {name!r} ({what}); found {known}")
+        if name in self.mixed:
+            raise MismatchError(self.mixed[name])
 
     def batches(
         self, frame: pl.LazyFrame, what: str | None = None

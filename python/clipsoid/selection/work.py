@@ -60,6 +60,13 @@ class Work:
             )
         self.mask = Mask(self.table.count)
 
+    def check(self, rules: Rules) -> None:
+        """Refuse what rules ask for and is not there, before any row is read."""
+        if rules.where is not None:
+            self._asked(expression(rules.where))
+        if rules.per is not None:
+            self.table.check_column(rules.per, "per")
+
     def begin(self) -> None:
         """Take in what has a status of ``ok`` and a number for its score; check the order."""
         import polars as pl
@@ -162,7 +169,8 @@ class Work:
         self.mask.write(start, kept)
         self.kept -= int(np.count_nonzero(before)) - int(np.count_nonzero(kept))
 
-    def _where(self, wanted: pl.Expr) -> None:
+    def _asked(self, wanted: pl.Expr) -> pl.LazyFrame:
+        """Return a column of what is asked of each row."""
         import polars as pl
 
         frame = self.table.frame.with_columns(wanted.alias("__where")).select("__where")
@@ -173,8 +181,11 @@ class Work:
             kind = frame.collect_schema()["__where"]
         if kind != pl.Boolean:
             raise SelectionError(f"where: gives {kind}; wanted true or false")
+        return frame
+
+    def _where(self, wanted: pl.Expr) -> None:
         unknown = 0
-        for start, batch in self.table.batches(frame, "where"):
+        for start, batch in self.table.batches(self._asked(wanted), "where"):
             kept = self.mask.read(start, batch.height)
             unknown += int(np.count_nonzero(kept & batch["__where"].is_null().to_numpy()))
             true = batch["__where"].fill_null(False).to_numpy()
@@ -227,7 +238,6 @@ class Work:
         """Return how many rows have each value of a column, as text; nulls are a stratum, too."""
         import polars as pl
 
-        self.table.check_column(column, "per")
         counts: Counter[str | None] = Counter()
         with as_selection_errors("per", "cannot be taken"):
             for _, batch, kept in self.table.walk(self.mask, [column]):

@@ -6,7 +6,6 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from clipsoid.errors import StoreError
@@ -198,22 +197,32 @@ def match_metadata(
     one beside it; or, `by_order`, where no name of a side says it and there are as many tables,
     that of the same place in the order.
     """
-    at: dict[tuple[str, str | int], set[Place]] = defaultdict(set)
-    for table in tables:
-        for place in _places(table):
-            at[place].add(table)
     matched: dict[Place, Place] = {}
     for files in sides:
-        found: dict[Place, Place] = {}
-        for file in files:
-            # Of several tables in one place, none is known to be that of the file.
-            single = (at[place] for place in _places(file) if len(at.get(place, ())) == 1)
-            for (table,) in islice(single, 1):
-                found[file] = table
+        alike = named_alike(files, tables)
+        # Of several tables in one place, none is known to be that of the file.
+        found = {file: own[0] for file, own in alike.items() if len(own) == 1}
         if by_order and not found and len(files) == len(tables):
             found = dict(zip(files, tables, strict=True))
         matched |= found
     return matched
+
+
+def named_alike(files: Sequence[Place], tables: Sequence[Place]) -> dict[Place, list[Place]]:
+    """Find for each file the tables whose names say that they describe it.
+
+    One table, of the surest place that has only one; several where every place has several; none
+    where no name says it.
+    """
+    at: dict[tuple[str, str | int], list[Place]] = defaultdict(list)
+    for table in tables:
+        for place in dict.fromkeys(_places(table)):
+            at[place].append(table)
+    found = {}
+    for file in files:
+        places = [at[place] for place in _places(file) if place in at]
+        found[file] = min(places, key=lambda own: len(own) > 1, default=[])
+    return found
 
 
 def _places(path: Place) -> Iterator[tuple[str, str | int]]:

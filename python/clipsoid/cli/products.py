@@ -1,0 +1,184 @@
+"""What ``clipsoid info`` says of scores and of what was selected by them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+#: Uids that are compared at a time.
+UIDS = 1 << 20
+
+#: What files of uids hold: both halves of 128 bits.
+HALVES = "u8,u8"
+
+
+def show_product(options: argparse.Namespace, path: Path) -> bool:
+    """Print what a recipe, a file of uids or a folder of scores is; False of anything else."""
+    from clipsoid.store.score_parts import JOURNALS
+
+    if path.is_dir() and any(path.glob(JOURNALS)):
+        _show_scores(options, path)
+    elif path.suffix.lower() == ".json" and path.is_file():
+        _show_recipe(options, path)
+    elif path.suffix.lower() == ".npy" and _holds_uids(path):
+        _show_uids(options, path)
+    else:
+        return False
+    return True
+
+
+def _show_scores(options: argparse.Namespace, folder: Path) -> None:
+    """Say what is finished of a folder of scores; raise at the end for a file that is damaged."""
+    from clipsoid.cli.output import show
+    from clipsoid.errors import StoreError
+    from clipsoid.results import Scores
+    from clipsoid.store.parquet_columns import read_schema
+    from clipsoid.store.score_parts import check_file, missing_shards, read_parts, score_path
+
+    parts = read_parts(folder)
+    if not parts:
+        raise StoreError(f"{folder}: the journal holds nothing; score the set again")
+    records = {name: record for part in parts for name, record in part.records.items()}
+    faults: list[str] = []
+    columns: dict[str, str] = {}
+    for name, record in records.items():
+        path = score_path(folder, name)
+        try:
+            check_file(path, record, StoreError)
+            columns = columns or {one: str(kind) for one, kind in read_schema(path)[0].items()}
+        except StoreError as error:
+            faults.append(str(error))
+    # What a folder has fitted itself is known later than the other parameters.
+    own = [{"reference": part.reference} for part in parts if part.reference is not None]
+    counts = [sum(each) for each in zip(*(one["status"] for one in records.values()), strict=True)]
+    result = {
+        "kind": "scores",
+        "shards": len(parts[0].job.inputs),
+        "shards_finished": len(records),
+        "missing": missing_shards(parts),
+        "rows": sum(record["rows"] for record in records.values()),
+        "status": dict(zip(Scores.STATUS, counts, strict=False)),
+        "bytes": sum(record["bytes"] for record in records.values()),
+        "columns": columns,
+        "parts": [
+            {"part": list(part.part), "shards": len(part.shards), "finished": len(part.records)}
+            for part in parts
+        ],
+        "made": parts[0].job.parameters | (own[0] if own else {}),
+        "faults": faults,
+    }
+    show(options, result, "\n".join(_scores_text(result)))
+    if faults:
+        raise StoreError(faults[0])
+
+
+def _scores_text(found: dict[str, Any]) -> Iterator[str]:
+    from clipsoid.cli.output import plural
+    from clipsoid.cli.survey import line
+    from clipsoid.store.score_parts import some_of
+
+    done = f"{found['shards_finished']:,} of {plural(found['shards'], 'shard')} finished"
+    yield line("scores", f"{done}, {plural(found['rows'], 'row')}")
+    if found["missing"]:
+        yield line("not finished", some_of(found["missing"]))
+    for part in found["parts"]:
+        i, n = part["part"]
+        if n > 1:
+            yield line(
+                "part", f"{i}/{n}: {part['finished']:,} of {plural(part['shards'], 'shard')}"
+            )
+    invalid = {name: n for name, n in found["status"].items() if n and name != "ok"}
+    if invalid:
+        yield line("invalid", ", ".join(f"{n:,} {name}" for name, n in invalid.items()))
+    if found["columns"]:
+        yield line("columns", ", ".join(found["columns"]))
+    yield line("size", f"{found['bytes'] / 1e6:,.1f} MB")
+    yield line("how made", _pairs(found["made"]))
+    for fault in found["faults"]:
+        yield line("looks wrong", fault)
+
+
+def _show_recipe(options: argparse.Namespace, path: Path) -> None:
+    """Say how a file of a selection was made, and whether it is still that file."""
+    from clipsoid.cli.output import plural, show
+    from clipsoid.cli.survey import line
+    from clipsoid.selection.recipe import is_recipe, read_recipe
+
+    found = read_recipe(path)
+    of = path.with_name(found["file"])
+    state = "is not beside it"
+    if of.is_file():
+        state = "is as it was written" if is_recipe(path, of) else "has changed since"
+    text = [line("recipe", f"of {of.name}, which {state}")]
+    rules = dict(found["rules"])
+    if "target" in rules:
+        rules["target"] = plural(len(rules["target"]["weights"]), "bin")
+    text.append(line("rules", _pairs(rules)))
+    more = {name: found[name] for name in ("on", "id_column", "columns") if found.get(name)}
+    if more:
+        text.append(line("columns", _pairs(more)))
+    for name in ("scores", "metadata"):
+        if found[name]:
+            rows = sum(one["rows"] for one in found[name])
+            text.append(line(name, f"{plural(len(found[name]), 'file')}, {plural(rows, 'row')}"))
+    kept, rows = found["rows_kept"], found["rows_in"]
+    text.append(line("kept", f"{kept:,} of {rows:,} rows ({100 * kept / rows:.3g} %)"))
+    text.append(line("removed", _pairs({name: f"{n:,}" for name, n in found["removed"].items()})))
+    if found["reference"] is not None:
+        text.append(line("reference", found["reference"]))
+    text.append(line("versions", _pairs(found["versions"])))
+    show(options, {"kind": "recipe", **found}, "\n".join(text))
+
+
+def _holds_uids(path: Path) -> bool:
+    import numpy as np
+
+    try:
+        return bool(np.load(path, mmap_mode="r").dtype == np.dtype(HALVES))
+    except (OSError, ValueError, EOFError):
+        # Whoever reads embeddings says what is wrong.
+        return False
+
+
+def _show_uids(options: argparse.Namespace, path: Path) -> None:
+    """Say how many uids a file has, and whether they are in the order that its readers want."""
+    import numpy as np
+
+    from clipsoid.cli.output import lines, show
+    from clipsoid.selection.outputs import recipe_path
+    from clipsoid.selection.recipe import is_recipe
+
+    uids = np.load(path, mmap_mode="r")
+    ascends = True
+    for first in range(0, len(uids), UIDS):
+        part = uids[first : first + UIDS + 1]
+        high, low = part["f0"], part["f1"]
+        tied = high[1:] == high[:-1]
+        ascends &= bool(((high[1:] > high[:-1]) | tied & (low[1:] > low[:-1])).all())
+    beside = recipe_path(path)
+    recipe = beside.name if is_recipe(beside, path) else None
+    size = path.stat().st_size
+    result = {
+        "kind": "uids",
+        "rows": len(uids),
+        "is_ascending": ascends,
+        "bytes": size,
+        "recipe": recipe,
+    }
+    order = "ascending, each once" if ascends else "not ascending: wanted sorted, each once"
+    text = {"uids": f"{len(uids):,} of 128 bits, {order}", "size": f"{size / 1e6:,.1f} MB"}
+    if recipe is not None:
+        text["how made"] = f"clipsoid info {beside}"
+    show(options, result, lines({f"{name:<12}": value for name, value in text.items()}))
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    """Return names and values on one line, without those that say nothing."""
+    known = {name: value for name, value in values.items() if value not in (None, [], "")}
+    shown = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in known.items()
+    }
+    return "; ".join(f"{name} {value}" for name, value in shown.items())
