@@ -132,7 +132,7 @@ def test_a_shard_that_changes_while_it_is_read_has_no_file(shards, tmp_path, mon
     store = cs.open_store(shards)
     for name in ("4.npy", "6.npy"):
         np.save(shards / name, np.load(shards / name) + 1)
-    monkeypatch.setattr("clipsoid.cli.options.open_rows", lambda options: store)
+    monkeypatch.setattr("clipsoid.cli.sets.open_rows", lambda options: store)
     assert score(shards, tmp_path / "s", "--ellipsoid", str(tmp_path / "e"), "--members") == 3
     names = {name for name in contents(tmp_path / "s") if name.endswith(".parquet")}
     assert names <= {f"{i}.parquet" for i in range(4)}

@@ -34,7 +34,7 @@ def _show_scores(options: argparse.Namespace, folder: Path) -> None:
     from clipsoid.cli.output import show
     from clipsoid.errors import StoreError
     from clipsoid.results import Scores
-    from clipsoid.store.parquet_columns import read_schema
+    from clipsoid.store.parquet_columns import read_header
     from clipsoid.store.score_parts import check_file, missing_shards, read_parts, score_path
 
     parts = read_parts(folder)
@@ -47,7 +47,7 @@ def _show_scores(options: argparse.Namespace, folder: Path) -> None:
         path = score_path(folder, name)
         try:
             check_file(path, record, StoreError)
-            columns = columns or {one: str(kind) for one, kind in read_schema(path)[0].items()}
+            columns = columns or {one: str(kind) for one, kind in read_header(path).types.items()}
         except StoreError as error:
             faults.append(str(error))
     # What a folder has fitted itself is known later than the other parameters.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipsoid.errors import SelectionError
 from clipsoid.selection.table import Input, Table, as_selection_errors
-from clipsoid.store.parquet_columns import read_schema
+from clipsoid.store.parquet_columns import read_header
 from clipsoid.store.paths import AnyPath, find_files, in_order
 from clipsoid.store.score_file import METADATA_KEY
 
@@ -90,12 +90,12 @@ def find(path: AnyPath) -> Files:
             raise SelectionError(f"{file}: is a URL; wanted files on a local disk")
         with as_selection_errors(str(file)):
             text = pl.read_parquet_metadata(file).get(METADATA_KEY)
-        schema, rows, stamp = read_schema(file)
+        header = read_header(file)
         digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest() if text else None
         paths.append(file)
-        inputs.append(Input(name, rows, stamp.size, digest))
+        inputs.append(Input(name, header.rows, header.stamp.size, digest))
         made.append(json.loads(text) if text else {})
-        schemas.append(schema)
+        schemas.append(dict(header.types))
     return Files(label, tuple(paths), tuple(inputs), tuple(made), tuple(schemas))
 
 

@@ -12,7 +12,7 @@ from clipsoid.selection.inputs import Files, find, scan, table_of_files, table_o
 from clipsoid.selection.table import Table, as_selection_errors
 from clipsoid.store.layouts.names import number_of
 from clipsoid.store.layouts.recognise import named_alike
-from clipsoid.store.metadata import Metadata
+from clipsoid.store.metadata import Metadata, Tables
 from clipsoid.store.score_parts import some_of
 
 if TYPE_CHECKING:
@@ -61,13 +61,14 @@ def row_by_row(table: Table, scores: Files, metadata: Files) -> Table:
     found = metadata.some(_tables(scores, metadata))
     schema = found.schema()
     beside = []
+    tables = Tables(found.paths)
     for path, made, file in zip(found.paths, scores.made, scores.paths, strict=True):
         if "shard_rows" not in made:
             raise SelectionError(
                 f"{file}: does not say which shard it is of; wanted files of clipsoid score, or a "
                 "column of ids to join by"
             )
-        own, count, shard = Metadata(path), made["shard_rows"], Path(made["shard"])
+        own, count, shard = Metadata(path, tables), made["shard_rows"], Path(made["shard"])
         own.check((), count, shard)
         beside.append((own, count, shard))
     new, notes = _without_known(table, list(schema))
