@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from store.remote import Server
 
 # The same examples in every run: a red test is red for everybody.
 hypothesis.settings.register_profile(
@@ -18,6 +22,15 @@ hypothesis.settings.load_profile("clipsoid")
 
 REAL_DATA = "CLIPSOID_REAL_DATA"
 REQUIRED = "CLIPSOID_REQUIRE_REAL_DATA"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Server]:
+    """A server that speaks S3, one for all tests; starting it takes a second."""
+    from store.remote import serving
+
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

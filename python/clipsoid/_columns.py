@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from clipsoid._scoring import Reference, score_batches
 from clipsoid._source import Source, as_source
-from clipsoid._wide import paired_rows
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import DTypeError, InvalidRowError, MismatchError
+from clipsoid.partners import cosine
 from clipsoid.results import Scores
 from clipsoid.whitening import Whitening
 
@@ -60,6 +60,7 @@ class Cosine:
     """As `Scored`, of two columns."""
 
     on_invalid: OnInvalid
+    n_threads: int | None
 
     def __call__(self, columns: Sequence[pl.Series]) -> pl.Series:
         one, other = columns
@@ -73,20 +74,12 @@ class Cosine:
             found = _without_scores(one)
         else:
             sources = (as_source(series, _label(series)) for series in columns)
-            parts = [_cosines(x, y) for x, y in paired_rows(*sources)]
-            found = pl.Series(one.name, np.concatenate(parts), nan_to_null=True)
+            values = cosine(*sources, on_invalid="null", n_threads=self.n_threads)
+            found = pl.Series(one.name, values, nan_to_null=True)
         if self.on_invalid == "error":
             for series in columns:
                 _refuse_invalid(series, found)
         return found
-
-
-def _cosines(x: Array, y: Array) -> Array:
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        products = np.einsum("ij,ij->i", x, y)
-        lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-        cosines: Array = np.clip(products / lengths, -1, 1)
-        return cosines
 
 
 def norms(source: Source, n_threads: int | None) -> Array:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import tee
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,6 +15,10 @@ from clipsoid._gather import widened
 from clipsoid.errors import StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard, Store
 from clipsoid.store.readahead import read_ahead
+from clipsoid.store.remote.path import RemotePath
+
+if TYPE_CHECKING:
+    from clipsoid.store.remote.ahead import Ahead
 
 #: Where a row lies: the name of its shard, and its number in it.
 PLACES = {"shard": pl.String(), "row": pl.UInt32()}
@@ -113,7 +118,8 @@ class Frames:
         cheap = [one for one in conditions if EMBEDDING not in one.meta.root_names()]
         asked = {*names, *(root for one in conditions for root in one.meta.root_names())}
         needed = [name for name in self.schema if name in asked]
-        with closing(read_ahead(self._parts(needed, cheap, n_rows))) as parts:
+        parts, stop = self._parts(needed, cheap, n_rows)
+        with closing(read_ahead(parts, stop=stop)) as parts:
             for part in parts:
                 frame = self._frame(part, needed)
                 if part.keep is not None:
@@ -129,10 +135,27 @@ class Frames:
 
     def _parts(
         self, needed: list[str], cheap: list[pl.Expr], n_rows: int | None
-    ) -> Generator[_Part, None, None]:
-        """Read what is needed; nothing of a shard of which no row passes."""
-        left = self.store.count if n_rows is None else n_rows
+    ) -> tuple[Iterator[_Part], Callable[[], None] | None]:
+        """Read what is needed; the second ends what is on its way, of a remote set."""
         beside = [name for name in needed if name in self.columns]
+        chosen = self._chosen(beside, cheap, n_rows)
+        if EMBEDDING not in needed:
+            return _sliced(self._described(chosen, beside)), None
+        if not any(isinstance(shard.path, RemotePath) for shard in self.store.shards):
+            return _read(self._described(chosen, beside)), None
+        from clipsoid.store.remote.together import pass_over
+
+        # Which shards are next is asked for while one is read. A part of a shard that cannot be
+        # planned is fetched as it is read: no more than that.
+        chosen, upcoming = tee(chosen)
+        ahead = pass_over(shard for part in upcoming if (shard := _limited(part)) is not None)
+        return _read(self._described(chosen, beside), ahead), ahead.close
+
+    def _chosen(
+        self, beside: list[str], cheap: list[pl.Expr], n_rows: int | None
+    ) -> Iterator[_Part]:
+        """Yield which rows of a shard are to be looked at; nothing of one of which none passes."""
+        left = self.store.count if n_rows is None else n_rows
         by_place = [one for one in cheap if PLACES.keys() >= set(one.meta.root_names())]
         by_column = [one for one in cheap if not PLACES.keys() >= set(one.meta.root_names())]
         for shard in self.store.shards:
@@ -141,19 +164,17 @@ class Frames:
             keep = self._passing(_Part(shard, 0, count, None, None), by_place)
             if not count or (keep is not None and not keep.any()):
                 continue
-            columns = self._columns(shard, beside) if beside else None
+            columns = self._columns(shard, beside) if by_column else None
             keep = self._passing(_Part(shard, 0, count, columns, keep), by_column)
-            if keep is not None and not keep.any():
-                continue
-            if EMBEDDING not in needed:
-                for start in range(0, count, FRAME_ROWS):
-                    yield _Part(shard, start, min(start + FRAME_ROWS, count), columns, keep)
-                continue
-            for start, batch in _batches(shard, count):
-                stop = start + len(batch)
-                if keep is None or keep[start:stop].any():
-                    yield _Part(shard, start, stop, columns, keep, batch)
-                del batch
+            if keep is None or keep.any():
+                yield _Part(shard, 0, count, columns, keep)
+
+    def _described(self, chosen: Iterable[_Part], beside: list[str]) -> Iterator[_Part]:
+        """Read the other columns, where no filter has read them."""
+        for part in chosen:
+            if beside and part.columns is None:
+                part = replace(part, columns=self._columns(part.shard, beside))
+            yield part
 
     def _columns(self, shard: Shard, names: list[str]) -> pl.DataFrame:
         # What has no value in one shard may have another type there.
@@ -212,6 +233,34 @@ def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
     if len(inputs) == 2 and predicate.meta.eq(inputs[1] & inputs[0]):
         return [*conjuncts(inputs[1]), *conjuncts(inputs[0])]
     return [predicate]
+
+
+def _sliced(chosen: Iterable[_Part]) -> Iterator[_Part]:
+    """Cut what holds no embeddings into parts that frames are made of."""
+    for part in chosen:
+        for start in range(part.start, part.stop, FRAME_ROWS):
+            yield replace(part, start=start, stop=min(start + FRAME_ROWS, part.stop))
+
+
+def _read(chosen: Iterable[_Part], ahead: Ahead | None = None) -> Iterator[_Part]:
+    """Read embeddings, batch by batch; of remote shards, by the requests of a pass."""
+    for part in chosen:
+        shard = _limited(part) or part.shard
+        if ahead is not None:
+            from clipsoid.store.remote.together import through
+
+            shard = through(shard, ahead)
+        for start, batch in _batches(shard, part.stop):
+            stop = start + len(batch)
+            if part.keep is None or part.keep[start:stop].any():
+                yield replace(part, start=start, stop=stop, batch=batch)
+            del batch
+
+
+def _limited(part: _Part) -> Shard | None:
+    """Return the rows that a part wants as a shard, if they can be had by themselves."""
+    shard = part.shard
+    return shard if part.stop == shard.count else shard.window(0, part.stop)
 
 
 def _batches(shard: Shard, count: int) -> Iterator[tuple[int, Batch]]:

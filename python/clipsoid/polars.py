@@ -19,13 +19,10 @@ from clipsoid._frames import Frames
 from clipsoid._source import check_threads, is_path
 from clipsoid.ellipsoid import Ellipsoid
 from clipsoid.errors import StoreError, UnavailableError
-from clipsoid.store.base import Store, open_store
+from clipsoid.store.base import Store
 from clipsoid.whitening import Whitening
 
 __all__ = ["Expressions", "scan"]
-
-#: Folders of the two modalities, where one folder holds both.
-_BOTH = {"img_emb", "text_emb"}
 
 
 def scan(
@@ -41,12 +38,14 @@ def scan(
 
     Parameters
     ----------
-    rows : path, list of paths, brace or glob pattern, Store, or set of one modality
-        As `open_store` takes them. Of a set with images and texts, take one: ``scan(set.image)``.
+    rows : path, URL, list of these, brace or glob pattern, Store, or set of one modality
+        In any layout that `open_set` knows. Of a set with images and texts, take one:
+        ``scan(open_set(path).image)``.
     key, dtype : str, optional
-        As for `open_store`; for paths only.
+        As for `open_set`; for paths only.
     columns : sequence of str, optional
-        Columns beside the embeddings, in this order. By default all, but for those that hold
+        Columns beside the embeddings, in the same file or in the metadata of the layout, in this
+        order. By default all, but for those that hold
         other embeddings; every shard must then have the same.
 
     Returns
@@ -73,7 +72,8 @@ def scan(
     filters on other columns; neither are columns that are not used, nor rows behind the last of
     a ``head``. Filters run before rows enter the query. The next batches are read by a thread
     meanwhile: memory is bounded as that of `Store.batches`, and by the other columns of a shard,
-    which are read whole.
+    which are read whole. Of a remote set, the next shards that the query needs are fetched while
+    one is read.
 
     Plain arrays become columns without a copy: a frame that is kept is a view of the files, which
     must then stay as they are, unless ``CLIPSOID_READ=pread`` is set.
@@ -219,8 +219,14 @@ class Expressions:
         _check(on_invalid, n_threads)
         return self._mapped("norm", Scored(partial(norms, n_threads=n_threads), None, on_invalid))
 
-    def cosine(self, other: str | pl.Expr, *, on_invalid: OnInvalid = "error") -> pl.Expr:
-        """Cosine to the embedding of another column in the same row, in [-1, 1], in float64.
+    def cosine(
+        self,
+        other: str | pl.Expr,
+        *,
+        on_invalid: OnInvalid = "error",
+        n_threads: int | None = None,
+    ) -> pl.Expr:
+        """Cosine to the embedding of another column in the same row: `clipsoid.cosine`.
 
         Parameters
         ----------
@@ -229,10 +235,13 @@ class Expressions:
         on_invalid : {"error", "null"}, default="error"
             For an embedding of either column.
         """
-        _check(on_invalid, None)
+        _check(on_invalid, n_threads)
         other = pl.col(other) if isinstance(other, str) else other
         found = pl.map_batches(
-            [self._expr, other], Cosine(on_invalid), return_dtype=pl.Float64, is_elementwise=True
+            [self._expr, other],
+            Cosine(on_invalid, n_threads),
+            return_dtype=pl.Float64,
+            is_elementwise=True,
         )
         return found.alias("cosine")
 
@@ -274,12 +283,15 @@ def _ellipsoid(e: Ellipsoid | str | os.PathLike[str]) -> Ellipsoid:
 def _opened(rows: Any, *, key: str | None, dtype: str | None) -> Store:
     """Open one modality."""
     if is_path(rows):
-        store = open_store(rows, key=key, dtype=dtype)
-        folders = {shard.path.parent.name: shard.path.parent for shard in store.shards}
-        if folders.keys() >= _BOTH:
-            wanted = " or ".join(str(folders[name]) for name in sorted(_BOTH))
-            raise StoreError(f"{rows}: holds images and texts; wanted one of them: {wanted}")
-        return store
+        from clipsoid.store.layouts.embedding_set import open_set
+
+        found = open_set(rows, key=key, dtype=dtype).stores
+        if len(found) > 1:
+            raise StoreError(
+                f"{rows}: holds images and texts; wanted one of them: open_set(path).image or "
+                "open_set(path).text in place of the path"
+            )
+        return next(iter(found.values()))
     if key is not None or dtype is not None:
         raise ValueError("key= and dtype= say how files are opened; found them with an open set")
     if isinstance(rows, Store):

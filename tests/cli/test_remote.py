@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,18 @@ import polars as pl
 import pytest
 
 import clipsoid as cs
-from store.remote import Bucket, serving
+from store import layouts
+from store.remote import Bucket, Server
 
-#: All servers of a process have the same buckets.
+#: Of buckets: the server is one for all tests.
 NUMBERS = itertools.count()
 
 
 @pytest.fixture
-def bucket() -> Iterator[Bucket]:
-    with serving() as server:
-        made = Bucket(server, f"embeddings-{next(NUMBERS)}")
-        made.create()
-        yield made
+def bucket(s3: Server) -> Bucket:
+    made = Bucket(s3, f"embeddings-{next(NUMBERS)}")
+    made.create()
+    return made
 
 
 @pytest.fixture
@@ -87,6 +87,68 @@ def test_a_manifest_beside_the_shards(run, bucket, uploaded, tmp_path):
     env = bucket.server.environment()
     assert run("fit", uploaded, "--out", "e.ellipsoid", "--quiet", **env).code == 0
     assert cs.Ellipsoid.load(tmp_path / "e.ellipsoid").encoder == "ViT x (01234567)"
+
+
+def test_a_set_of_both_modalities(run, bucket, tmp_path):
+    layouts.datacomp(tmp_path / "set")
+    url = bucket.put_folder(tmp_path / "set")
+    env = bucket.server.environment()
+    outcome = run("info", url, **env)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "DataComp, image and text" in outcome.out and "uid, text, clip_l14" in outcome.out
+    assert "looks wrong" not in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    chosen = ("--modality", "image", "--partner", "--id-column", "uid", "--quiet")
+    for place, out in ((url, "remote"), (tmp_path / "set", "local")):
+        outcome = run("score", place, *chosen, "--out", out, **env)
+        assert (outcome.code, outcome.err) == (0, "")
+    remote, local = (pl.read_parquet(tmp_path / out / "*.parquet") for out in ("remote", "local"))
+    assert remote.equals(local)
+    image, text = (rows.astype(float) for rows in layouts.pairs())
+    # Of normalised rows, but in float16.
+    cosines = pl.DataFrame({"uid": layouts.UIDS, "cosine": (image * text).sum(axis=1)})
+    both = remote.join(cosines, on="uid", validate="1:1")
+    assert len(both) == layouts.ROWS
+    assert np.allclose(both["cosine_to_partner"], both["cosine"], rtol=0, atol=1e-3)
+
+
+def test_a_set_fitted_on_disk_and_scored_in_a_bucket(run, bucket, uploaded, shards, tmp_path):
+    env = bucket.server.environment()
+    assert run("fit", shards, "--out", "local.ellipsoid", "--no-covariance", "--quiet").code == 0
+    score = ("score", uploaded, "--ellipsoid", "local.ellipsoid", "--out", "scores", "--json")
+    outcome = run(*score, **env)
+    assert (outcome.code, outcome.err) == (
+        3,
+        "clipsoid: local.ellipsoid: 0 of 3 shards are among those it was fitted on, but "
+        "fingerprints by ETags of S3 cannot be compared with its own, by sampled pages, so it is "
+        "unclear whether the rows are members of it; say --members (each row is left out of its "
+        "own mean) or --outsiders\n",
+    )
+    assert not (tmp_path / "scores").exists()
+    assert run(*score, "--members", **env).json["member"] is True
+
+
+def test_a_job_is_not_gone_on_with_where_an_object_has_changed(
+    run, bucket, uploaded, shards, tmp_path
+):
+    env = bucket.server.environment()
+    score = ("score", uploaded, "--out", "scores", "--quiet")
+    assert run(*score, **env).code == 0
+    path = shards / "img_emb" / "img_emb_1.npy"
+    # The same content, later: its ETag is the same.
+    bucket.put("img_emb/img_emb_1.npy", path.read_bytes())
+    assert run(*score, **env).code == 0
+    before = (tmp_path / "scores" / "img_emb_1.parquet").read_bytes()
+    np.save(path, -np.load(path))
+    bucket.put("img_emb/img_emb_1.npy", path.read_bytes())
+    outcome = run(*score, **env)
+    assert outcome.code == 3
+    assert re.fullmatch(
+        r'clipsoid: img_emb_1\.npy: has changed since .*: etag was "[0-9a-f]{32}", is '
+        r'"[0-9a-f]{32}"; wanted the same shards, another --out, or this one removed\n',
+        outcome.err,
+    )
+    assert (tmp_path / "scores" / "img_emb_1.parquet").read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["fit", "score"])

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from clipsoid.store.remote import ahead, services
-from store.remote import Bucket, Server, serving
+from store.remote import Bucket, Server
 
 NUMBERS = itertools.count()
 
@@ -25,13 +25,6 @@ def no_thread_is_left() -> Iterator[None]:
     yield
     left = [t.name for t in threading.enumerate() if t.name == "clipsoid-read-ahead"]
     assert left == []
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[Server]:
-    """One server for all tests."""
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

@@ -153,6 +153,13 @@ class Bucket:
     def put_file(self, path: Path, folder: str = "") -> str:
         return self.put(f"{folder}{path.name}", path.read_bytes())
 
+    def put_folder(self, folder: Path, under: str = "set") -> str:
+        """Upload all files of a folder; the URL of the prefix is returned."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.put(f"{under}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+        return self.url(under)
+
     def delete(self, key: str) -> None:
         self._ask("DELETE", f"/{quote(key)}")
 
@@ -182,7 +189,7 @@ def serving() -> Iterator[Server]:
     server = Server("", create_backend_app("s3"))
     http = make_server("127.0.0.1", 0, server, threaded=True, request_handler=_Quiet)
     server.address = f"http://127.0.0.1:{http.server_port}"
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server

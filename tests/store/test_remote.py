@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from clipsoid.errors import StoreError
+from clipsoid.errors import MismatchError, StoreError
 from clipsoid.store import base, mapped, open_store, parquet
+from clipsoid.store.job import Job
 from clipsoid.store.remote import ahead
 from store.makers import DTYPES, LAYOUTS, bits, numbers, read, swapped_bits
 from store.remote import Bucket
@@ -127,7 +132,7 @@ def test_same_bits_and_every_byte_once(
 def test_every_element_type_and_order(
     bucket: Bucket, tmp_path: Path, dtype: str, layout: tuple[str, str]
 ):
-    rows = bits(131, 5, dtype)
+    rows = bits(31, 5, dtype)
     np.save(tmp_path / "x.npy", swapped_bits(rows, layout))
     url = bucket.put_file(tmp_path / "x.npy")
     store = open_store(url, dtype="bfloat16" if dtype == "bfloat16" else None)
@@ -213,7 +218,21 @@ def test_columns_of_parquet(bucket: Bucket, tmp_path: Path):
     assert bucket.server.total() <= sum(c.total_compressed_size for c in chunks) + (64 << 10)
     with pytest.raises(StoreError, match=r"x\.parquet: has no column 'uid'; found id, before, emb"):
         shard.columns(["uid"])
+    # What the columns are was seen when the file was opened.
+    bucket.server.forget()
     shard.check_columns(["id"])
+    assert list(shard.schema()) == ["id", "before", "behind"]
+    assert bucket.server.requests == 0
+
+
+def test_columns_come_once(bucket: Bucket, tmp_path: Path):
+    # The pages of the last column come with the footer, in part; those of the first do not.
+    rows = numbers(COUNT, DIM, "float32")
+    (shard,) = open_store(bucket.put_file(write(tmp_path, "parquet one", rows))).shards
+    for names in (["behind"], ["id"], ["behind", "before", "id"]):
+        bucket.server.forget()
+        assert shard.columns(names).columns == names
+        assert bucket.server.twice() == 0
 
 
 def test_parquet_with_nulls(bucket: Bucket, tmp_path: Path):
@@ -237,12 +256,47 @@ def test_fingerprints(bucket: Bucket, tmp_path: Path):
         open_store(path, key=key).shards[0].fingerprint()
         for path, key in ((first, "a"), (copy, "a"), (first, "b"), (tmp_path / "x.npz", "a"))
     ]
-    # A copy in a bucket is the same shard, another array is not; nor is, by its ETag, a local copy.
+    # A copy in a bucket is the same shard, another array is not; nor is, by its ETag, a local copy,
+    # which shows that its fingerprint is of another kind.
     assert digests[0] == digests[1] and len(set(digests)) == 3
+    assert [digest.rpartition(":")[0] for digest in digests] == ["s3", "s3", "s3", ""]
+    assert all(re.fullmatch("(s3:)?[0-9a-f]{32}", digest) for digest in digests)
     bucket.server.forget()
     open_store(first, key="a").shards[0].fingerprint()
     # Nothing but the end of the file, which is all of this small one.
     assert bucket.server.requests == 1
+
+
+def test_what_a_job_keeps_of_an_object(bucket: Bucket, tmp_path: Path):
+    np.save(tmp_path / "x.npy", numbers(3, 4, "float32"))
+    store = open_store(bucket.put_file(tmp_path / "x.npy"))
+    (shard,) = store.shards
+
+    def job(**facts: object) -> Job:
+        stamp = replace(shard.stamp, **facts)
+        return Job.of(replace(store, shards=(replace(shard, stamp=stamp),)), {})
+
+    begun = Job.read(Path("x.journal"), json.loads(json.dumps(job().to_dict())))
+    (kept,) = begun.inputs
+    assert kept["size"] == (tmp_path / "x.npy").stat().st_size
+    digest = hashlib.md5((tmp_path / "x.npy").read_bytes()).hexdigest()
+    assert kept["etag"] == f'"{digest}"' and "modified" not in kept
+    # The same content that was uploaded again is the same object.
+    job(modified=0).check(Path("out"), begun)
+    with pytest.raises(
+        MismatchError, match=r"x\.npy: has changed .*: etag was \"\w+\", is \"new\";"
+    ):
+        job(etag='"new"').check(Path("out"), begun)
+    # Without a tag, the time has to do; a server may begin or cease to give tags.
+    with pytest.raises(
+        MismatchError, match=r"x\.npy: has changed .*: etag was .*, is unknown; want"
+    ):
+        job(etag="").check(Path("out"), begun)
+    begun, later = job(etag="", modified=10**18), job(etag="", modified=10**18 + 10**9)
+    job(etag="", modified=10**18).check(Path("out"), begun)
+    message = r"modified was 2001-09-09 01:46:40.000\+00:00, is 2001-09-09 01:46:41.000\+00:00;"
+    with pytest.raises(MismatchError, match=message):
+        later.check(Path("out"), begun)
 
 
 def test_forked_children(bucket: Bucket, tmp_path: Path):

@@ -128,7 +128,9 @@ def test_web_servers(web: Web, tags: bool):
     assert [shard.name for shard in store.shards] == ["x_0.npy", "x_1.npy", "x_2.npy"]
     assert [rows.tobytes() for rows in read(store)] == ROWS
     # Equal ETags say nothing on another URL; without any, pages are read.
-    assert len({shard.fingerprint() for shard in store.shards}) == 3
+    prints = [shard.fingerprint() for shard in store.shards]
+    assert len(set(prints)) == 3
+    assert {one.rpartition(":")[0] for one in prints} == ({"url"} if tags else {""})
     (found,) = read(open_store(f"{folder}/x_1.npy"))
     assert found.tobytes() == ROWS[1]
 
@@ -179,7 +181,8 @@ def test_the_hub(hub: Web):
     assert [rows.tobytes() for rows in read(store)] == ROWS
     asked = [headers for path, headers in hub.seen if "/datasets/owner/" in path]
     assert {headers.get("authorization") for headers in asked} == {"Bearer hf_secret"}
-    assert len({shard.fingerprint() for shard in store.shards}) == 3
+    prints = {shard.fingerprint() for shard in store.shards}
+    assert len(prints) == 3 and all(one.startswith("hf:") for one in prints)
     assert names("hf://datasets/owner/set/i*/x_[12].npy") == ["img/x_1.npy", "img/x_2.npy"]
 
 

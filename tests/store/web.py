@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
 def web_serving(folder: Path) -> Iterator[Web]:
     """Run the server until the block ends."""
     with Web(folder) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield server

@@ -325,9 +325,17 @@ def test_both_modalities_are_refused(tmp_path: Path) -> None:
     for name in ("img_emb", "text_emb"):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / f"{name}_0.npy", shard_rows(0))
-    with pytest.raises(cs.StoreError, match=r"holds images and texts; wanted one.*img_emb or .*"):
+    with pytest.raises(
+        cs.StoreError,
+        match=r"holds images and texts; wanted one of them: open_set\(path\)\.image or .*path$",
+    ):
         cs.scan(tmp_path)
-    store = cs.open_store(tmp_path / "img_emb")
+    store = cs.open_set(tmp_path).image
+    assert (
+        cs.scan(store)
+        .collect()["embedding"]
+        .equals(cs.scan(tmp_path / "img_emb").collect()["embedding"])
+    )
     with pytest.raises(cs.StoreError, match=r"wanted scan\(set.image\) or scan\(set.text\)"):
         cs.scan(SimpleNamespace(image=store, text=store))
 

@@ -207,17 +207,28 @@ def is_member(e: Fitted, name: str, store: Store, options: argparse.Namespace) -
     Known by a flag, or by the fingerprints of the files; refused when neither tells.
     """
     from clipsoid.errors import MismatchError
+    from clipsoid.store.fingerprint import KINDS, kinds_of, tell_apart
 
     if options.members or options.outsiders:
         return bool(options.members)
-    known = sum(shard.fingerprint() in e.inputs for shard in store.shards if shard.count)
-    total = sum(1 for shard in store.shards if shard.count)
-    # None of them is among its files: that says something only if all its rows came from files.
-    if known == total or (known == 0 and e.fully_known):
+    prints = [shard.fingerprint() for shard in store.shards if shard.count]
+    known, total = sum(one in e.inputs for one in prints), len(prints)
+    theirs, ours = kinds_of(e.inputs), kinds_of(prints)
+    # None of them is among its files: that says something only if all its rows came from files,
+    # whose fingerprints would be the same if the files were.
+    if known == total or (known == 0 and e.fully_known and tell_apart(theirs | ours)):
         return known == total
     found = f"{known} of {total} shards are among those it was fitted on"
     if not e.fully_known:
         found += ", and some of its rows came from arrays in memory"
+    elif known == 0:
+        words = [[KINDS.get(kind, kind) for kind in sorted(of)] for of in (theirs, ours)]
+        its, own = map(" and ".join, words)
+        found += (
+            f", but fingerprints by {own} differ from copy to copy"
+            if theirs == ours
+            else f", but fingerprints by {own} cannot be compared with its own, by {its}"
+        )
     raise MismatchError(
         f"{name}: {found}, so it is unclear whether the rows are members of it; say --members "
         "(each row is left out of its own mean) or --outsiders"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ def _described(store: Store, sample: NormSample) -> dict[str, Any]:
     }
 
 
-def _columns(store: Store) -> dict[str, Any]:
+def _columns(store: Store) -> Mapping[str, Any]:
     from clipsoid.errors import ClipsoidError
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 #: so this bounds the anonymous memory of such a read; larger ones are no faster.
 BATCH_BYTES = 16 << 20
 
-#: What opening a file gives: a shard, or in its place why there is none.
-Opened = TypeVar("Opened", "Shard", "Shard | str")
+#: What opening a file gives: a shard, a header, or in its place why there is none.
+Opened = TypeVar("Opened")
 
 #: Formats, by the suffix of the file.
 SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors")
@@ -94,7 +94,7 @@ class Shard(ABC):
                 f"{self.path}: found {start} rows, wanted the {self.count} of its header"
             )
 
-    def schema(self) -> dict[str, pl.DataType]:
+    def schema(self) -> Mapping[str, pl.DataType]:
         """Names and types of the columns that lie beside the embeddings; only headers are read."""
         return {} if self.metadata is None else self.metadata.schema()
 
@@ -104,6 +104,10 @@ class Shard(ABC):
         What is not planned is requested when it is read.
         """
         return iter(())
+
+    def window(self, first: int, count: int) -> Shard | None:
+        """Return some rows as a shard, if they can be read by themselves, without those before."""
+        return None
 
     @contextmanager
     def reading(self, max_bytes: int | None = None) -> Generator[RawIOBase, None, None]:
@@ -120,6 +124,8 @@ class Shard(ABC):
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse what `columns` could not find; no more is read than that takes.
+
+        Of a parquet shard, nothing is: names and types were kept when it was opened.
 
         Raises
         ------

@@ -32,7 +32,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Size, time and inode of a file when its header was read.
+    """Size, time (nanoseconds since 1970) and inode of a file when its header was read.
 
     A shard is read more than once (fit, then score), so every batch is checked against the stamp
     taken at opening: rows of two different files never enter one result.
@@ -61,7 +61,11 @@ class Stamp:
         except OSError as error:
             raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
 
-    def content_tag(self, url: str) -> str:
+    def recorded(self) -> dict[str, int | str]:
+        """Return what tells one state of the file from another between runs, as JSON knows it."""
+        return {"size": self.size, "modified": self.modified}
+
+    def content_tag(self) -> str:
         """Return what stands for the content of a remote file; nothing does for a local one."""
         return ""
 

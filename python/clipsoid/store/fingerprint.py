@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,6 +15,20 @@ PAGES = 64
 #: Bytes in one page.
 PAGE_BYTES = 4096
 
+#: Schemes under which equal contents have equal ETags, within one scheme.
+TAGGED = ("s3", "hf")
+
+#: Kind of the fingerprints of all other ETags.
+URL = "url"
+
+#: Kinds in words; those of pages have no name in front.
+KINDS = {
+    "": "sampled pages",
+    "s3": "ETags of S3",
+    "hf": "ETags of the Hugging Face Hub",
+    URL: "ETags with URLs",
+}
+
 
 def fingerprint(path: str | Place, part: str = "", stamp: Stamp | None = None) -> str:
     """Digest of the size of a file and of 64 pages of it.
@@ -25,7 +40,8 @@ def fingerprint(path: str | Place, part: str = "", stamp: Stamp | None = None) -
 
     Of a remote file with a strong ETag, which stands for the content, size and ETag are digested,
     and nothing is read. Only in S3 and on the Hugging Face Hub do equal contents have equal tags;
-    elsewhere the URL is digested too. Without a strong ETag, the pages are read.
+    elsewhere the URL is digested too. Such digests are of other kinds, and begin with the kind.
+    Without a strong ETag, the pages are read.
 
     Parameters
     ----------
@@ -40,7 +56,7 @@ def fingerprint(path: str | Place, part: str = "", stamp: Stamp | None = None) -
     Returns
     -------
     str
-        32 hexadecimal digits (BLAKE2b, 16 bytes).
+        32 hexadecimal digits (BLAKE2b, 16 bytes); of an ETag, behind ``s3:``, ``hf:`` or ``url:``.
 
     Raises
     ------
@@ -50,9 +66,11 @@ def fingerprint(path: str | Place, part: str = "", stamp: Stamp | None = None) -
     if isinstance(path, str):
         path = Path(path)
     digest = blake2b(digest_size=16, person=b"clipsoid")
-    if isinstance(path, RemotePath) and stamp is not None and (tag := stamp.content_tag(path.url)):
+    if isinstance(path, RemotePath) and stamp is not None and (tag := stamp.content_tag()):
+        kind = path.scheme if path.scheme in TAGGED else URL
+        tag = tag if kind != URL else f"{tag} {path.url}"
         digest.update(stamp.size.to_bytes(8, "little") + part.encode() + b"\0" + tag.encode())
-        return digest.hexdigest()
+        return f"{kind}:{digest.hexdigest()}"
     file, stamp = open_file(path)
     with file:
         digest.update(stamp.size.to_bytes(8, "little"))
@@ -66,3 +84,16 @@ def fingerprint(path: str | Place, part: str = "", stamp: Stamp | None = None) -
             digest.update(read_at(file, offset, length, path))
         stamp.check(path, file)
     return digest.hexdigest()
+
+
+def kinds_of(fingerprints: Iterable[str]) -> set[str]:
+    """Return what fingerprints are digests of: keys of `KINDS`."""
+    return {one.rpartition(":")[0] for one in fingerprints}
+
+
+def tell_apart(kinds: set[str]) -> bool:
+    """Whether files with different fingerprints of these kinds are different files.
+
+    Fingerprints of two kinds differ whatever the files; so do those of copies behind two URLs.
+    """
+    return len(kinds) < 2 and URL not in kinds

@@ -24,7 +24,7 @@ class Job:
         Options, versions and the SIMD level.
     inputs : tuple of dict
         Each shard in order: its name, what its header says, its size in bytes and the time of its
-        last change in nanoseconds.
+        last change in nanoseconds, or in its place the ETag of a remote file.
     """
 
     parameters: dict[str, Any]
@@ -39,8 +39,7 @@ class Job:
                 "rows": shard.count,
                 "dtype": shard.dtype,
                 "key": shard.part,
-                "size": shard.stamp.size,
-                "modified": shard.stamp.modified,
+                **shard.stamp.recorded(),
             }
             for shard in store.shards
         )
@@ -101,9 +100,9 @@ class Job:
             if name not in before:
                 raise MismatchError(f"{name}: is new {since}; {wanted}")
             for fact, theirs, ours in differences(before[name], shard):
-                values = (_time(theirs), _time(ours)) if fact == "modified" else (theirs, ours)
+                was, now_is = (_shown(fact, value) for value in (theirs, ours))
                 raise MismatchError(
-                    f"{name}: has changed {since}: {fact} was {values[0]}, is {values[1]}; {wanted}"
+                    f"{name}: has changed {since}: {fact} was {was}, is {now_is}; {wanted}"
                 )
         raise MismatchError(f"{where}: was begun with these shards in another order; {wanted}")
 
@@ -118,5 +117,10 @@ def differences(theirs: Any, ours: Any, name: str = "") -> Iterator[tuple[str, A
         yield name, theirs, ours
 
 
-def _time(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(" ", "milliseconds")
+def _shown(fact: str, value: Any) -> Any:
+    """Return what a message says of a fact; a server need not give every one."""
+    if value is None:
+        return "unknown"
+    if fact == "modified":
+        return datetime.fromtimestamp(value / 1e9, UTC).isoformat(" ", "milliseconds")
+    return value

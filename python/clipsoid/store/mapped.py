@@ -16,7 +16,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,14 @@ class MappedShard(Shard):
             for column in range(self.dim):
                 first = self.offset + column * self.count * self.disk.itemsize
                 yield first + start * self.disk.itemsize, first + stop * self.disk.itemsize
+
+    def window(self, first: int, count: int) -> MappedShard | None:
+        """Return some rows as a shard; in Fortran order, no row lies in one piece."""
+        if self.fortran:
+            return None
+        offset = self.offset + first * self.dim * self.disk.itemsize
+        # What is read is a part, which the checksum of the whole says nothing of.
+        return replace(self, offset=offset, count=count, checksum=None)
 
     def batches(self, max_bytes: int | None = None) -> Iterator[Batch]:
         """Rows in order; views of a mapping where `in_place`."""

@@ -7,7 +7,7 @@ whatever the size of the row groups.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import DTypeError, StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard, check_dtype
 from clipsoid.store.files import Place, open_file
-from clipsoid.store.parquet_columns import check_names, parsed_schema, read_columns, read_schema
+from clipsoid.store.parquet_columns import check_names, parsed_schema, read_columns
 from clipsoid.store.parquet_cuts import Cut
 from clipsoid.store.parquet_footer import read_footer
 from clipsoid.store.parquet_pages import ColumnPages
@@ -43,10 +43,13 @@ class ParquetShard(Shard):
         Position from which on the rest of a remote file describes it; 0 for a local one.
     spans : tuple of (int, int)
         What is read of a remote file beside that, in this order.
+    types : mapping of str to polars dtype
+        Names and types of all columns, as the footer had them when the file was opened.
     """
 
     footer: int = 0
     spans: tuple[tuple[int, int], ...] = ()
+    types: Mapping[str, pl.DataType] = field(default_factory=dict, compare=False)
 
     def plan(self, max_bytes: int | None = None) -> Iterator[Block]:
         """Blocks of the footer, and of the pages of the column."""
@@ -72,15 +75,13 @@ class ParquetShard(Shard):
                     yield Batch(rows[start:stop], self.dtype, marks)
                 del rows, missing
 
-    def schema(self) -> dict[str, pl.DataType]:
+    def schema(self) -> Mapping[str, pl.DataType]:
         """Names and types of the other columns of the file."""
-        schema, _, _ = read_schema(self.path, self.stamp)
-        return {name: kind for name, kind in schema.items() if name != self.part}
+        return {name: kind for name, kind in self.types.items() if name != self.part}
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse columns that the footer does not name."""
-        schema, _, _ = read_schema(self.path, self.stamp)
-        check_names(self.path, names, schema)
+        check_names(self.path, names, self.types)
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Columns beside the embeddings, read whole."""
@@ -204,7 +205,7 @@ def open_parquet(path: Place, name: str, *, key: str | None, dtype: str | None) 
         if dim == 0 and isinstance(kind, pl.Array):
             raise StoreError(f"{path}: column {key!r} holds arrays of 0 elements; wanted some")
         stamp.check(path, file)
-    return ParquetShard(path, name, pages.count, dim, element, stamp, key, footer, spans)
+    return ParquetShard(path, name, pages.count, dim, element, stamp, key, footer, spans, schema)
 
 
 def _first_length(shard: ParquetShard, file: RawIOBase) -> int:
@@ -223,7 +224,7 @@ def embedding_columns(schema: Mapping[str, pl.DataType]) -> list[str]:
     return [name for name, kind in schema.items() if _element(kind)]
 
 
-def _choose(path: Place, key: str | None, schema: dict[str, pl.DataType], fit: list[str]) -> str:
+def _choose(path: Place, key: str | None, schema: Mapping[str, pl.DataType], fit: list[str]) -> str:
     listed = ", ".join(f"{name} ({kind})" for name, kind in schema.items())
     if key is None:
         if len(fit) == 1:

@@ -7,7 +7,9 @@ a server, with credentials and retries of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,34 +17,56 @@ from typing import TYPE_CHECKING
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place, Stamp, open_file, read_at
 from clipsoid.store.parquet_footer import MAGIC, extent, footer_bytes, read_footer, row_count
-from clipsoid.store.remote.path import RemotePath
 from clipsoid.store.thrift import DAMAGE, I64, LIST, STRUCT, Reader, Struct, encode
 
 if TYPE_CHECKING:
+    from io import RawIOBase
+
     import polars as pl
 
 
-def parsed_schema(footer: bytes, path: Place) -> dict[str, pl.DataType]:
+@dataclass(frozen=True, slots=True)
+class TableHeader:
+    """What the footer of a parquet file says.
+
+    Attributes
+    ----------
+    types : mapping of str to polars dtype
+        Names and types of the columns.
+    rows : int
+        Rows of the file.
+    stamp : Stamp
+        Of the file that says so.
+    """
+
+    types: Mapping[str, pl.DataType]
+    rows: int
+    stamp: Stamp
+
+
+def parsed_schema(footer: bytes, path: Place) -> Mapping[str, pl.DataType]:
     """Names and types of the columns; polars sees the footer alone."""
     import polars as pl
 
     try:
-        return dict(pl.read_parquet_schema(BytesIO(MAGIC + footer_bytes(footer))))
+        found = pl.read_parquet_schema(BytesIO(MAGIC + footer_bytes(footer)))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise StoreError(f"{path}: the parquet footer cannot be parsed: {error}") from None
+    return _shared(tuple(found.items()))
 
 
-def read_schema(
-    path: Place, stamp: Stamp | None = None
-) -> tuple[dict[str, pl.DataType], int, Stamp]:
-    """Return names and types of the columns, the number of rows, and the stamp; no row is read.
+@lru_cache(maxsize=256)
+def _shared(columns: tuple[tuple[str, pl.DataType], ...]) -> Mapping[str, pl.DataType]:
+    """Return one mapping for all files of a set that have the same columns, as most sets do."""
+    return dict(columns)
 
-    A file that has been opened before must still have the `stamp` that it had.
-    """
-    file, found = open_file(path)
-    with file, (stamp or found).guarding(path, file):
-        footer = read_footer(file, path, found.size)
-        return parsed_schema(footer, path), row_count(footer, path), found
+
+def read_header(path: Place) -> TableHeader:
+    """Read the footer of a parquet file, and no row."""
+    file, stamp = open_file(path)
+    with file, stamp.guarding(path, file):
+        footer = read_footer(file, path, stamp.size)
+        return TableHeader(parsed_schema(footer, path), row_count(footer, path), stamp)
 
 
 def check_names(path: Place, names: Sequence[str], found: Iterable[str]) -> None:
@@ -81,7 +105,7 @@ def read_columns(path: Place, names: Sequence[str], stamp: Stamp | None = None) 
         footer = read_footer(file, path, stamp.size)
         check_names(path, names, parsed_schema(footer, path))
         try:
-            source = path if isinstance(path, Path) else _packed(path, footer, stamp, names)
+            source = path if isinstance(path, Path) else _packed(file, footer, stamp, names)
             frame = (
                 pl.scan_parquet(source, glob=False, hive_partitioning=False, cache=False)
                 .select(names)
@@ -93,27 +117,32 @@ def read_columns(path: Place, names: Sequence[str], stamp: Stamp | None = None) 
     return frame
 
 
-def _packed(path: Place, data: bytes, stamp: Stamp, names: Sequence[str]) -> bytes:
+def _packed(file: RawIOBase, data: bytes, stamp: Stamp, names: Sequence[str]) -> bytes:
     """Make a parquet file of some columns of a remote one; no other may be read from it."""
     from clipsoid.store.remote.ahead import planned
+    from clipsoid.store.remote.file import RemoteFile
     from clipsoid.store.remote.together import reopened
 
-    assert isinstance(path, RemotePath)
+    assert isinstance(file, RemoteFile)
+    path = file.path
     try:
         footer = Reader(data).struct()
         wanted = {name.encode() for name in names}
         kind, groups = footer[4][1]
         spans = [extent(meta) for group in groups for meta in _metas(group, wanted)]
-        plan = planned(path, stamp, ((start, start + length) for start, length in spans))
+        # What came with the footer is here.
+        stops = (min(start + length, file.here_from) for start, length in spans)
+        left = [(start, stop) for (start, _), stop in zip(spans, stops, strict=True)]
+        plan = planned(path, stamp, ((start, stop) for start, stop in left if start < stop))
         parts, at = [MAGIC], len(MAGIC)
         moves = []
-        with reopened(path, stamp, plan) as pages:
+        with reopened(path, stamp, plan, file.kept) as pages:
             for start, length in spans:
                 parts.append(read_at(pages, start, length, path))
                 moves.append(at - start)
                 at += length
-        left = iter(moves)
-        moved = [_moved(group, wanted, left) for group in groups]
+        ahead = iter(moves)
+        moved = [_moved(group, wanted, ahead) for group in groups]
         parts.append(footer_bytes(encode(STRUCT, footer | {4: (LIST, (kind, moved))})))
     except StoreError:
         # It is a ValueError too, and says more.

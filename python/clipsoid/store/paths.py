@@ -15,7 +15,7 @@ from clipsoid.errors import StoreError
 from clipsoid.store.files import Place
 from clipsoid.store.remote.path import RemotePath, is_url
 
-PlaceT = TypeVar("PlaceT", Path, RemotePath)
+PlaceT = TypeVar("PlaceT", Path, RemotePath, Place)
 
 AnyPath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -98,6 +98,14 @@ def folder_of(path: AnyPath, suffixes: Sequence[str]) -> Place | None:
         return None
     is_file = not place.url.endswith("/") and place.suffix.lower() in suffixes
     return None if is_file else RemotePath(place.url.rstrip("/"))
+
+
+def embeddings_in(
+    folder: Place, listed: Sequence[Place], suffixes: Sequence[str]
+) -> list[tuple[Place, str]]:
+    """Return what `find_files` finds in a folder of which all files are `listed`."""
+    chosen = _one_format(str(folder), listed, suffixes, "holds")
+    return [(file, name_in(folder, file)) for file in chosen]
 
 
 def name_in(folder: Place, file: Place) -> str:

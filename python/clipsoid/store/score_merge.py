@@ -137,9 +137,10 @@ def _check_agreement(parts: dict[Path, list[ScorePart]]) -> None:
 
 
 def _comparable(part: ScorePart) -> dict[str, Any]:
-    """Return what must agree: of copies of a set, times need not."""
+    """Return what must agree: of copies of a set, times and ETags need not."""
+    of_copy = ("modified", "etag")
     shards = {
-        shard["name"]: {name: value for name, value in shard.items() if name != "modified"}
+        shard["name"]: {name: value for name, value in shard.items() if name not in of_copy}
         for shard in part.job.inputs
     }
     return {**part.job.parameters, "own reference": part.reference, "shard": shards}

@@ -29,9 +29,9 @@ def array_names(path: Place) -> list[str]:
             return tensor_names(path)
         case ".parquet":
             from clipsoid.store.parquet import embedding_columns
-            from clipsoid.store.parquet_columns import read_schema
+            from clipsoid.store.parquet_columns import read_header
 
-            return embedding_columns(read_schema(path)[0])
+            return embedding_columns(read_header(path).types)
         case _:
             return []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -274,8 +274,9 @@ def _opened(
 ) -> EmbeddingSet:
     """Open the shards of each side; with `faults`, pass over those that cannot be opened."""
     stores: dict[str, Store] = {}
+    described = _described(found.metadata)
     for name, side in found.sides.items():
-        shards = list(_shards(found, side, dtype, faults))
+        shards = list(_shards(side, described, dtype, faults))
         try:
             if shards or faults is None:
                 stores[name] = store_of(shards)
@@ -301,7 +302,7 @@ def _opened(
 
 
 def _shards(
-    found: Recognised, side: Side, dtype: str | None, faults: list[str] | None
+    side: Side, described: Mapping[Place, Metadata], dtype: str | None, faults: list[str] | None
 ) -> Iterator[Shard]:
     def open_one(file: Place, name: str) -> Shard | str:
         try:
@@ -316,15 +317,18 @@ def _shards(
             assert faults is not None
             faults.append(shard)
             continue
-        table = found.metadata.get(shard.path)
-        yield shard if table is None else replace(shard, metadata=_metadata(table))
+        yield replace(shard, metadata=described.get(shard.path))
 
 
-def _metadata(table: Place) -> Metadata:
+def _described(tables: Mapping[Place, Place]) -> dict[Place, Metadata]:
+    """Return the metadata of files that have some."""
+    if not tables:
+        return {}
     # Brings polars with it.
-    from clipsoid.store.metadata import Metadata
+    from clipsoid.store.metadata import Metadata, Tables
 
-    return Metadata(table)
+    among = Tables(tables.values())
+    return {file: Metadata(table, among) for file, table in tables.items()}
 
 
 def _origin(found: Recognised, stores: dict[str, Store]) -> Origin | None:

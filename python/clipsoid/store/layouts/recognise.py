@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from clipsoid.errors import StoreError
-from clipsoid.store.base import SUFFIXES
+from clipsoid.store.base import SUFFIXES, open_each
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.arrays import DATACOMP_ARRAYS, array_names, wanted_arrays
 from clipsoid.store.layouts.names import (
@@ -20,7 +20,15 @@ from clipsoid.store.layouts.names import (
     number_of,
 )
 from clipsoid.store.origin import MANIFEST, read_manifest
-from clipsoid.store.paths import AnyPath, find_files, folder_of, in_order, name_in, walk
+from clipsoid.store.paths import (
+    AnyPath,
+    embeddings_in,
+    find_files,
+    folder_of,
+    in_order,
+    name_in,
+    walk,
+)
 from clipsoid.store.remote.path import RemotePath
 
 #: Folders of clip-retrieval, whose files are called as the folder is.
@@ -123,11 +131,14 @@ def _embedding_files(folder: Place, listed: Sequence[Place]) -> list[tuple[Place
         tables = [file for file in listed if file.suffix.lower() == PARQUET]
         if not _holds_embeddings(tables[0]):
             return [(file, name_in(folder, file)) for file in arrays]
-    files = find_files(str(folder), SUFFIXES)
+    files = embeddings_in(folder, listed, SUFFIXES)
     if suffixes == {PARQUET}:
         # One look into each folder: tables without embeddings may lie beside those with them.
         first = {file.parent: file for file, _ in reversed(files)}
-        holding = {parent for parent, file in first.items() if _holds_embeddings(file)}
+        looks = open_each(
+            [(file, file.name) for file in first.values()], lambda file, _: _holds_embeddings(file)
+        )
+        holding = {parent for parent, holds in zip(first, looks, strict=True) if holds}
         return [one for one in files if one[0].parent in holding] or files
     return files
 
@@ -274,9 +285,9 @@ def _kind(
     if suffix == "npz" and DATACOMP_ARRAYS.intersection(names):
         return "DataComp"
     if suffix == "parquet" and list(names) == [NEMO_COLUMNS[1]]:
-        from clipsoid.store.parquet_columns import read_schema
+        from clipsoid.store.parquet_columns import read_header
 
-        if NEMO_COLUMNS[0] in read_schema(first)[0]:
+        if NEMO_COLUMNS[0] in read_header(first).types:
             return "NeMo Curator"
     if metadata and any(file.name.endswith(STATISTICS) for file in beside):
         return "img2dataset"

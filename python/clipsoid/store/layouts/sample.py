@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clipsoid._gather import widened
 from clipsoid.store.base import Shard, Store
-from clipsoid.store.mapped import MappedShard
+from clipsoid.store.remote.path import RemotePath
 
 #: Places that are looked at, spread over the set.
 PLACES = 16
@@ -52,11 +52,14 @@ def rows_at(store: Store, place: tuple[int, int, int]) -> Array:
     """Read one run of rows as float64; of an invalid one, whatever it holds."""
     i, first, count = place
     shard, skipped = store.shards[i], first
-    if has_windows(shard):
-        assert isinstance(shard, MappedShard)
-        offset = shard.offset + first * shard.dim * shard.disk.itemsize
-        # What is read is a part, which the checksum of the whole says nothing of.
-        shard, skipped = replace(shard, offset=offset, count=count, checksum=None), 0
+    window = shard.window(first, count)
+    if window is not None:
+        shard, skipped = window, 0
+    if isinstance(shard.path, RemotePath):
+        from clipsoid.store.remote.session import Session
+
+        # What is read is fetched, and no more: a plan would be one for the whole shard.
+        shard = replace(shard, path=shard.path.through(Session()))
     parts: list[NDArray[Any]] = []
     for batch in shard.batches(max(1, count) * shard.dim * 8):
         wide = widened(batch, "float64").rows[skipped:][: count - sum(map(len, parts))]
@@ -75,7 +78,7 @@ def sample_rows(store: Store, most: int, seed: int = 0) -> Iterator[Array]:
 
 def has_windows(shard: Shard) -> bool:
     """Whether rows in the middle of a shard can be read by themselves."""
-    return isinstance(shard, MappedShard) and not shard.fortran
+    return shard.window(0, 0) is not None
 
 
 def _stretches(count: int, parts: int) -> Iterator[tuple[int, int]]:

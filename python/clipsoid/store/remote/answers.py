@@ -27,11 +27,15 @@ class RemoteStamp(Stamp):
 
     etag: str = ""
 
-    def content_tag(self, url: str) -> str:
-        """Return the ETag if it is strong, with the URL where the tag is of this one file."""
-        if not self.etag or self.etag.startswith("W/"):
-            return ""
-        return self.etag if url.startswith(("s3://", "hf://")) else f"{self.etag} {url}"
+    def recorded(self) -> dict[str, int | str]:
+        """Size and ETag; a file that is uploaded once more keeps both. Without a tag, the time."""
+        if self.etag:
+            return {"size": self.size, "etag": self.etag}
+        return {"size": self.size, "modified": self.modified}
+
+    def content_tag(self) -> str:
+        """Return the ETag, if it is strong."""
+        return "" if self.etag.startswith("W/") else self.etag
 
     def check(self, path: Place, file: RawIOBase) -> None:
         """Raise StoreError unless `file` was opened on this one; no request is made."""
@@ -58,7 +62,7 @@ def stamp_of(answer: Mapping[str, Any]) -> RemoteStamp:
     modified = answer["last_modified"]
     return RemoteStamp(
         size=int(answer["size"]),
-        modified=int(modified.timestamp()) if modified else 0,
+        modified=int(modified.timestamp()) * 10**9 if modified else 0,
         inode=0,
         etag=answer["e_tag"] or "",
     )

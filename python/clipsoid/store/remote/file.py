@@ -42,7 +42,7 @@ class RemoteFile(io.RawIOBase):
     def __init__(self, path: RemotePath, stamp: RemoteStamp, kept: list[Part]) -> None:
         super().__init__()
         self.path, self.stamp = path, stamp
-        self._kept = kept
+        self.kept = kept
         self._blocks: deque[Part] = deque(maxlen=2)
         self._session = path.session or Session()
         self._at = 0
@@ -81,9 +81,14 @@ class RemoteFile(io.RawIOBase):
             self._at += len(data)
         return done
 
+    @property
+    def here_from(self) -> int:
+        """Position from which on all of a file that says at its end what it holds is here."""
+        return min(part.start for part in self.kept)
+
     def _part(self, wanted: int) -> Part:
         """Return a part that has the byte at the present position."""
-        for part in (*self._blocks, *self._kept):
+        for part in (*self._blocks, *self.kept):
             if part.start <= self._at < part.stop:
                 return part
         if isinstance(self._session, Ahead):
@@ -93,13 +98,13 @@ class RemoteFile(io.RawIOBase):
                 return block
         length = min(max(wanted, HEAD_BYTES), BLOCK_BYTES)
         # Of what is here already, nothing is requested again.
-        ends = (part.start for part in self._kept if part.start > self._at)
+        ends = (part.start for part in self.kept if part.start > self._at)
         stop = min([self._at + length, self.stamp.size, *ends])
         part = self._session.do(self.path, fetch(self.path.url, self._at, stop, self.stamp))
         if len(part.data) > TAIL_BYTES:
             self._blocks.append(part)
         else:
-            self._kept.append(part)
+            self.kept.append(part)
         return part
 
 

@@ -29,8 +29,8 @@ T = TypeVar("T")
 #: Seconds for which the end of the process waits for the thread, at most.
 GOODBYE = 0.5
 
-#: Seconds that it gives to requests that were dropped: the library lets go of each in a thread of
-#: its own, which must not find the interpreter gone.
+#: Seconds from the end of the last request to that of the process, at least: the library lets go of
+#: each request in a thread of its own, which must not find the interpreter gone (it would abort).
 GRACE = 0.2
 
 
@@ -53,7 +53,7 @@ class _Line:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.has_dropped = False
+        self.last_end = -GRACE
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="clipsoid-remote", daemon=True)
         self.thread.start()
@@ -67,15 +67,19 @@ class _Line:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
-        self.has_dropped |= bool(left)
         await asyncio.gather(*left, return_exceptions=True)
+        if left:
+            self.note_end()
+
+    def note_end(self) -> None:
+        """Remember when a request ended last."""
+        self.last_end = time.monotonic()
 
     def stop(self) -> None:
         if os.getpid() == self.owner:
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.thread.join(GOODBYE)
-            if self.has_dropped:
-                time.sleep(GRACE)
+            time.sleep(max(0.0, self.last_end + GRACE - time.monotonic()))
 
 
 _line: _Line | None = None
@@ -137,14 +141,14 @@ class Session:
             drop(future)
 
     def _forget(self, future: Future[Any]) -> None:
+        _the_line().note_end()
         with self._guard:
             self._pending.discard(future)
 
 
 def drop(future: Future[Any]) -> None:
     """Give up a request that nobody waits for."""
-    if future.cancel() and _line is not None:
-        _line.has_dropped = True
+    future.cancel()
 
 
 def check_process(path: RemotePath) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -13,7 +13,7 @@ from clipsoid.store.remote.ahead import Ahead, Block
 from clipsoid.store.remote.answers import RemoteStamp
 from clipsoid.store.remote.file import RemoteFile
 from clipsoid.store.remote.path import RemotePath
-from clipsoid.store.remote.session import Session
+from clipsoid.store.remote.session import Part, Session
 
 if TYPE_CHECKING:
     from clipsoid.store.base import Opened, Shard
@@ -40,6 +40,7 @@ def open_together(
         if not isinstance(file, RemotePath):
             return open_one(file, name)
         found = open_one(file.through(session), name)
+        # The session ends with the opening.
         return replace(found, path=file) if isinstance(found, Shard) else found
 
     pool = ThreadPoolExecutor(OPENED_AT_ONCE, "clipsoid-open")
@@ -54,25 +55,35 @@ def read_together(
     shards: Sequence[Shard], max_bytes: int | None
 ) -> tuple[list[Shard], Callable[[], None]]:
     """Return the same shards for one pass in their order, and what ends its requests."""
-    remote = [shard for shard in shards if isinstance(shard.path, RemotePath)]
-    ahead = Ahead(chain.from_iterable(shard.plan(max_bytes) for shard in remote))
-    return [
-        replace(shard, path=shard.path.through(ahead))
-        if isinstance(shard.path, RemotePath)
-        else shard
-        for shard in shards
-    ], ahead.close
+    ahead = pass_over(shards, max_bytes)
+    return [through(shard, ahead) for shard in shards], ahead.close
+
+
+def pass_over(shards: Iterable[Shard], max_bytes: int | None = None) -> Ahead:
+    """Return the requests of a pass over shards; which come next may turn out while it goes on."""
+    remote = (shard for shard in shards if isinstance(shard.path, RemotePath))
+    return Ahead(chain.from_iterable(shard.plan(max_bytes) for shard in remote))
+
+
+def through(shard: Shard, ahead: Ahead) -> Shard:
+    """Return the same shard, to be read by the requests of a pass."""
+    if isinstance(shard.path, RemotePath):
+        return replace(shard, path=shard.path.through(ahead))
+    return shard
 
 
 @contextmanager
 def reopened(
-    path: RemotePath, stamp: Stamp, plan: Iterator[Block]
+    path: RemotePath, stamp: Stamp, plan: Iterator[Block], kept: Sequence[Part] = ()
 ) -> Generator[RemoteFile, None, None]:
-    """Open a file again, without a request; by itself, it is read ahead by `plan`."""
+    """Open a file again, without a request; by itself, it is read ahead by `plan`.
+
+    What is `kept` of it needs no request either.
+    """
     assert isinstance(stamp, RemoteStamp)
     own = Ahead(plan) if path.session is None else None
     try:
-        with RemoteFile(path.through(own or path.session), stamp, []) as file:
+        with RemoteFile(path.through(own or path.session), stamp, [*kept]) as file:
             yield file
     finally:
         if own is not None:
