@@ -137,8 +137,8 @@ class ScoreFolder:
             fit(self.checkpoint).save(self._staged)
             self._staged.replace(path)
         remove(self.checkpoint)
-        known = (part.kept.get(kept.field) for part in read_parts(self.path))
-        wanted = next((digest for digest in known if digest is not None), None)
+        parts = read_parts(self.path)
+        wanted = [part.kept[kept.field] for part in parts if kept.field in part.kept]
         found, digest = kept.checked(self.path, wanted, self.store.dim)
         if kept.field not in self.part.kept:
             self._journal.add({kept.field: digest})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -44,7 +44,7 @@ class Kept(Generic[T]):
         """Return where it lies."""
         return folder / KEPT[self.field]
 
-    def checked(self, folder: Path, wanted: str | None, dim: int | None = None) -> tuple[T, str]:
+    def checked(self, folder: Path, wanted: Iterable[str], dim: int | None = None) -> tuple[T, str]:
         """Read the file, and return what it holds and the digest of that.
 
         Raises
@@ -52,12 +52,12 @@ class Kept(Generic[T]):
         StoreError
             If it is missing or damaged.
         MismatchError
-            If its digest is not the one that is wanted, or it is of other rows than `dim` wide.
+            If it has not the digest that is wanted, or is not of rows of `dim` features.
         """
         path = self.path(folder)
         found = self.load(path)
         digest = self.digest(found)
-        if wanted not in (None, digest):
+        if any(one != digest for one in wanted):
             raise MismatchError(
                 f"{path}: is not the one that the scores beside it were made against; wanted "
                 "that one, or another --out"

@@ -176,7 +176,7 @@ def _bring(folder: Path, parts: Sequence[ScorePart], to: Path) -> None:
         sync(to / part.path.name)
         for kept in _kept_by(part):
             if kept.path(folder).exists() and not kept.path(to).exists():
-                kept.checked(folder, part.kept[kept.field])
+                kept.checked(folder, [part.kept[kept.field]])
                 _link_or_copy(kept.path(folder), kept.path(to))
 
 
