@@ -34,7 +34,7 @@ class Against:
     fit : callable, optional
         Fits the ellipsoid; its argument is where the fit may be kept while it goes on.
     fit_groups : callable, optional
-        Fits the groups, if they are wanted and were not loaded.
+        Fits the groups, if they are wanted and were not loaded; nothing is kept meanwhile.
     shards : tuple of Shard
         Those of another set that is fitted.
     """
@@ -44,7 +44,7 @@ class Against:
     ellipsoid: Ellipsoid | None = None
     groups: GroupedEllipsoids | None = None
     fit: Callable[[Path], Ellipsoid] | None = None
-    fit_groups: Callable[[], GroupedEllipsoids] | None = None
+    fit_groups: Callable[[Path], GroupedEllipsoids] | None = None
     shards: tuple[Shard, ...] = ()
 
     def fitted(self, job: ScoreFolder) -> tuple[Ellipsoid, GroupedEllipsoids | None]:
@@ -55,9 +55,8 @@ class Against:
         if e is None:
             assert self.fit is not None
             e = job.own(kept_reference(member=self.member), self.fit)
-        fit_groups = self.fit_groups
-        if fit_groups is not None:
-            groups = job.own(kept_groups(), lambda _: fit_groups())
+        if self.fit_groups is not None:
+            groups = job.own(kept_groups(), self.fit_groups)
         return e, groups
 
 
@@ -86,7 +85,7 @@ def against_of(options: argparse.Namespace, store: Store, part: Store) -> Agains
         True,
         {"reference": "the set itself", "member": True, "encoder": options.encoder},
         fit=lambda kept: _fitted(options, store, shared.named(options), kept, least=2),
-        fit_groups=None if options.by is None else lambda: fit_groups(options, store),
+        fit_groups=None if options.by is None else lambda _: fit_groups(options, store),
     )
 
 
