@@ -30,10 +30,16 @@ checkpoint.EVERY, checkpoint.SHARE = -1.0, 1e9
 sys.exit(main(sys.argv[1:]))
 """
 
+#: All that can be had beside the scores: two sets and a column are read, groups are kept.
+BESIDE = [
+    *("--partner", "--by", "label", "--id-column", "caption"),
+    *("--whitening", "e.ellipsoid"),
+]
+
 JOBS = {
     "fit": ["fit", "in", "--out", "out/e.ellipsoid"],
     "score": ["score", "in", "--out", "out/s", "--ellipsoid", "e.ellipsoid", "--members"],
-    "score its own set": ["score", "in", "--out", "out/s"],
+    "score its own set": ["score", "set", "--out", "out/s", "--modality", "image", *BESIDE],
 }
 
 
@@ -58,13 +64,28 @@ def wait_for_files(out: Path, process: subprocess.Popen) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("job", JOBS)
-def test_a_job_that_is_killed_goes_on(tmp_path: Path, run, job: str) -> None:
+def lay_out(folder: Path) -> None:
+    """One set as plain files, and as clip-retrieval writes it, with texts and metadata."""
     rows = np.random.default_rng(0).normal(size=(ROWS, 64)) + 0.5
-    (tmp_path / "in").mkdir()
+    names = "in", "set/img_emb", "set/text_emb", "set/metadata"
+    plain, images, texts, tables = (folder / name for name in names)
+    for path in (plain, images, texts, tables):
+        path.mkdir(parents=True)
     for i in range(SHARDS):
         # The last rows of a shard wait for their block.
-        np.save(tmp_path / "in" / f"{i:02}.npy", np.roll(rows, i, axis=0).astype(np.float16))
+        part = np.roll(rows, i, axis=0)
+        np.save(plain / f"{i:02}.npy", part.astype(np.float16))
+        np.save(images / f"img_emb_{i}.npy", part.astype(np.float16))
+        np.save(texts / f"text_emb_{i}.npy", (part + 0.1).astype(np.float32))
+        captions = [f"caption of {i * ROWS + row}" for row in range(ROWS)]
+        labels = [f"label {(i + row) % 5}" for row in range(ROWS)]
+        table = pl.DataFrame({"caption": captions, "label": labels})
+        table.write_parquet(tables / f"metadata_{i}.parquet")
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_that_is_killed_goes_on(tmp_path: Path, run, job: str) -> None:
+    lay_out(tmp_path)
     assert run("fit", "in", "--out", "e.ellipsoid").code == 0
     out = tmp_path / "out"
     out.mkdir()

@@ -145,7 +145,7 @@ def test_a_job_is_not_gone_on_with_where_an_object_has_changed(
     assert outcome.code == 3
     assert re.fullmatch(
         r'clipsoid: img_emb_1\.npy: has changed since .*: etag was "[0-9a-f]{32}", is '
-        r'"[0-9a-f]{32}"; wanted the same shards, another --out, or this one removed\n',
+        r'"[0-9a-f]{32}"; wanted the same files, another --out, or this one removed\n',
         outcome.err,
     )
     assert (tmp_path / "scores" / "img_emb_1.parquet").read_bytes() == before

@@ -195,7 +195,7 @@ def test_a_shard_that_changes_between_two_runs(shards, tmp_path, often, how) -> 
     stopped(cs.open_store(shards), path, 3000)
     before = path.read_bytes()
     words = changed(shards, how)
-    with pytest.raises(MismatchError, match=words + ".*wanted the same shards"):
+    with pytest.raises(MismatchError, match=words + ".*wanted the same files"):
         fit_store(cs.open_store(shards), path)
     assert path.read_bytes() == before
 

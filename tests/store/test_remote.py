@@ -277,7 +277,7 @@ def test_what_a_job_keeps_of_an_object(bucket: Bucket, tmp_path: Path):
         return Job.of(replace(store, shards=(replace(shard, stamp=stamp),)), {})
 
     begun = Job.read(Path("x.journal"), json.loads(json.dumps(job().to_dict())))
-    (kept,) = begun.inputs
+    (kept,) = begun.rows
     assert kept["size"] == (tmp_path / "x.npy").stat().st_size
     digest = hashlib.md5((tmp_path / "x.npy").read_bytes()).hexdigest()
     assert kept["etag"] == f'"{digest}"' and "modified" not in kept

@@ -13,6 +13,7 @@ import pytest
 
 import clipsoid as cs
 from clipsoid.cli import main
+from clipsoid.cli import score as module
 from clipsoid.errors import StoreError
 from clipsoid.store.scores import finished
 from store.score_jobs import SHARDS, contents, journal, make_shards, score, stopped
@@ -23,6 +24,7 @@ import os, sys
 from pathlib import Path
 from clipsoid.store import checkpoint, journal
 from clipsoid.cli import main
+from clipsoid.cli import score as module
 where, call, *arguments = sys.argv[1:]
 checkpoint.EVERY, checkpoint.SHARE = -1.0, 1e9
 calls = 0
@@ -129,10 +131,15 @@ def test_files_of_earlier_shards_stay_after_a_bad_row(shards, tmp_path, capsys) 
 
 def test_a_shard_that_changes_while_it_is_read_has_no_file(shards, tmp_path, monkeypatch) -> None:
     cs.Ellipsoid.fit(shards).save(tmp_path / "e")
-    store = cs.open_store(shards)
-    for name in ("4.npy", "6.npy"):
-        np.save(shards / name, np.load(shards / name) + 1)
-    monkeypatch.setattr("clipsoid.cli.sets.open_rows", lambda options: store)
+
+    def late(*arguments: object, **options: object) -> dict[str, object]:
+        """After the job has begun, and before rows are read."""
+        for name in ("4.npy", "6.npy"):
+            np.save(shards / name, np.load(shards / name) + 1)
+        return how_made(*arguments, **options)
+
+    how_made = module.how_made
+    monkeypatch.setattr(module, "how_made", late)
     assert score(shards, tmp_path / "s", "--ellipsoid", str(tmp_path / "e"), "--members") == 3
     names = {name for name in contents(tmp_path / "s") if name.endswith(".parquet")}
     assert names <= {f"{i}.parquet" for i in range(4)}
@@ -205,4 +212,7 @@ def test_another_reference_is_refused(shards, tmp_path, capsys) -> None:
     stopped(5, shards, tmp_path / "s")
     cs.Ellipsoid.fit(shards / "0.npy").save(tmp_path / "s" / "reference.ellipsoid")
     assert score(shards, tmp_path / "s") == 3
-    assert "is not the one that its scores were made against" in capsys.readouterr().err
+    assert (
+        "s/reference.ellipsoid: is not the one that the scores beside it were made against"
+        in capsys.readouterr().err
+    )

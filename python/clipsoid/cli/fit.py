@@ -83,19 +83,23 @@ def run(options: argparse.Namespace) -> None:
 def _run_by(options: argparse.Namespace) -> None:
     """Fit groups."""
     from clipsoid._groups_file import is_groups
-    from clipsoid._output import check_writable
+    from clipsoid._output import check_writable, remove_leftovers
     from clipsoid.cli.groups import save
     from clipsoid.cli.reference import fit_groups
     from clipsoid.errors import ShapeError
+    from clipsoid.store.journal import lock_beside
 
     if options.precision != "auto":
         options.usage("--precision is that of a covariance, which groups do not have")
-    check_writable(options.out, is_groups)
+    out = Path(options.out)
+    check_writable(out, is_groups)
     store = shared.selected(sets.open_rows(options), options)
     for shard in store.shards:
         shard.check_columns([options.by])
-    groups = fit_groups(options, store)
-    if not groups.count.any():
-        left_out = f"all {groups.invalid.total} rows were left out"
-        raise ShapeError(f"{shared.named(options)}: {left_out}")
-    save(options, groups)
+    with lock_beside(out):
+        remove_leftovers(out)
+        groups = fit_groups(options, store)
+        if not groups.count.any():
+            left_out = f"all {groups.invalid.total} rows were left out"
+            raise ShapeError(f"{shared.named(options)}: {left_out}")
+        save(options, groups)

@@ -21,6 +21,11 @@ def add_parser(commands: Any) -> None:
         help="ellipsoids of one dimension, groups, or folders that parts of a set were scored into",
     )
     parser.add_argument("--out", required=True, metavar="PATH", help="where the merged one goes")
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="merge folders although shards of the set are in none of them",
+    )
     shared.add_common(parser)
 
 
@@ -31,6 +36,8 @@ def run(options: argparse.Namespace) -> None:
         _merge_scores(folders, options)
     elif folders:
         options.usage(f"{folders[0]} is a folder; wanted ellipsoids only, or folders only")
+    elif options.partial:
+        options.usage("--partial is for folders of scores")
     else:
         _merge_ellipsoids(options)
 
@@ -42,7 +49,7 @@ def _merge_scores(folders: list[Path], options: argparse.Namespace) -> None:
     from clipsoid.store.score_merge import merge_scores
     from clipsoid.store.score_parts import some_of
 
-    merged = merge_scores(folders, Path(options.out))
+    merged = merge_scores(folders, Path(options.out), partial=options.partial)
     text = {
         "merged": f"{plural(merged.rows, 'row')} in {plural(merged.files, 'file')}, of "
         f"{plural(len(folders), 'folder')}",

@@ -51,11 +51,11 @@ def _show_scores(options: argparse.Namespace, folder: Path) -> None:
         except StoreError as error:
             faults.append(str(error))
     # What a folder has fitted itself is known later than the other parameters.
-    own = [{"reference": part.reference} for part in parts if part.reference is not None]
+    own = {name: digest for part in parts for name, digest in part.kept.items()}
     counts = [sum(each) for each in zip(*(one["status"] for one in records.values()), strict=True)]
     result = {
         "kind": "scores",
-        "shards": len(parts[0].job.inputs),
+        "shards": len(parts[0].job.rows),
         "shards_finished": len(records),
         "missing": missing_shards(parts),
         "rows": sum(record["rows"] for record in records.values()),
@@ -66,7 +66,7 @@ def _show_scores(options: argparse.Namespace, folder: Path) -> None:
             {"part": list(part.part), "shards": len(part.shards), "finished": len(part.records)}
             for part in parts
         ],
-        "made": parts[0].job.parameters | (own[0] if own else {}),
+        "made": parts[0].job.parameters | own,
         "faults": faults,
     }
     show(options, result, "\n".join(_scores_text(result)))

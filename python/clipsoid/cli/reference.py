@@ -14,7 +14,7 @@ from clipsoid.cli import sets
 if TYPE_CHECKING:
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.groups import GroupedEllipsoids
-    from clipsoid.store import Store
+    from clipsoid.store import Shard, Store
     from clipsoid.store.score_folder import ScoreFolder
 
 
@@ -35,7 +35,9 @@ class Against:
     fit : callable, optional
         Fits the ellipsoid; its argument is where the fit may be kept while it goes on.
     fit_groups : callable, optional
-        Fits the groups, if they are wanted and were not loaded.
+        Fits the groups, if they are wanted and were not loaded; nothing is kept meanwhile.
+    shards : tuple of Shard
+        Those of another set that is fitted.
     """
 
     member: bool
@@ -43,21 +45,19 @@ class Against:
     ellipsoid: Ellipsoid | None = None
     groups: GroupedEllipsoids | None = None
     fit: Callable[[Path], Ellipsoid] | None = None
-    fit_groups: Callable[[], GroupedEllipsoids] | None = None
-
-    @property
-    def is_fitted_here(self) -> bool:
-        """Whether the reference is made by the job itself."""
-        return self.ellipsoid is None
+    fit_groups: Callable[[Path], GroupedEllipsoids] | None = None
+    shards: tuple[Shard, ...] = ()
 
     def fitted(self, job: ScoreFolder) -> tuple[Ellipsoid, GroupedEllipsoids | None]:
         """Return the reference and the groups: loaded, left by an earlier run, or fitted now."""
+        from clipsoid.store.score_kept import kept_groups, kept_reference
+
         e, groups = self.ellipsoid, self.groups
         if e is None:
             assert self.fit is not None
-            e = job.own_reference(self.fit)
+            e = job.own(kept_reference(member=self.member), self.fit)
         if self.fit_groups is not None:
-            groups = job.own_groups(self.fit_groups)
+            groups = job.own(kept_groups(), self.fit_groups)
         return e, groups
 
 
@@ -86,7 +86,7 @@ def against_of(options: argparse.Namespace, store: Store, part: Store) -> Agains
         True,
         {"reference": "the set itself", "member": True, "encoder": options.encoder},
         fit=lambda kept: _fitted(options, store, shared.named(options), kept, least=2),
-        fit_groups=None if options.by is None else lambda: fit_groups(options, store),
+        fit_groups=None if options.by is None else lambda _: fit_groups(options, store),
     )
 
 
@@ -150,6 +150,7 @@ def _other_set(options: argparse.Namespace, part: Store) -> Against:
         member,
         {"reference": digest_of(other), "member": member, "encoder": options.encoder},
         fit=lambda kept: _fitted(options, other, first, kept, least=1),
+        shards=other.shards,
     )
 
 
@@ -158,11 +159,17 @@ def _loaded(options: argparse.Namespace, part: Store) -> Against:
     from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.errors import MismatchError
     from clipsoid.groups import GroupedEllipsoids
-    from clipsoid.store.scores import digest_of
+    from clipsoid.store.score_kept import digest_of_reference
 
     groups = None
     if is_groups(Path(options.ellipsoid)):
         loaded = GroupedEllipsoids.load(options.ellipsoid)
+        # Groups of arrays, and those merged of several columns, name none.
+        if None not in (options.by, loaded.by) and options.by != loaded.by:
+            raise MismatchError(
+                f"{options.ellipsoid}: has the groups of column {loaded.by!r}, --by says "
+                f"{options.by!r}; wanted one column"
+            )
         e = loaded.whole
         groups = None if options.by is None else loaded
     elif options.by is not None:
@@ -175,7 +182,7 @@ def _loaded(options: argparse.Namespace, part: Store) -> Against:
     _check_fits(e, part, options)
     found = Fitted(e.inputs, fully_known=e.fully_known)
     member = is_member(found, options.ellipsoid, part, options)
-    reference = digest_of(e.reference(member=member))
+    reference = digest_of_reference(e.reference(member=member))
     known = {"reference": reference, "member": member, "encoder": e.encoder}
     return Against(member, known, e, groups)
 

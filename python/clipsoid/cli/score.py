@@ -100,13 +100,8 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
     from clipsoid.cli.reference import against_of, check_options
-    from clipsoid.store.scores import (
-        ScoreFolder,
-        check_id_columns,
-        digest_of,
-        job_parameters,
-        score_into,
-    )
+    from clipsoid.store.job import Job
+    from clipsoid.store.scores import ScoreFolder, check_id_columns, job_parameters, score_into
 
     check_options(options)
     store = sets.open_rows(options)
@@ -122,12 +117,16 @@ def run(options: argparse.Namespace) -> None:
     against = against_of(options, store, part)
     # Known before the first pass: nobody waits for a fit whose scores have no place.
     known = {**against.known, **opened.known}
-    parameters = job_parameters(known, options.id_column, options.on_invalid)
-    with ScoreFolder.hold(folder, store, parameters, options.shards or (0, 1)) as job:
+    begun = Job.of(
+        store,
+        job_parameters(known, options.id_column, options.on_invalid),
+        partner=opened.partners.values(),
+        against=against.shards,
+        columns=bool(options.id_column) or options.by is not None,
+    )
+    with ScoreFolder.hold(folder, store, begun, options.shards or (0, 1)) as job:
         e, groups = against.fitted(job)
         reference = e.reference(member=against.member)
-        if against.is_fitted_here:
-            job.check_reference(digest_of(reference))
         beside = beside_of(options, opened, groups, member=against.member)
         made = how_made(e, part, member=against.member, on_invalid=options.on_invalid)
         made |= beside.made
@@ -156,6 +155,7 @@ def run(options: argparse.Namespace) -> None:
         **made,
         "rows": written.rows,
         "status": written.status,
+        "without_group": written.without_group,
         "files": written.files,
         "scored_now": written.scored,
     }
@@ -172,6 +172,9 @@ def run(options: argparse.Namespace) -> None:
         text["done before"] = (
             f"{before:,} of {plural(len(written.files), 'file')}" if written.scored else all_done
         )
+    if written.without_group:
+        found = f"{written.without_group:,} of {plural(written.rows, 'row')}"
+        text["no group"] = f"{found}: the groups do not have their value of {options.by!r}"
     if options.report is not None:
         text["report"] = str(options.report)
     invalid = {name: n for name, n in written.status.items() if n and name != "ok"}

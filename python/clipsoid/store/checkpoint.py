@@ -148,8 +148,8 @@ def _read(path: Path, job: Job) -> tuple[Ellipsoid, int]:
         carrier = CARRIERS[made["waiting_dtype"]]
         if waiting is None or waiting.nbytes % (made["dim"] * carrier.itemsize):
             raise StoreError("is damaged: its waiting rows are incomplete")
-        if made["shards"] > len(job.inputs):
-            raise StoreError(f"is damaged: it is of {made['shards']} shards of {len(job.inputs)}")
+        if made["shards"] > len(job.rows):
+            raise StoreError(f"is damaged: it is of {made['shards']} shards of {len(job.rows)}")
     except StoreError as error:
         raise StoreError(f"{path}: {error}; remove it to begin again") from None
     moments = _native.Moments.restore(

@@ -86,6 +86,30 @@ def fingerprint(path: str | Place, part: str = "", stamp: Stamp | None = None) -
     return digest.hexdigest()
 
 
+def ends(path: Place, stamp: Stamp) -> str | None:
+    """Digest of the first and the last 4096 bytes of a local file: of its header, nearly always.
+
+    A start of a job looks at every file in this way, which takes a thirtieth of the time of
+    `fingerprint` where the file is not in memory. None of a remote file, which its server tells
+    from its other states.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, or has changed since it had this stamp.
+    """
+    if isinstance(path, RemotePath):
+        return None
+    digest = blake2b(digest_size=16, person=b"clipsoid")
+    file, _ = open_file(path)
+    with file, stamp.guarding(path, file):
+        length = min(stamp.size, PAGE_BYTES)
+        for offset in (0, stamp.size - length):
+            digest.update(read_at(file, offset, length, path))
+        stamp.check(path, file)
+    return digest.hexdigest()
+
+
 def kinds_of(fingerprints: Iterable[str]) -> set[str]:
     """Return what fingerprints are digests of: keys of `KINDS`."""
     return {one.rpartition(":")[0] for one in fingerprints}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipsoid.errors import MismatchError, StoreError
 from clipsoid.store.base import open_each
-from clipsoid.store.files import Place
+from clipsoid.store.files import Place, Stamp
 from clipsoid.store.parquet_columns import TableHeader, check_names, read_columns, read_header
 from clipsoid.store.remote.path import RemotePath
 
@@ -70,6 +70,11 @@ class Metadata:
 
     path: Place
     among: Tables = field(compare=False, repr=False)
+
+    @property
+    def stamp(self) -> Stamp:
+        """Of the file when its footer was read; whatever is read later must still have it."""
+        return self.among.header(self.path).stamp
 
     def count(self) -> int:
         """Rows of the file, by its footer."""

@@ -113,6 +113,14 @@ def name_in(folder: Place, file: Place) -> str:
     return Path(_plain(file)).relative_to(_plain(folder)).as_posix()
 
 
+def names_of(files: Sequence[Place]) -> list[str]:
+    """Return the paths of files relative to the folder that holds all of them, posix style."""
+    if not files:
+        return []
+    common = os.path.commonpath([_plain(file.parent) for file in files])
+    return [Path(_plain(file)).relative_to(common).as_posix() for file in files]
+
+
 def in_order(path: Place) -> tuple[list[str | int], str]:
     """Return what files are sorted by: their names, with numbers as numbers, so 2 precedes 10.
 

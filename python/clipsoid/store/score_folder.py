@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from clipsoid._output import (
     PART_SUFFIX,
@@ -15,13 +15,13 @@ from clipsoid._output import (
     part_of,
     remove,
 )
-from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import MismatchError, OutputError, StoreError
+from clipsoid.errors import OutputError, StoreError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.checkpoint import checkpoint_of
 from clipsoid.store.job import Job
 from clipsoid.store.journal import Journal
 from clipsoid.store.score_file import METADATA_KEY
+from clipsoid.store.score_kept import KEPT, Kept
 from clipsoid.store.score_parts import (
     JOURNALS,
     ScorePart,
@@ -33,13 +33,10 @@ from clipsoid.store.score_parts import (
 )
 
 if TYPE_CHECKING:
+    from clipsoid.ellipsoid import Ellipsoid
     from clipsoid.groups import GroupedEllipsoids
 
-#: The ellipsoid of the set itself, where rows are scored against their own set.
-REFERENCE = "reference.ellipsoid"
-
-#: Those of its groups, where rows are scored against their own groups.
-GROUPS = "reference.groups"
+T = TypeVar("T", "Ellipsoid", "GroupedEllipsoids")
 
 #: Row numbers are 32 bits wide, as those of polars.
 MAX_ROWS = 2**32 - 1
@@ -76,7 +73,7 @@ class ScoreFolder:
         cls,
         path: Path,
         whole: Store,
-        parameters: Mapping[str, Any],
+        job: Job,
         part: tuple[int, int] = (0, 1),
     ) -> Iterator[Self]:
         """Begin a job in a folder, or go on with it; other processes are kept out of the part.
@@ -90,20 +87,20 @@ class ScoreFolder:
             A new or empty folder, or one in which this job was begun.
         whole : Store
             The set; every part of a job has the same.
-        parameters : mapping
-            What the bytes of the scores depend on, as JSON.
+        job : Job
+            That set, and whatever else the bytes of the scores depend on.
         part : tuple of int, default=(0, 1)
             ``(i, n)``: which of `n` parts of the set is scored.
 
         Raises
         ------
         OutputError, MismatchError
-            If the folder holds anything else, or was begun with other parameters or shards; it
-            is left alone.
+            If the folder holds anything else, or was begun with other parameters or inputs; it
+            is left alone. Other parts may have read copies of the files.
         StoreError
             If two shards have one place, or a journal is damaged or of another version.
         """
-        job, store = Job.of(whole, parameters), whole.select(*part)
+        store = whole.select(*part)
         targets = _targets(whole, path)
         _check_folder(path, targets, job, part)
         with ExitStack() as stack:
@@ -111,7 +108,7 @@ class ScoreFolder:
             with as_output_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
                 head = {"part": list(part), **job.to_dict()}
-                worth = (path / REFERENCE, _checkpoint(path, part))
+                worth = (*(path / name for name in KEPT.values()), _checkpoint(path, part))
                 held = Journal.hold(path / journal_name(part), head, path, worth)
                 journal = stack.enter_context(held)
             # Now that this one is there: of two that begin at one time, one sees the other.
@@ -120,45 +117,46 @@ class ScoreFolder:
             here._remove_leftovers()
             yield here
 
-    def own_reference(self, fit: Callable[[Path], Ellipsoid]) -> Ellipsoid:
-        """Return the ellipsoid of the set itself: as an earlier run left it, or fitted now."""
-        path = self.path / REFERENCE
+    def own(self, kept: Kept[T], fit: Callable[[Path], T]) -> T:
+        """Return what the job fits itself: as an earlier run left it, or fitted now.
+
+        Parameters
+        ----------
+        kept : Kept
+            What it is.
+        fit : callable
+            Fits it; its argument is where the fit may be kept while it goes on.
+
+        Raises
+        ------
+        MismatchError
+            If something in the folder was scored against another one.
+        """
+        path = kept.path(self.path)
         if not path.is_file():
             fit(self.checkpoint).save(self._staged)
             self._staged.replace(path)
         remove(self.checkpoint)
-        return Ellipsoid.load(path)
+        parts = read_parts(self.path)
+        wanted = [part.kept[kept.field] for part in parts if kept.field in part.kept]
+        found, digest = kept.checked(self.path, wanted, self.store.dim)
+        if kept.field not in self.part.kept:
+            self._journal.add({kept.field: digest})
+            self.part.kept[kept.field] = digest
+        return found
 
-    def own_groups(self, fit: Callable[[], GroupedEllipsoids]) -> GroupedEllipsoids:
-        """Return the groups of the set itself: as an earlier run left them, or fitted now."""
-        from clipsoid.groups import GroupedEllipsoids
+    def finish(self, shard: Shard, temporary: Path, line: Mapping[str, Any]) -> None:
+        """Give a complete file, which is on its disk, its name, and keep that it has it.
 
-        path = self.path / GROUPS
-        if not path.is_file():
-            fit().save(self._staged)
-            self._staged.replace(path)
-        return GroupedEllipsoids.load(path)
-
-    def check_reference(self, digest: str) -> None:
-        """Raise unless everything in the folder is scored against this one."""
-        for part in read_parts(self.path):
-            if part.reference not in (None, digest):
-                raise MismatchError(
-                    f"{self.path}: {REFERENCE} is not the one that its scores were made against; "
-                    "wanted that one, or another --out"
-                )
-        if self.part.reference is None:
-            self._journal.add({"reference": digest})
-
-    def finish(self, shard: Shard, temporary: Path, rows: int, status: list[int]) -> None:
-        """Give a complete file, which is on its disk, its name, and keep that it has it."""
+        `line` has its rows and their statuses, and how many found no group.
+        """
         target = score_path(self.path, shard.name)
         with as_output_errors(target):
             size = temporary.stat().st_size
             temporary.replace(target)
-        line = {"shard": shard.name, "rows": rows, "status": status, "bytes": size}
-        self._journal.add(line)
-        self.part.records[shard.name] = line
+        record = {"shard": shard.name, **line, "bytes": size}
+        self._journal.add(record)
+        self.part.records[shard.name] = record
 
     def complete(self) -> None:
         """Keep that nothing is left to be done."""
@@ -234,10 +232,10 @@ def _check_folder(
 def _check_parts(folder: Path, job: Job, part: tuple[int, int]) -> list[ScorePart]:
     """Refuse the parts of another job, and those that have a shard of this part."""
     i, n = part
-    own = {shard["name"] for shard in job.inputs[i::n]}
+    own = {shard["name"] for shard in job.rows[i::n]}
     parts = read_parts(folder)
     for other in parts:
-        job.check(folder, other.job)
+        job.check(folder, other.job, of_copy=other.part != part)
         if other.part != part:
             both = [name for name in other.shards if name in own]
             if both:
@@ -256,7 +254,7 @@ def _is_working_file(path: Path, folder: Path, parts: list[ScorePart]) -> bool:
     if path.parent != folder:
         return False
     # Without a journal nothing but scores may lie there: a reference would be somebody else's.
-    begun = bool(parts) and (name in (REFERENCE, GROUPS) or name.startswith(".reference-"))
+    begun = bool(parts) and (name in KEPT.values() or name.startswith(".reference-"))
     return begun or path.match(JOURNALS)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipsoid._output import PART_SUFFIX, as_output_errors, sync
 from clipsoid.errors import MismatchError, OutputError, StoreError
-from clipsoid.store.job import differences
+from clipsoid.store.job import SECTIONS, changes, differences
 from clipsoid.store.journal import lock_beside
-from clipsoid.store.score_folder import REFERENCE
+from clipsoid.store.score_kept import Kept, kept_groups, kept_reference
 from clipsoid.store.score_parts import (
     ScorePart,
     check_file,
@@ -44,17 +44,20 @@ class MergedScores:
     missing: tuple[str, ...]
 
 
-def merge_scores(folders: Sequence[Path], out: Path) -> MergedScores:
+def merge_scores(folders: Sequence[Path], out: Path, *, partial: bool = False) -> MergedScores:
     """Join folders that parts of one job were scored into, by links where the disk is the same.
 
-    The result is what the parts would have made of one folder. It gets its name when it is whole.
+    The result is what the parts would have made of one folder. It gets its name when everything
+    is in it.
 
     Parameters
     ----------
     folders : sequence of Path
         Each with complete parts of one set, scored in one way; no two with the same shard.
     out : Path
-        A new or empty folder.
+        A new or empty folder, neither in one of them nor around it.
+    partial : bool, default=False
+        Whether shards of the set may be missing, to be scored into the merged folder.
 
     Returns
     -------
@@ -63,7 +66,8 @@ def merge_scores(folders: Sequence[Path], out: Path) -> MergedScores:
     Raises
     ------
     StoreError
-        If a folder is no folder of scores, or a part of it is not complete.
+        If a folder is no folder of scores, or a part of it is not complete; or if a shard is in
+        none of them, unless `partial`.
     MismatchError
         If parts are of different sets, were scored in different ways or have a shard in common.
     OutputError
@@ -73,11 +77,18 @@ def merge_scores(folders: Sequence[Path], out: Path) -> MergedScores:
     for folder in folders:
         if folder in parts:
             raise MismatchError(f"{folder}: is named twice; wanted every folder once")
+        _check_apart(folder, out)
         parts[folder] = _complete_parts(folder)
     _check_agreement(parts)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is there already; wanted a new or empty folder")
     everything = [part for found in parts.values() for part in found]
+    total, missing = len(everything[0].job.rows), missing_shards(everything)
+    if missing and not partial:
+        raise StoreError(
+            f"{out}: {len(missing):,} of {total:,} shards are in none of the folders "
+            f"({some_of(missing)}); wanted all, or --partial, to score them into it afterwards"
+        )
     with lock_beside(out), as_output_errors(out):
         unfinished = out.with_name(f".{out.name}{PART_SUFFIX}")
         try:
@@ -92,9 +103,17 @@ def merge_scores(folders: Sequence[Path], out: Path) -> MergedScores:
     return MergedScores(
         files=len(records),
         rows=sum(record["rows"] for record in records),
-        shards=len(everything[0].job.inputs),
-        missing=tuple(missing_shards(everything)),
+        shards=total,
+        missing=tuple(missing),
     )
+
+
+def _check_apart(folder: Path, out: Path) -> None:
+    """Refuse an output that would be found among the scores of an input, and the reverse."""
+    one, other = folder.resolve(), out.resolve()
+    if one != other and (other.is_relative_to(one) or one.is_relative_to(other)):
+        inner, outer = (out, folder) if other.is_relative_to(one) else (folder, out)
+        raise OutputError(f"{inner}: lies in {outer}; wanted a folder apart from it")
 
 
 def _complete_parts(folder: Path) -> list[ScorePart]:
@@ -121,8 +140,7 @@ def _check_agreement(parts: dict[Path, list[ScorePart]]) -> None:
     owner: dict[str, Path] = {}
     for folder, found in parts.items():
         for part in found:
-            theirs, ours = _comparable(part), _comparable(model)
-            for name, their, our in differences(theirs, ours):
+            for name, their, our in _disagreements(part, model):
                 raise MismatchError(
                     f"{folder}: was scored with {name} {their!r}, {first} with {our!r}; wanted "
                     "parts of one job"
@@ -136,14 +154,14 @@ def _check_agreement(parts: dict[Path, list[ScorePart]]) -> None:
             owner |= dict.fromkeys(part.shards, folder)
 
 
-def _comparable(part: ScorePart) -> dict[str, Any]:
-    """Return what must agree: of copies of a set, times and ETags need not."""
-    of_copy = ("modified", "etag")
-    shards = {
-        shard["name"]: {name: value for name, value in shard.items() if name not in of_copy}
-        for shard in part.job.inputs
-    }
-    return {**part.job.parameters, "own reference": part.reference, "shard": shards}
+def _disagreements(part: ScorePart, model: ScorePart) -> Iterator[tuple[str, Any, Any]]:
+    """Name what two parts differ in, with the value of each; their files may be copies."""
+    yield from differences(part.job.parameters, model.job.parameters)
+    for section, called in SECTIONS.items():
+        theirs, ours = (one.job.inputs.get(section, ()) for one in (part, model))
+        for change in changes(theirs, ours, of_copy=True):
+            yield f"{called}{change.name}: {change.fact}", change.then, change.now
+    yield from differences(part.kept, model.kept, "own")
 
 
 def _bring(folder: Path, parts: Sequence[ScorePart], to: Path) -> None:
@@ -156,9 +174,19 @@ def _bring(folder: Path, parts: Sequence[ScorePart], to: Path) -> None:
         # Not linked: a journal may grow again.
         shutil.copyfile(part.path, to / part.path.name)
         sync(to / part.path.name)
-    reference = to / REFERENCE
-    if (folder / REFERENCE).exists() and not reference.exists():
-        _link_or_copy(folder / REFERENCE, reference)
+        for kept in _kept_by(part):
+            if kept.path(folder).exists() and not kept.path(to).exists():
+                kept.checked(folder, [part.kept[kept.field]])
+                _link_or_copy(kept.path(folder), kept.path(to))
+
+
+def _kept_by(part: ScorePart) -> list[Kept[Any]]:
+    """Return what a part was scored against and its folder keeps."""
+    made: dict[str, Callable[[], Kept[Any]]] = {
+        "reference": lambda: kept_reference(member=bool(part.job.parameters["member"])),
+        "groups": kept_groups,
+    }
+    return [made[name]() for name in part.kept]
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

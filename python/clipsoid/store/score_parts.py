@@ -10,6 +10,7 @@ from typing import Any, Self
 from clipsoid.errors import OutputError, StoreError
 from clipsoid.store.job import Job
 from clipsoid.store.journal import read_journal
+from clipsoid.store.score_kept import KEPT
 
 #: The journals of a folder: one for each part of the job that writes into it.
 JOURNALS = ".scores-*-of-*.journal"
@@ -37,8 +38,9 @@ class ScorePart:
         ``(i, n)``: every n-th shard of the set, from number i on.
     records : dict of str to dict
         What is finished, by the name of the shard: rows, their statuses, bytes of the file.
-    reference : str or None
-        Digest of the set's own ellipsoid, where that is what rows are scored against.
+    kept : dict of str to str
+        Digests of what the folder keeps of its own, where that is what rows are scored against:
+        ``"reference"``, ``"groups"``.
     is_marked : bool
         Whether the last line says that the part is complete, for whoever reads nothing else.
     """
@@ -47,14 +49,14 @@ class ScorePart:
     job: Job
     part: tuple[int, int]
     records: dict[str, dict[str, Any]] = field(repr=False)
-    reference: str | None
+    kept: dict[str, str]
     is_marked: bool = field(repr=False)
 
     @property
     def shards(self) -> list[str]:
         """Names of the shards of the part, in order."""
         i, n = self.part
-        return [shard["name"] for shard in self.job.inputs[i::n]]
+        return [shard["name"] for shard in self.job.rows[i::n]]
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -68,15 +70,15 @@ class ScorePart:
             records = {line["shard"]: line for line in lines if "shard" in line}
             for record in records.values():
                 int(record["rows"]), int(record["bytes"]), list(map(int, record["status"]))
+                int(record.get("without_group", 0))
         except (KeyError, TypeError, ValueError):
             raise StoreError(f"{path}: is damaged: a field is missing or is no number") from None
-        references = [line["reference"] for line in lines if "reference" in line]
         return cls(
             path,
             Job.read(path, head),
             (i, n),
             records,
-            references[-1] if references else None,
+            {name: str(line[name]) for line in lines for name in KEPT if name in line},
             any(line.get("complete") is True for line in lines),
         )
 
@@ -95,7 +97,7 @@ def score_path(folder: Path, name: str) -> Path:
 def missing_shards(parts: list[ScorePart]) -> list[str]:
     """Name the shards of a set that no part has finished, in order."""
     done = {name for part in parts for name in part.records}
-    return [shard["name"] for shard in parts[0].job.inputs if shard["name"] not in done]
+    return [shard["name"] for shard in parts[0].job.rows if shard["name"] not in done]
 
 
 def some_of(names: list[str]) -> str:
@@ -128,12 +130,12 @@ def finished(folder: Path) -> tuple[Path, ...]:
     missing = missing_shards(parts)
     if missing:
         raise StoreError(
-            f"{folder}: {len(missing):,} of {len(parts[0].job.inputs):,} shards are not scored "
+            f"{folder}: {len(missing):,} of {len(parts[0].job.rows):,} shards are not scored "
             f"yet ({some_of(missing)}); wanted all: finish the run, or merge its parts"
         )
     records = {name: record for part in parts for name, record in part.records.items()}
     files = []
-    for shard in parts[0].job.inputs:
+    for shard in parts[0].job.rows:
         path = score_path(folder, shard["name"])
         check_file(path, records[shard["name"]], StoreError)
         files.append(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -21,8 +20,10 @@ from clipsoid.errors import InvalidRowError, StoreError
 from clipsoid.results import Scores
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.beside import StoreBeside
+from clipsoid.store.job import Job
 from clipsoid.store.score_file import SCORES, ScoreFile
 from clipsoid.store.score_folder import ScoreFolder
+from clipsoid.store.score_kept import digest_of_reference
 from clipsoid.store.score_parts import finished, score_path
 
 __all__ = ["ScoreFolder", "Written", "finished", "job_parameters", "score_into", "write_scores"]
@@ -45,12 +46,15 @@ class Written:
         Rows read, by status; under ``"skip"`` only those that are ``"ok"`` are in the files.
     scored : int
         Files that were written now; the others were finished by an earlier run.
+    without_group : int or None
+        Valid rows whose value the groups do not have; None where no groups were wanted.
     """
 
     files: tuple[Path, ...]
     rows: int
     status: dict[str, int]
     scored: int
+    without_group: int | None
 
 
 def write_scores(
@@ -103,9 +107,14 @@ def write_scores(
     InvalidRowError, StoreError
         If a row or a file is at fault; the files of the shards before it stay.
     """
-    made = {**made, "reference": digest_of(reference)}
-    parameters = job_parameters(made, id_columns, on_invalid)
-    with ScoreFolder.hold(folder, store, parameters, part) as job:
+    made = {**made, "reference": digest_of_reference(reference)}
+    begun = Job.of(
+        store,
+        job_parameters(made, id_columns, on_invalid),
+        partner=() if wanted is None else wanted.partners.values(),
+        columns=bool(id_columns) or (wanted is not None and wanted.groups is not None),
+    )
+    with ScoreFolder.hold(folder, store, begun, part) as job:
         return score_into(
             job,
             reference,
@@ -144,7 +153,7 @@ def score_into(
     if id_columns:
         for shard in job.todo:
             shard.check_columns(id_columns)
-    made = {**made, "reference": digest_of(reference)}
+    made = {**made, "reference": digest_of_reference(reference)}
     if job.todo:
         left = replace(job.store, shards=tuple(job.todo))
         source = as_source(left)
@@ -160,12 +169,14 @@ def score_into(
         _score(job, parts, made, id_columns, on_invalid, more.names)
     job.complete()
     records = job.records()
+    has_groups = wanted is not None and wanted.groups is not None
     totals: NDArray[np.int64] = np.sum([record["status"] for record in records], axis=0)
     return Written(
         tuple(score_path(job.path, shard.name) for shard in job.store.shards),
         sum(record["rows"] for record in records),
         dict(zip(Scores.STATUS, totals.tolist(), strict=True)),
         len(job.todo),
+        sum(record.get("without_group", 0) for record in records) if has_groups else None,
     )
 
 
@@ -216,10 +227,18 @@ class _Growing:
     file: ScoreFile
     status: NDArray[np.int64]
     rows: int = 0
+    without_group: int | None = None
 
     def write(self, part: Scores, on_invalid: OnInvalid) -> None:
         self.status += np.bincount(part.status, minlength=len(Scores.STATUS))
+        if part.group_rows is not None:
+            none = np.count_nonzero((part.group_rows == 0) & (part.status == 0))
+            self.without_group = (self.without_group or 0) + int(none)
         self.rows += self.file.write(kept(part) if on_invalid == "skip" else part)
+
+    def line(self) -> dict[str, Any]:
+        line = {"rows": self.rows, "status": self.status.tolist()}
+        return line if self.without_group is None else {**line, "without_group": self.without_group}
 
 
 def _begun(
@@ -242,7 +261,7 @@ def _finish(job: ScoreFolder, files: list[_Growing], *, but: int) -> None:
     while len(files) > but:
         done = files[0]
         done.file.finish()
-        job.finish(done.shard, done.file.path, done.rows, done.status.tolist())
+        job.finish(done.shard, done.file.path, done.line())
         del files[0]
 
 
@@ -260,11 +279,3 @@ def check_id_columns(names: Sequence[str]) -> None:
             raise StoreError(f"id column {name!r} has the name of a score column")
         if name in names[:i]:
             raise StoreError(f"id column {name!r} is given twice")
-
-
-def digest_of(reference: Reference) -> str:
-    """Tell one reference from another."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{reference.count} {reference.member}".encode())
-    digest.update(reference.mean.tobytes() + reference.unit_mean.tobytes())
-    return digest.hexdigest()
