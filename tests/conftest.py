@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ hypothesis.settings.register_profile(
     "clipsoid", derandomize=True, deadline=None, max_examples=30, database=None
 )
 hypothesis.settings.load_profile("clipsoid")
+
+# A shell that runs the tests in the background has them, and their children, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_DATA = "CLIPSOID_REAL_DATA"
 REQUIRED = "CLIPSOID_REQUIRE_REAL_DATA"
