@@ -13,7 +13,7 @@ import polars as pl
 from clipsoid._batch import Batch
 from clipsoid._gather import widened
 from clipsoid.errors import StoreError
-from clipsoid.store.base import BATCH_BYTES, Shard, Store
+from clipsoid.store.base import BATCH_BYTES, Shard, Store, check_numbered
 from clipsoid.store.readahead import read_ahead
 from clipsoid.store.remote.path import RemotePath
 
@@ -25,8 +25,6 @@ PLACES = {"shard": pl.String(), "row": pl.UInt32()}
 
 EMBEDDING = "embedding"
 
-#: Row numbers are 32 bits wide, as those of polars.
-MAX_ROWS = 2**32 - 1
 
 #: Rows of a frame that holds no embeddings.
 FRAME_ROWS = 1 << 17
@@ -77,8 +75,7 @@ class Frames:
             taken, or more rows than can be counted.
         """
         for shard in store.shards:
-            if shard.count > MAX_ROWS:
-                raise StoreError(f"{shard.path}: has {shard.count} rows; wanted at most {MAX_ROWS}")
+            check_numbered(shard)
         return cls(store, _common_columns(store, columns), _widest(store.dtypes))
 
     @property

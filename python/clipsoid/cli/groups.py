@@ -67,27 +67,5 @@ def save(options: argparse.Namespace, groups: GroupedEllipsoids, **more: Any) ->
     show(options, result, f"{describe(groups)}\nwritten: {options.out}")
 
 
-def merge_files(options: argparse.Namespace) -> None:
-    """Merge files of groups that were fitted apart."""
-    from clipsoid._groups_file import is_groups
-    from clipsoid._output import check_writable
-    from clipsoid.errors import MismatchError
-    from clipsoid.groups import GroupedEllipsoids
-
-    check_writable(options.out, is_groups)
-    first, *others = options.files
-    merged = GroupedEllipsoids.load(first)
-    for file in others:
-        other = GroupedEllipsoids.load(file)
-        twice = merged.inputs & other.inputs
-        if twice:
-            raise MismatchError(f"{file}: was fitted on {len(twice)} of the same shards as before")
-        try:
-            merged = merged.merge(other)
-        except MismatchError as error:
-            raise MismatchError(f"{file}: {error}") from None
-    save(options, merged, files=options.files)
-
-
 def _cut(text: str) -> str:
     return text if len(text) <= 30 else text[:29] + "…"

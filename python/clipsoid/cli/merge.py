@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clipsoid.cli import options as shared
+
+if TYPE_CHECKING:
+    from clipsoid.ellipsoid import Ellipsoid
+    from clipsoid.groups import GroupedEllipsoids
+
+T = TypeVar("T", "Ellipsoid", "GroupedEllipsoids")
 
 
 def add_parser(commands: Any) -> None:
@@ -39,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.partial:
         options.usage("--partial is for folders of scores")
     else:
-        _merge_ellipsoids(options)
+        _merge_fitted(options)
 
 
 def _merge_scores(folders: list[Path], options: argparse.Namespace) -> None:
@@ -61,28 +68,37 @@ def _merge_scores(folders: list[Path], options: argparse.Namespace) -> None:
     show(options, {"out": options.out, "folders": folders, **asdict(merged)}, lines(text))
 
 
-def _merge_ellipsoids(options: argparse.Namespace) -> None:
+def _merge_fitted(options: argparse.Namespace) -> None:
     from clipsoid._file import is_ellipsoid
     from clipsoid._groups_file import is_groups
     from clipsoid._output import check_writable
-    from clipsoid.cli.groups import merge_files
-    from clipsoid.cli.output import save
+    from clipsoid.cli import groups, output
     from clipsoid.ellipsoid import Ellipsoid
-    from clipsoid.errors import MismatchError
+    from clipsoid.groups import GroupedEllipsoids
 
     if is_groups(Path(options.files[0])):
-        merge_files(options)
+        check_writable(options.out, is_groups)
+        merged = _merged(options.files, GroupedEllipsoids.load, GroupedEllipsoids.merge)
+        groups.save(options, merged, files=options.files)
         return
     check_writable(options.out, is_ellipsoid)
-    first, *others = options.files
-    merged = Ellipsoid.load(first)
+    e = _merged(options.files, Ellipsoid.load, lambda x, y: x.merge(y, n_threads=options.threads))
+    output.save(options, e, files=options.files)
+
+
+def _merged(files: Sequence[str], load: Callable[[str], T], merge: Callable[[T, T], T]) -> T:
+    """Load what was fitted apart and make it one; what does not fit is named by its file."""
+    from clipsoid.errors import MismatchError
+
+    first, *others = files
+    merged = load(first)
     for file in others:
-        other = Ellipsoid.load(file)
+        other = load(file)
         twice = merged.inputs & other.inputs
         if twice:
             raise MismatchError(f"{file}: was fitted on {len(twice)} of the same shards as before")
         try:
-            merged = merged.merge(other, n_threads=options.threads)
+            merged = merge(merged, other)
         except MismatchError as error:
             raise MismatchError(f"{file}: {error}") from None
-    save(options, merged, files=options.files)
+    return merged

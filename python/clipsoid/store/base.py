@@ -32,6 +32,9 @@ BATCH_BYTES = 16 << 20
 #: What opening a file gives: a shard, a header, or in its place why there is none.
 Opened = TypeVar("Opened")
 
+#: Row numbers in tables are 32 bits wide, as those of polars.
+MAX_ROWS = 2**32 - 1
+
 #: Formats, by the suffix of the file.
 SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors")
 
@@ -311,6 +314,12 @@ def check_wanted(dtype: str | None) -> None:
     """Refuse an element type that there is none of."""
     if dtype is not None and dtype not in CARRIERS:
         raise DTypeError(f"dtype is {dtype!r}; wanted one of {', '.join(CARRIERS)}")
+
+
+def check_numbered(shard: Shard) -> None:
+    """Refuse a shard of more rows than tables can number."""
+    if shard.count > MAX_ROWS:
+        raise StoreError(f"{shard.path}: has {shard.count} rows; wanted at most {MAX_ROWS}")
 
 
 def store_of(opened: Iterable[Shard]) -> Store:

@@ -16,7 +16,7 @@ from clipsoid._output import (
     remove,
 )
 from clipsoid.errors import OutputError, StoreError
-from clipsoid.store.base import Shard, Store
+from clipsoid.store.base import Shard, Store, check_numbered
 from clipsoid.store.checkpoint import checkpoint_of
 from clipsoid.store.job import Job
 from clipsoid.store.journal import Journal
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from clipsoid.groups import GroupedEllipsoids
 
 T = TypeVar("T", "Ellipsoid", "GroupedEllipsoids")
-
-#: Row numbers are 32 bits wide, as those of polars.
-MAX_ROWS = 2**32 - 1
 
 
 class ScoreFolder:
@@ -197,8 +194,7 @@ def _targets(whole: Store, folder: Path) -> dict[str, Path]:
         raise OutputError(f"{folder}: is a file; wanted a new or empty folder")
     targets: dict[Path, Shard] = {}
     for shard in whole.shards:
-        if shard.count > MAX_ROWS:
-            raise StoreError(f"{shard.path}: has {shard.count} rows; wanted at most {MAX_ROWS}")
+        check_numbered(shard)
         if folder.resolve() == shard.path.resolve().parent:
             raise OutputError(f"{folder}: holds the embeddings; wanted a folder of its own")
         target = score_path(folder, shard.name)
