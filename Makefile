@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements
+# A process for each core, up to four: beyond that, memory is what tests lack.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-rust test-python bench lint docs pictures wheel lock clean native-quick native-release
@@ -21,11 +23,11 @@ test-rust:
 	cargo test --locked
 
 test-python: native-quick $(VENV)/test.stamp
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-long: native-quick $(VENV)/test.stamp  ## Run the long fuzz and kill loops too
 	PROPTEST_CASES=20000 cargo test --locked
-	CLIPSOID_LONG=1 $(BIN)/python -m pytest
+	CLIPSOID_LONG=1 $(PYTEST)
 
 lint: native-quick $(VENV)/test.stamp  ## Check formats, lints, types and stubs
 	cargo fmt --check

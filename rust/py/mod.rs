@@ -22,6 +22,9 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // NumPy's functions are looked up at their first use by Python code, and a Ctrl-C that lands
+    // there would be a panic in the middle of a run: they are looked up now.
+    numpy::npyffi::is_numpy_2(module.py());
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("BLOCK", crate::tiles::SIDE)?;
     module.add_class::<moments::Moments>()?;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,39 +31,39 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run ``clipsoid`` in an empty folder."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``clipsoid`` in an empty folder, in this process: much sooner than in one of its own."""
+    monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object, **environment: str) -> Outcome:
+        capsys.readouterr()
+        with monkeypatch.context() as here:
+            for name, value in environment.items():
+                here.setenv(name, value)
+            try:
+                code = main([*map(str, arguments)])
+            except SystemExit as end:
+                assert isinstance(end.code, int)
+                code = end.code
+        return Outcome(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Run:
+    """Run ``clipsoid`` in an empty folder, in a process of its own, as a shell does."""
+
+    def call(*arguments: object) -> Outcome:
         done = subprocess.run(
             [sys.executable, "-m", "clipsoid", *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, **environment},
             capture_output=True,
             text=True,
             timeout=120,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Outcome(done.returncode, done.stdout, done.stderr)
-
-    return call
-
-
-@pytest.fixture
-def run_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run ``clipsoid`` in an empty folder, in this process: much sooner than in one of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        try:
-            code = main([*map(str, arguments)])
-        except SystemExit as end:
-            assert isinstance(end.code, int)
-            code = end.code
-        return Outcome(code, *capsys.readouterr())
 
     return call
 

@@ -91,7 +91,7 @@ def test_rules_of_metadata_and_target(run, folder, tmp_path):
     assert sum(sides) == 20
 
 
-def test_what_is_wrong_with_the_options(run_here, folder):
+def test_what_is_wrong_with_the_options(run, folder):
     for arguments, message in (
         (["--where", "norm >"], "--where: unable to parse 'norm >'"),
         (["--top", "0"], "'0' is not a number of rows, 1 or more"),
@@ -113,11 +113,11 @@ def test_what_is_wrong_with_the_options(run_here, folder):
         (["--top", "1", "--bottom", "1"], "not allowed with argument"),
         (["--on", "uid"], "--on needs --metadata"),
     ):
-        outcome = run_here("select", "scores", *arguments)
+        outcome = run("select", "scores", *arguments)
         assert outcome.code == 2 and message in outcome.err, (arguments, outcome.err)
 
 
-def test_what_is_wrong_with_the_input(run_here, folder, tmp_path):
+def test_what_is_wrong_with_the_input(run, folder, tmp_path):
     for arguments, message in (
         (["scores", "--where", "nowhere = 1"], "has no column 'nowhere' (where); found shard, row"),
         (["scores", "--where", "norm > 99"], "where: leaves none of"),
@@ -126,12 +126,12 @@ def test_what_is_wrong_with_the_input(run_here, folder, tmp_path):
         (["scores", "--out", "a.npy", "--id-column", "key"], "has no column 'key'"),
         (["scores", "--recipe", "scores/img_0.parquet"], "img_0.parquet: cannot be read"),
     ):
-        outcome = run_here("select", *arguments)
+        outcome = run("select", *arguments)
         assert outcome.code == 3 and message in outcome.err, (arguments, outcome.err)
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]
 
 
-def test_columns_of_the_output_are_looked_for_before_any_pass(run_here, folder, tmp_path):
+def test_columns_of_the_output_are_looked_for_before_any_pass(run, folder, tmp_path):
     for arguments, message in (
         (["--columns", "row,nowhere", "--out", "a.parquet"], "has no column 'nowhere' (columns)"),
         (["--columns", "", "--out", "a.parquet"], "has no column '' (columns)"),
@@ -139,17 +139,17 @@ def test_columns_of_the_output_are_looked_for_before_any_pass(run_here, folder, 
         (["--id-column", "norm", "--out", "a.npy"], "'norm' is Float32; wanted uids of 32 hexa"),
         (["--where", "norm", "--out", "a.txt"], "where: gives Float32; wanted true or false"),
     ):
-        outcome = run_here("select", "scores", *arguments)
+        outcome = run("select", "scores", *arguments)
         assert outcome.code == 3 and message in outcome.err, (arguments, outcome.err)
         assert "reading scores" not in outcome.err
-    assert "reading scores" in run_here("select", "scores", "--out", "a.txt").err
+    assert "reading scores" in run("select", "scores", "--out", "a.txt").err
 
 
-def test_a_recipe_names_columns_only_where_they_are_used(run_here, folder, tmp_path):
+def test_a_recipe_names_columns_only_where_they_are_used(run, folder, tmp_path):
     made = ("select", "scores", "--top", "9", "--quiet", "--id-column", "row", "--columns", "row")
-    assert run_here(*made, "--out", "a.txt", "--out", "a.parquet").code == 0
+    assert run(*made, "--out", "a.txt", "--out", "a.parquet").code == 0
     for recipe, out in (("a.txt.json", "b.parquet"), ("a.parquet.json", "b.npy")):
-        outcome = run_here("select", "scores", "--recipe", recipe, "--out", out, "--quiet")
+        outcome = run("select", "scores", "--recipe", recipe, "--out", out, "--quiet")
         assert outcome.code == 0, outcome.err
     assert pl.read_parquet(tmp_path / "b.parquet").columns == scores().columns
     assert len(np.load(tmp_path / "b.npy")) == 9

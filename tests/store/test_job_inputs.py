@@ -178,24 +178,27 @@ def test_a_merge_brings_groups_and_compares_them(laid_out, tmp_path) -> None:
         merge_scores(folders, tmp_path / "n")
 
 
-def test_groups_of_another_column_and_rows_without_one(laid_out, tmp_path, capsys) -> None:
-    groups = tmp_path / "some.groups"
+def test_groups_of_another_column_and_rows_without_one(
+    laid_out, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    groups = Path("some.groups")
     fit = ["fit", str(laid_out), "--modality", "image", "--by", "label", "--out", str(groups)]
     assert main([*fit, "--shards", "0/11", "--quiet"]) == 0
     options = ("--modality", "image", "--ellipsoid", str(groups), "--outsiders")
-    assert score(laid_out, tmp_path / "s", *options, "--by", "caption") == 3
+    assert score(laid_out, Path("s"), *options, "--by", "caption") == 3
     error = capsys.readouterr().err
     assert f"{groups}: has the groups of column 'label', --by says 'caption'; wanted" in error
-    assert not (tmp_path / "s").exists()
+    assert not (Path("s")).exists()
     table = laid_out / "metadata" / "metadata_1.parquet"
     frame = pl.read_parquet(table).with_columns(label=pl.lit("strange"))
     frame.write_parquet(table)
-    stopped(4, laid_out, tmp_path / "s", *options, "--by", "label")
-    assert score(laid_out, tmp_path / "s", *options, "--by", "label") == 0
+    stopped(4, laid_out, Path("s"), *options, "--by", "label")
+    assert score(laid_out, Path("s"), *options, "--by", "label") == 0
     told = capsys.readouterr().out
     assert "no group     20 of 104 rows: the groups do not have their value of 'label'" in told
     assert max(map(len, told.splitlines())) <= 80
-    assert score(laid_out, tmp_path / "s", *options, "--by", "label", "--json") == 0
+    assert score(laid_out, Path("s"), *options, "--by", "label", "--json") == 0
     assert json.loads(capsys.readouterr().out)["without_group"] == 20
 
 

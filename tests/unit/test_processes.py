@@ -201,3 +201,17 @@ def test_a_shared_ellipsoid_scores_for_several_threads_at_once() -> None:
 
     in_threads([score] * 3)
     assert found == [True] * 30
+
+
+def test_numpy_is_asked_for_its_functions_at_import() -> None:
+    # They are looked up by Python code: a Ctrl-C that landed there in a run was a panic.
+    done = run_python(
+        """
+import numpy as np, clipsoid._native, clipsoid as cs
+def interrupted(version):
+    raise KeyboardInterrupt
+np.lib.NumpyVersion = interrupted
+print(cs.Ellipsoid.fit(np.ones((3, 2), np.float32)).count)
+"""
+    )
+    assert done.stdout == "3\n", done.stderr
