@@ -6,7 +6,7 @@ import pytest
 
 from clipsoid.errors import StoreError
 from clipsoid.store import open_store
-from clipsoid.store.base import SUFFIXES
+from clipsoid.store.opening import SUFFIXES
 from clipsoid.store.paths import expand_braces, find_files
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from clipsoid.errors import MismatchError, StoreError, UnavailableError
 from clipsoid.store import open_store
-from clipsoid.store.base import SUFFIXES
+from clipsoid.store.opening import SUFFIXES
 from clipsoid.store.paths import find_files
 from clipsoid.store.remote import RemotePath
 from store.makers import numbers, read

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clipsoid.store.base import Shard, Store, open_store
+from clipsoid.store.base import Shard, Store
 from clipsoid.store.layouts import EmbeddingSet, PairCheck, open_set
+from clipsoid.store.opening import open_store
 
 __all__ = ["EmbeddingSet", "PairCheck", "Shard", "Store", "open_set", "open_store"]

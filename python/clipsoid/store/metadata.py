@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clipsoid.errors import MismatchError, StoreError
-from clipsoid.store.base import open_each
 from clipsoid.store.files import Place, Stamp
+from clipsoid.store.opening import open_each
 from clipsoid.store.parquet_columns import TableHeader, check_names, read_columns, read_header
 from clipsoid.store.remote.path import RemotePath
 

@@ -14,9 +14,10 @@ from numpy.lib import format as npy_format
 
 from clipsoid._batch import CARRIERS
 from clipsoid.errors import DTypeError, StoreError
-from clipsoid.store.base import Shard, check_dtype
+from clipsoid.store.base import Shard
 from clipsoid.store.files import Place, Readable, open_file
 from clipsoid.store.mapped import MappedShard, check_extent, check_shape
+from clipsoid.store.opening import check_dtype
 
 #: Bytes of a header that are read at most; that of a matrix has about a hundred.
 HEADER_BYTES = 1 << 16

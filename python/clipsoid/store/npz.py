@@ -13,10 +13,11 @@ import numpy as np
 
 from clipsoid._batch import Batch
 from clipsoid.errors import StoreError
-from clipsoid.store.base import Shard, wanted_key
+from clipsoid.store.base import Shard
 from clipsoid.store.files import Place, Readable, fill, open_file, read_at
 from clipsoid.store.mapped import Checksum, MappedShard, as_bytes, check_extent, native
 from clipsoid.store.npy import ArrayHeader, read_header
+from clipsoid.store.opening import wanted_key
 from clipsoid.store.remote.path import RemotePath
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import numpy as np
 
 from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import DTypeError, StoreError
-from clipsoid.store.base import BATCH_BYTES, Shard, check_dtype
+from clipsoid.store.base import BATCH_BYTES, Shard
 from clipsoid.store.files import Place, open_file
+from clipsoid.store.opening import check_dtype
 from clipsoid.store.parquet_columns import check_names, parsed_schema, read_columns
 from clipsoid.store.parquet_cuts import Cut
 from clipsoid.store.parquet_footer import read_footer

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from clipsoid.errors import DTypeError, StoreError
-from clipsoid.store.base import Shard, check_dtype, wanted_key
+from clipsoid.store.base import Shard
 from clipsoid.store.files import Place, open_file, read_at
 from clipsoid.store.mapped import MappedShard, check_shape
+from clipsoid.store.opening import check_dtype, wanted_key
 
 #: Element types of the format, with the name that users see; the format is little-endian.
 DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from clipsoid._checks import checked_count, checked_seed
 from clipsoid._shown import Shown
 from clipsoid.errors import ClipsoidError, MismatchError, PairingWarning, StoreError
-from clipsoid.store.base import Shard, Store, check_wanted, open_each, open_shard, store_of
+from clipsoid.store.base import Shard, Store
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.arrays import OPENAI_TEMPERATURE, encoder_of
 from clipsoid.store.layouts.notes import notes_of
 from clipsoid.store.layouts.pairing import PairCheck, check_cosines, check_ids, check_shards
 from clipsoid.store.layouts.recognise import Recognised, Side, recognise
+from clipsoid.store.opening import check_wanted, open_each, open_shard, store_of
 from clipsoid.store.origin import Origin, origin
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 
 from clipsoid.errors import StoreError
-from clipsoid.store.base import SUFFIXES, open_each
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.arrays import DATACOMP_ARRAYS, array_names, wanted_arrays
 from clipsoid.store.layouts.names import (
@@ -19,6 +18,7 @@ from clipsoid.store.layouts.names import (
     modality_of_path,
     number_of,
 )
+from clipsoid.store.opening import SUFFIXES, open_each
 from clipsoid.store.origin import MANIFEST, read_manifest
 from clipsoid.store.paths import (
     AnyPath,

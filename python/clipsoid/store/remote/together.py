@@ -16,8 +16,9 @@ from clipsoid.store.remote.path import RemotePath
 from clipsoid.store.remote.session import Part, Session
 
 if TYPE_CHECKING:
-    from clipsoid.store.base import Opened, Shard
+    from clipsoid.store.base import Shard
     from clipsoid.store.files import Stamp
+    from clipsoid.store.opening import Opened
 
 #: Files that are opened at one time.
 OPENED_AT_ONCE = 32
