@@ -117,7 +117,7 @@ def test_threads_do_not_show_in_the_bytes(run, shards, texts, labelled, tmp_path
         assert outcome.code == 0, outcome.err
     for name in ("0.parquet", "1.parquet"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert scores(tmp_path / "a").columns[5:] == [
+    assert scores(tmp_path / "a").columns[6:] == [
         *("cosine_to_partner", "log_likelihood", "group_conformity", "group_rows", "status")
     ]
 
@@ -216,9 +216,13 @@ def group_conformity(rows: np.ndarray) -> np.ndarray:
 
 
 def test_groups_of_the_set_itself(run, labelled, rows, tmp_path):
-    outcome = run("score", labelled, "--by", "label", "--id-column", "label", "--out", "s")
+    outcome = run("score", labelled, "--by", "label", "--out", "s")
     assert outcome.code == 0 and "3 values of column 'label'" in outcome.out
     table = scores(tmp_path / "s")
+    # Carried over, so that a selection can be made per value; where it is named, once.
+    assert (table["label"] == LABELS).all() and table.columns.index("label") == 2
+    assert run("score", labelled, "--by", "label", "--id-column", "label", "--out", "t").code == 0
+    assert scores(tmp_path / "t").equals(table)
     assert np.abs(table["group_conformity"].to_numpy() - group_conformity(rows)).max() < SCORE_FILE
     assert np.abs(table["conformity"].to_numpy() - reference.conformity(rows)).max() < SCORE_FILE
     assert table["group_rows"].dtype == pl.UInt64

@@ -67,7 +67,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--by",
         metavar="COLUMN",
-        help="column beside the embeddings: adds the conformity among the rows of the same value",
+        help="column beside the embeddings, which is carried over: adds the conformity among the "
+        "rows of the same value",
     )
     parser.add_argument(
         "--id-column",
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.cli.progress import progress
     from clipsoid.cli.reference import against_of, check_options
     from clipsoid.store.job import Job
-    from clipsoid.store.scores import ScoreFolder, check_id_columns, job_parameters, score_into
+    from clipsoid.store.scores import ScoreFolder, job_parameters, score_into
 
     check_options(options)
     store = sets.open_rows(options)
@@ -109,20 +110,20 @@ def run(options: argparse.Namespace) -> None:
     folder = Path(options.out)
     _check_place(folder, options)
     shared.check_report(options)
-    check_id_columns(options.id_column)
-    if options.id_column:
+    id_columns = _id_columns(options)
+    if id_columns:
         for shard in part.shards:
-            shard.check_columns(options.id_column)
+            shard.check_columns(id_columns)
     opened = open_beside(options, store)
     against = against_of(options, store, part)
     # Known before the first pass: nobody waits for a fit whose scores have no place.
     known = {**against.known, **opened.known}
     begun = Job.of(
         store,
-        job_parameters(known, options.id_column, options.on_invalid),
+        job_parameters(known, id_columns, options.on_invalid),
         partner=opened.partners.values(),
         against=against.shards,
-        columns=bool(options.id_column) or options.by is not None,
+        columns=bool(id_columns) or options.by is not None,
     )
     with ScoreFolder.hold(folder, store, begun, options.shards or (0, 1)) as job:
         e, groups = against.fitted(job)
@@ -137,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
                 reference,
                 made=made,
                 wanted=beside.wanted,
-                id_columns=options.id_column,
+                id_columns=id_columns,
                 on_invalid=options.on_invalid,
                 n_threads=options.threads,
                 progress=tick,
@@ -181,6 +182,15 @@ def run(options: argparse.Namespace) -> None:
     if invalid:
         text["invalid"] = ", ".join(f"{n:,} {name}" for name, n in invalid.items())
     show(options, result, lines(text))
+
+
+def _id_columns(options: argparse.Namespace) -> list[str]:
+    """Return the columns to carry over: those that are named, and the one of the groups."""
+    from clipsoid.store.scores import COLUMNS, check_id_columns
+
+    check_id_columns(options.id_column)
+    by = options.by is not None and options.by not in (*options.id_column, *COLUMNS)
+    return [*options.id_column, *([options.by] if by else [])]
 
 
 def _check_place(folder: Path, options: argparse.Namespace) -> None:
