@@ -55,6 +55,21 @@ def test_scores_of_which_a_file_is_damaged(run, shards):
     assert done.code == 3 and "img_emb_1.parquet: is gone" in done.json["faults"][0]
 
 
+def test_score_files_without_their_journal(run, shards, tmp_path):
+    assert run("score", "shards", "--out", "s", "--encoder", "ViT-X").code == 0
+    one = lines(run("info", "s/img_emb_1.parquet").out)
+    assert one["scores"] == "1 file, 150 rows, without a journal"
+    assert one["shard"] == "img_emb_1.npy, 150 rows" and "encoder ViT-X" in one["how made"]
+    (tmp_path / "s" / ".scores-0-of-1.journal").unlink()
+    folder = lines(run("info", "s").out)
+    assert folder["scores"] == "3 files, 300 rows, without a journal" and "shard" not in folder
+    assert folder["columns"] == "shard, row, conformity, cosine_to_mean, norm, status"
+    assert run("select", "s", "--top", "10%", "--out", "top.parquet").code == 0
+    found = run("info", "top.parquet", "--json").json
+    assert (found["kind"], found["rows"]) == ("selection", 30)
+    assert found["bytes"] == (tmp_path / "top.parquet").stat().st_size
+
+
 def test_recipes(run, tmp_path):
     write(scores(), tmp_path / "scores")
     made = ("select", "scores", "--where", "norm > 9", "--balance", "--rows", "60", "--bins", "8")

@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
         "path",
         metavar="PATH",
         nargs="+",
-        help="an ellipsoid, groups, a whitening, a report, a folder of scores, a recipe or uids of "
+        help="an ellipsoid, groups, a whitening, a report, scores, a selection, a recipe or uids of "
         "select, or embeddings (see fit)",
     )
     parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")

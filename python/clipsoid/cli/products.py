@@ -15,11 +15,13 @@ HALVES = "u8,u8"
 
 
 def show_product(options: argparse.Namespace, path: Path) -> bool:
-    """Print what a recipe, a file of uids or a folder of scores is; False of anything else."""
+    """Print what scores, a recipe or a file of uids are; False of anything else."""
     from clipsoid.store.score_parts import JOURNALS
 
     if path.is_dir() and any(path.glob(JOURNALS)):
         _show_scores(options, path)
+    elif _holds_scores(path):
+        _show_score_files(options, path)
     elif path.suffix.lower() == ".json" and path.is_file():
         _show_recipe(options, path)
     elif path.suffix.lower() == ".npy" and _holds_uids(path):
@@ -98,6 +100,52 @@ def _scores_text(found: dict[str, Any]) -> Iterator[str]:
     yield line("how made", _pairs(found["made"]))
     for fault in found["faults"]:
         yield line("looks wrong", fault)
+
+
+def _holds_scores(path: Path) -> bool:
+    """Whether it is a score file, or a folder that begins with one: copied out, say."""
+    from clipsoid.errors import ClipsoidError
+    from clipsoid.selection.inputs import find
+
+    first = path
+    if path.is_dir():
+        first = next(iter(sorted(path.rglob("*.parquet"))), path)
+    if first.suffix.lower() != ".parquet" or not first.is_file():
+        return False
+    try:
+        return bool(find(first).made[0])
+    except ClipsoidError:
+        # Whoever reads embeddings says what is wrong.
+        return False
+
+
+def _show_score_files(options: argparse.Namespace, path: Path) -> None:
+    """Say what score files hold of which no journal is there, or rows selected from such."""
+    from clipsoid.cli.output import plural, show
+    from clipsoid.cli.survey import line
+    from clipsoid.selection.inputs import find
+    from clipsoid.selection.recipe import FORMAT
+
+    found = find(path)
+    made = found.made[0]
+    selected = made.get("format") == FORMAT
+    own = ("format", "shard", "shard_rows")
+    result = {
+        "kind": "selection" if selected else "scores",
+        "files": len(found.paths),
+        "rows": found.count,
+        "bytes": sum(one.stat().st_size for one in found.paths),
+        "columns": {name: str(kind) for name, kind in found.schemas[0].items()},
+        "made": {name: value for name, value in made.items() if name not in own},
+    }
+    held = f"{plural(len(found.paths), 'file')}, {plural(found.count, 'row')}"
+    text = [line(result["kind"], held if selected else f"{held}, without a journal")]
+    if len(found.paths) == 1 and not selected:
+        text.append(line("shard", f"{made['shard']}, {plural(made['shard_rows'], 'row')}"))
+    text.append(line("columns", ", ".join(result["columns"])))
+    text.append(line("size", f"{result['bytes'] / 1e6:,.1f} MB"))
+    text.append(line("how made", _pairs(result["made"])))
+    show(options, result, "\n".join(text))
 
 
 def _show_recipe(options: argparse.Namespace, path: Path) -> None:
