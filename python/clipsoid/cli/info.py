@@ -25,8 +25,8 @@ def add_parser(commands: Any) -> None:
         "path",
         metavar="PATH",
         nargs="+",
-        help="an ellipsoid, groups, a whitening, a report, scores, a selection, a recipe or uids of "
-        "select, or embeddings (see fit)",
+        help="an ellipsoid, groups, a whitening, a report, scores, a selection, a recipe or uids "
+        "of select, or embeddings (see fit)",
     )
     parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
     parser.add_argument("--dtype", help=argparse.SUPPRESS)

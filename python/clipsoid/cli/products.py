@@ -130,7 +130,7 @@ def _show_score_files(options: argparse.Namespace, path: Path) -> None:
     made = found.made[0]
     selected = made.get("format") == FORMAT
     own = ("format", "shard", "shard_rows")
-    result = {
+    result: dict[str, Any] = {
         "kind": "selection" if selected else "scores",
         "files": len(found.paths),
         "rows": found.count,
