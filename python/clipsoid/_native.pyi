@@ -26,11 +26,13 @@ __all__ = [
     "false_negatives",
     "false_negatives_within",
     "feature_ranges",
+    "guard",
     "least_left",
     "nearest_rows",
     "off_diagonal_dominance",
     "pairwise_conformity",
     "populate",
+    "release",
     "retrieval_counts",
     "score",
     "simd_level",
@@ -264,3 +266,5 @@ def arrow_column(
 def simd_level() -> str: ...
 def simd_levels() -> list[str]: ...
 def populate(address: int, length: int) -> None: ...
+def guard(address: int, length: int) -> int | None: ...
+def release(guard: int) -> None: ...

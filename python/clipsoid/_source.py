@@ -34,7 +34,8 @@ class Located:
     """A batch and where it lies: row `start` of `label`, an argument or a file.
 
     `has_policies` says whether the caller offers a choice of what to do with an invalid row, and
-    `policies` which.
+    `policies` which. `check` raises if the file has changed: rows that look invalid may be what was
+    written over it.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Located:
     batch: Batch
     has_policies: bool = True
     policies: str = _POLICIES
+    check: Callable[[], None] | None = None
 
     def part(self, start: int, stop: int | None = None) -> Located:
         """Return rows `start` to `stop` of the batch, at their place."""
@@ -49,6 +51,8 @@ class Located:
 
     def refuse(self, row: int, status: str, *, policies: bool = True) -> NoReturn:
         """Raise for row `row` of the batch; `policies` says whether there are any to name."""
+        if self.check is not None:
+            self.check()
         problem = _PROBLEMS[status] + (self.policies if policies and self.has_policies else "")
         error = InvalidRowError(f"{self.label}: row {self.start + row} {problem}")
         error.row, error.status = self.start + row, status
@@ -62,6 +66,8 @@ class Located:
 
     def refuse_again(self, row: int, error: InvalidRowError) -> NoReturn:
         """Raise what the core said of a row, under its number in the batch: `row`."""
+        if self.check is not None:
+            self.check()
         what = str(error).removeprefix(f"row {error.row} ")
         found = InvalidRowError(f"{self.label}: row {self.start + row} {what}")
         found.row, found.status = self.start + row, error.status
@@ -160,7 +166,7 @@ def as_source(x: Any, name: str = "x") -> Source:
 
         def read_store() -> Iterator[Located]:
             for shard, start, batch in store.located_batches():
-                yield Located(str(shard.path), start, batch)
+                yield Located(str(shard.path), start, batch, check=shard.check_unchanged)
                 del batch
 
         def inputs() -> tuple[str, ...]:

@@ -1,31 +1,143 @@
-//! Mapped pages, brought in before they are touched.
+//! Mapped pages: brought in before they are touched, and given up where their file has been cut.
+//!
+//! Touching a mapped page that lies behind the end of its file raises SIGBUS, which ends the process. A batch
+//! is checked before it is used and again after; a file that is cut in between would still be its end. So
+//! the rest of such a mapping is replaced by zeros where it is touched: the computation goes on, and the
+//! check after it says what has happened. (systemd reads its journals in this way.)
 
 use pyo3::prelude::*;
 
-/// Brings mapped pages into memory, so that reading them afterwards cannot fault.
+/// Brings mapped pages into memory, so that reading them afterwards does not fault while the file is whole.
 ///
 /// Raises OSError: EFAULT when the file no longer reaches that far, EINVAL or ENOSYS where the
 /// kernel (before Linux 5.14) or the system does not know how.
 #[pyfunction]
 pub fn populate(py: Python<'_>, address: usize, length: usize) -> PyResult<()> {
-    py.detach(|| populate_pages(address, length)).map_err(PyErr::from)
+    py.detach(|| system::populate(address, length)).map_err(PyErr::from)
+}
+
+/// Guards a mapping against SIGBUS, and returns the number of the guard: None where there are too many.
+#[pyfunction]
+pub fn guard(address: usize, length: usize) -> Option<usize> {
+    system::guard(address, length)
+}
+
+/// Ends a guard, by its number, when the mapping is gone.
+#[pyfunction]
+pub fn release(guard: usize) {
+    system::release(guard);
 }
 
 #[cfg(target_os = "linux")]
-fn populate_pages(address: usize, length: usize) -> std::io::Result<()> {
-    if length == 0 {
-        return Ok(());
+mod system {
+    use libc::{c_int, c_void, siginfo_t};
+    use std::cell::UnsafeCell;
+    use std::io::Error;
+    use std::mem::MaybeUninit;
+    use std::ptr;
+    use std::sync::Once;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A guarded mapping: its first address, 0 where there is none, and its end.
+    struct Guarded(AtomicUsize, AtomicUsize);
+
+    /// Two readers have some four mappings each at one time; what finds no place goes without a guard.
+    static GUARDED: [Guarded; 64] = [const { Guarded(AtomicUsize::new(0), AtomicUsize::new(0)) }; 64];
+
+    /// What was done about SIGBUS before.
+    struct Before(UnsafeCell<MaybeUninit<libc::sigaction>>);
+
+    // SAFETY: written once, before the handler that reads it is there.
+    unsafe impl Sync for Before {}
+
+    static BEFORE: Before = Before(UnsafeCell::new(MaybeUninit::uninit()));
+    static INSTALL: Once = Once::new();
+
+    /// Marks a place that is being filled: no address is so high.
+    const TAKEN: usize = usize::MAX;
+
+    fn page() -> usize {
+        // SAFETY: sysconf reads a constant; it may be called in a signal handler.
+        unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
     }
-    // SAFETY: sysconf reads a constant.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    let start = address / page * page;
-    let length = address + length - start;
-    // SAFETY: MADV_POPULATE_READ changes no contents; the kernel checks the range.
-    let code = unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_POPULATE_READ) };
-    if code == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+
+    pub fn populate(address: usize, length: usize) -> Result<(), Error> {
+        if length == 0 {
+            return Ok(());
+        }
+        let start = address / page() * page();
+        let length = address + length - start;
+        // SAFETY: MADV_POPULATE_READ changes no contents; the kernel checks the range.
+        let code = unsafe { libc::madvise(start as *mut c_void, length, libc::MADV_POPULATE_READ) };
+        if code == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    }
+
+    pub fn guard(address: usize, length: usize) -> Option<usize> {
+        INSTALL.call_once(install);
+        let place = GUARDED.iter().position(|Guarded(start, _)| {
+            start.compare_exchange(0, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })?;
+        GUARDED[place].1.store(address + length, Ordering::Relaxed);
+        GUARDED[place].0.store(address, Ordering::Release);
+        Some(place)
+    }
+
+    pub fn release(guard: usize) {
+        GUARDED[guard].0.store(0, Ordering::Release);
+    }
+
+    fn install() {
+        // SAFETY: both actions are valid for the call; the handler does what a handler may.
+        unsafe {
+            let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+            action.sa_sigaction = on_bus_error as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigemptyset(&mut action.sa_mask);
+            libc::sigaction(libc::SIGBUS, ptr::null(), (*BEFORE.0.get()).as_mut_ptr());
+            libc::sigaction(libc::SIGBUS, &action, ptr::null_mut());
+        }
+    }
+
+    /// Puts zeros where a guarded mapping has lost its file; hands everything else back to whoever came before.
+    extern "C" fn on_bus_error(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
+        // SAFETY: the kernel passes a valid description, and a fault (a positive code) has an address.
+        let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+        let found = GUARDED.iter().find_map(|Guarded(start, end)| {
+            let (start, end) = (start.load(Ordering::Acquire), end.load(Ordering::Relaxed));
+            (code > 0 && start != 0 && start <= address && address < end).then_some(end)
+        });
+        // SAFETY: the pages lie within a mapping that its owner reads and nobody writes. `mmap`, `sigaction` and
+        // `raise` are system calls; errno is put back.
+        unsafe {
+            let errno = *libc::__errno_location();
+            if let Some(end) = found {
+                let first = address / page() * page();
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+                let zeros = libc::mmap(first as *mut c_void, end - first, libc::PROT_READ, flags, -1, 0);
+                *libc::__errno_location() = errno;
+                if zeros != libc::MAP_FAILED {
+                    return;
+                }
+            }
+            // The faulting instruction runs again, and meets them.
+            libc::sigaction(signal, (*BEFORE.0.get()).as_ptr(), ptr::null_mut());
+            if code <= 0 {
+                libc::raise(signal);
+            }
+            *libc::__errno_location() = errno;
+        }
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn populate_pages(_: usize, _: usize) -> std::io::Result<()> {
-    Err(std::io::Error::from(std::io::ErrorKind::Unsupported))
+mod system {
+    pub fn populate(_: usize, _: usize) -> Result<(), std::io::Error> {
+        Err(std::io::Error::from(std::io::ErrorKind::Unsupported))
+    }
+
+    pub fn guard(_: usize, _: usize) -> Option<usize> {
+        None
+    }
+
+    pub fn release(_: usize) {}
 }

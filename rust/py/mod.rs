@@ -53,6 +53,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_levels, module)?)?;
     module.add_function(wrap_pyfunction!(memory::populate, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::guard, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::release, module)?)?;
     module.add_function(wrap_pyfunction!(arrow::arrow_column, module)?)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +135,96 @@ def test_truncated_with_read_ahead(tmp_path: Path, way: str, kind: str):
     path = write(tmp_path, kind, numbers(20_000, 16, "float32"))
     done = run(SHRINK_WHILE_READING, path, way=way)
     assert (done.stdout, done.returncode) == ("True True\n", 0), done.stderr
+
+
+#: The next batches have been read ahead and checked when their file is cut, or written over.
+WHILE_IN_USE = """
+import os, sys, time, numpy as np
+import clipsoid as cs
+folder, change, policy = sys.argv[1:]
+path, changed = f"{folder}/x1.npy", []
+
+def change_ahead(rows):
+    if not changed:
+        changed.append(rows)
+        time.sleep(0.3)
+        with open(path, "r+b") as file:
+            if change == "cut":
+                file.truncate(4096)
+            elif change == "written":
+                file.seek(128)
+                file.write(np.full((5000, 64), 500, np.float32).tobytes())
+
+try:
+    e = cs.Ellipsoid.fit(folder, covariance=False, on_invalid=policy, progress=change_ahead)
+    print(e.count, e.mean.max() < 3)
+except cs.errors.StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("policy", ["error", "skip"])
+@pytest.mark.parametrize("change", ["cut", "written", "none"])
+def test_changed_while_a_batch_is_in_use(tmp_path: Path, way: str, change: str, policy: str):
+    for i in range(3):
+        np.save(tmp_path / f"x{i}.npy", 1 + numbers(5000, 64, "float32", i))
+    done = run(WHILE_IN_USE, tmp_path, change, policy, way=way)
+    wanted = {
+        "cut": f"{tmp_path}/x1.npy: was truncated while it was being read: found 4096 bytes",
+        "written": f"{tmp_path}/x1.npy: was changed while it was being read: its size is the same",
+        "none": "15000 True",
+    }
+    assert done.returncode == 0 and done.stdout.startswith(wanted[change]), done
+
+
+#: A batch that a consumer of its own holds, without anything that checks it.
+TOUCHED_BEHIND_THE_END = """
+import os, sys
+from clipsoid.errors import StoreError
+from clipsoid.store import open_store
+path = sys.argv[1]
+batches = open_store(path).shards[0].batches()
+rows = next(batches).rows
+os.truncate(path, 4096)
+print(rows[:31].all(), rows[-1].any())
+try:
+    next(batches, None)
+except StoreError as error:
+    print(error)
+del rows
+"""
+
+
+def test_pages_that_are_gone_are_zeros_until_the_check(tmp_path: Path):
+    path = write(tmp_path, "npy", 1 + np.abs(numbers(5000, 32, "float32")))
+    done = run(TOUCHED_BEHIND_THE_END, path, way="mapped")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"True False\n{path}: was truncated while it was being read")
+
+
+#: Other mappings, and other senders of the signal, are none of our business.
+OTHER_BUS_ERRORS = """
+import mmap, os, signal, sys
+from clipsoid.store import open_store
+path, other, sender = sys.argv[1:]
+held = list(open_store(path).batches())
+if sender == "page":
+    with open(other, "r+b") as file:
+        view = mmap.mmap(file.fileno(), 8192)
+        file.truncate(0)
+    view[5000]
+else:
+    os.kill(os.getpid(), signal.SIGBUS)
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("sender", ["page", "process"])
+def test_other_bus_errors_end_the_process(tmp_path: Path, sender: str):
+    path = write(tmp_path, "npy", numbers(100, 16, "float32"))
+    (tmp_path / "other").write_bytes(bytes(8192))
+    done = run(OTHER_BUS_ERRORS, path, tmp_path / "other", sender, way="mapped")
+    assert (done.returncode, done.stdout) == (-signal.SIGBUS, "")
 
 
 def grow(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -116,6 +116,14 @@ class Shard(ABC):
         file, _ = open_file(self.path)
         with file, self.stamp.guarding(self.path, file):
             yield file
+
+    def check_unchanged(self) -> None:
+        """Raise StoreError if the local file is not the one that was opened any more.
+
+        Of a remote one, each answer says which state of the object it is of.
+        """
+        if not isinstance(self.path, RemotePath):
+            self.stamp.check(self.path)
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse what `columns` could not find; no more is read than that takes.
@@ -234,7 +242,12 @@ class Store:
                     # Without this, the loop would hold a batch while it waits for the next one.
                     del batch
 
-        return read_ahead(read(), stop=stop)
+        with closing(read_ahead(read(), stop=stop)) as batches:
+            for shard, start, batch in batches:
+                yield shard, start, batch
+                del batch
+                # It may have been a view of the file itself, which was read ahead of its use.
+                shard.check_unchanged()
 
     def select(self, i: int, n: int) -> Store:
         """Every `n`-th shard from shard `i` on: part `i` of `n` parts, counted from 0.

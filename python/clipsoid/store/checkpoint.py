@@ -111,10 +111,11 @@ def fit_store(
                 _write(checkpoint, e, job, done)
                 last = time.monotonic()
                 pause = max(EVERY, (last - begun) / SHARE)
-        e._add_batch(Located(str(shard.path), start, batch), on_invalid != "error", n_threads)
+        located = Located(str(shard.path), start, batch, check=shard.check_unchanged)
+        e._add_batch(located, on_invalid != "error", n_threads)
         if progress is not None:
             progress(len(batch))
-        del batch
+        del batch, located
     e._add_inputs(as_source(store))
     return e
 

@@ -35,7 +35,8 @@ class Stamp:
     """Size, time (nanoseconds since 1970) and inode of a file when its header was read.
 
     A shard is read more than once (fit, then score), so every batch is checked against the stamp
-    taken at opening: rows of two different files never enter one result.
+    taken at opening, and again when it has been used: rows of two different files never enter one
+    result.
     """
 
     size: int
@@ -47,12 +48,13 @@ class Stamp:
         """Take the stamp from ``os.stat`` or ``os.fstat``."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
-    def check(self, path: Place, file: RawIOBase) -> None:
-        """Raise StoreError unless the open file, and the file now at `path`, are still this one."""
+    def check(self, path: Place, file: RawIOBase | None = None) -> None:
+        """Raise StoreError unless the file now at `path`, and the open one, are still this one."""
         assert isinstance(path, Path)
         try:
-            # The open file shows a write in place; the path shows another file renamed over it.
-            for status in (os.fstat(file.fileno()), path.stat()):
+            # The path shows another file renamed over it; the open file a write into an old one.
+            opened = [] if file is None else [os.fstat(file.fileno())]
+            for status in (*opened, path.stat()):
                 found = Stamp.of(status)
                 if found != self:
                     raise self._difference(path, found)

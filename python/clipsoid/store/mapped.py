@@ -3,8 +3,9 @@
 Rows in C order, native-endian and aligned, are handed out as views of a read-only mapping of just
 that batch; the mapping goes away with the last reference to the batch. Before a batch is handed
 out, its pages are populated and the file is checked again, so a file that was cut shows as an
-error here rather than as a SIGBUS in whoever computes on it. (A file cut *after* that, while the
-batch is in use, cannot be caught; ``CLIPSOID_READ=pread`` copies and has no such window.)
+error here. One that is cut or written to later, while the batch is in use, shows when the file is
+checked after that (`Shard.check_unchanged`); where pages of it are gone, there are zeros until
+then, rather than a SIGBUS.
 
 Everything else (Fortran order, big-endian, unaligned) is read into memory one batch at a time.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import weakref
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -150,6 +152,8 @@ class MappedShard(Shard):
                 yield batch
                 # A batch must be free (unmapped) as soon as its consumer drops it.
                 del batch
+            # The last batch may have been a view of the file while it was used.
+            self.stamp.check(self.path, file)
 
     def _verify(self, crc: int) -> None:
         if self.checksum and crc != self.checksum.whole:
@@ -170,7 +174,7 @@ class MappedShard(Shard):
 
     def _map(self, file: RawIOBase, start: int, stop: int) -> Matrix | None:
         """Map and populate rows `start` to `stop`; None where the system cannot do that."""
-        from clipsoid._native import populate
+        from clipsoid._native import guard, populate, release
 
         row_bytes = self.dim * self.disk.itemsize
         first = self.offset + start * row_bytes
@@ -186,8 +190,12 @@ class MappedShard(Shard):
                 return None
             raise StoreError(f"{self.path}: cannot be mapped: {error.strerror}") from None
         pages = np.frombuffer(view, np.uint8)
+        address = pages.ctypes.data
+        number = guard(address, length)
+        if number is not None:
+            weakref.finalize(view, release, number).atexit = False
         try:
-            populate(pages.ctypes.data, length)
+            populate(address, length)
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 return None

@@ -37,7 +37,7 @@ class RemoteStamp(Stamp):
         """Return the ETag, if it is strong."""
         return "" if self.etag.startswith("W/") else self.etag
 
-    def check(self, path: Place, file: RawIOBase) -> None:
+    def check(self, path: Place, file: RawIOBase | None = None) -> None:
         """Raise StoreError unless `file` was opened on this one; no request is made."""
         from clipsoid.store.remote.file import RemoteFile
 
