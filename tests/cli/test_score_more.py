@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 import clipsoid as cs
-from cli.conftest import Outcome, Run
-from clipsoid.cli import main
 from clipsoid.report import page_payload
 from oracle import reference
 
@@ -29,22 +26,6 @@ def scores(folder: Path) -> pl.DataFrame:
 
 def made(file: Path) -> dict[str, object]:
     return json.loads(pl.read_parquet_metadata(file)["clipsoid"])
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run:
-    """Run ``clipsoid`` in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments: object) -> Outcome:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Outcome(code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture
@@ -213,6 +194,30 @@ def group_conformity(rows: np.ndarray) -> np.ndarray:
     for label in set(LABELS):
         want[label == LABELS] = reference.conformity(rows[label == LABELS])
     return want
+
+
+def test_partners_are_found_by_id(run, rows, texts, tmp_path):
+    ids = [f"{i:032x}" for i in range(len(rows))]
+    for side, part, order in (
+        ("images", rows, np.arange(300)),
+        ("texts", texts, np.random.default_rng(0).permutation(300)),
+    ):
+        frame = pl.DataFrame(
+            {"uid": [ids[i] for i in order], "embedding": part[order].astype(np.float32)}
+        )
+        (tmp_path / "set" / side).mkdir(parents=True)
+        frame.write_parquet(tmp_path / "set" / side / "0.parquet")
+    outcome = run("score", "set", "--modality", "image", "--partner", "--out", "s")
+    assert outcome.code == 0 and outcome.err.count("warning") == 0, outcome.err
+    x, y = rows.astype(np.float64), texts.astype(np.float64)
+    want = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+    got = scores(tmp_path / "s")["cosine_to_partner"].to_numpy()
+    assert np.abs(got - want).max() < SCORE_FILE
+    np.save(tmp_path / "in_order.npy", texts.astype(np.float32))
+    sides = ("--images", "set/images", "--texts")
+    pairs = (("set",), (*sides, "set/texts"), (*sides, "in_order.npy"))
+    swept = [run("sweep", *pair, "--temperature", "0.1", "--json").json for pair in pairs]
+    assert swept[0] == swept[1] == swept[2]
 
 
 def test_groups_of_the_set_itself(run, labelled, rows, tmp_path):

@@ -37,8 +37,8 @@ def opened(
         if not isinstance(image, EmbeddingSet) and not is_path(image):
             raise ValueError("text=None; wanted images and texts, or one set that holds both")
         found = image if isinstance(image, EmbeddingSet) else open_set(image)
-        image, text = found.modality("image"), found.modality("text")
         found.check_pairs()
+        image, text = found.pairs()
         known = found.temperature
         captions = column_of(image, CAPTIONS) if captions is None else captions
         image_paths = column_of(image, IMAGE_PATHS) if image_paths is None else image_paths

@@ -27,7 +27,7 @@ def open_rows(options: argparse.Namespace) -> Store:
 
 def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
     """Open the other side of the set that ``--partner`` names, if it is given."""
-    from clipsoid.store.layouts.pairing import check_ids, check_numbers
+    from clipsoid.store.layouts.pairing import check_numbers, paired_by_id
 
     if options.partner is None:
         if options.partner_key is not None:
@@ -37,7 +37,7 @@ def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
     common_origin(store, partner, "rows and partners")
     check_numbers(store, partner)
     if store.count == partner.count and store.dim == partner.dim:
-        check_ids(store, partner)
+        partner, _ = paired_by_id(store, partner)
         _warn_of_strangers(store, partner, named(options))
     return partner
 
@@ -108,7 +108,7 @@ def _pairs_of_set(options: argparse.Namespace) -> tuple[Store, Store]:
 
 def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
     from clipsoid.store import open_set
-    from clipsoid.store.layouts.pairing import check_numbers
+    from clipsoid.store.layouts.pairing import check_numbers, paired_by_id
 
     images = open_set(options.images, key=options.image_key or options.key, dtype=options.dtype)
     texts = open_set(options.texts, key=options.text_key or options.key, dtype=options.dtype)
@@ -118,6 +118,7 @@ def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
     # Sides that are cut differently pair up row by row all the same.
     if len({sum(shard.count > 0 for shard in side.shards) for side in pair}) == 1:
         check_numbers(*pair)
+        return pair[0], paired_by_id(*pair)[0]
     return pair
 
 

@@ -15,7 +15,7 @@ from clipsoid.store.base import Shard, Store
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.arrays import OPENAI_TEMPERATURE, encoder_of
 from clipsoid.store.layouts.notes import notes_of
-from clipsoid.store.layouts.pairing import PairCheck, check_cosines, check_ids, check_shards
+from clipsoid.store.layouts.pairing import PairCheck, check_cosines, check_shards, paired_by_id
 from clipsoid.store.layouts.recognise import Recognised, Side, recognise
 from clipsoid.store.opening import check_wanted, open_each, open_shard, store_of
 from clipsoid.store.origin import Origin, origin
@@ -126,20 +126,23 @@ class EmbeddingSet(Shown):
         """Return images and texts that pair up, row by row.
 
         Shards must have the same numbers and as many rows on both sides. Where each side has an id
-        column of its own (``uid``, ``id``, ``key``, ``sample_id`` or ``image_id``), the ids must be
-        in one order: rows are not moved. Headers are read, and these columns.
+        column of its own (``uid``, ``id``, ``key``, ``sample_id`` or ``image_id``) and the ids of a
+        shard are in another order, its texts come in the order of the images; they are held in
+        memory then, one shard at a time. Headers are read, and these columns.
 
         Raises
         ------
         StoreError
             If the set lacks a modality.
         MismatchError
-            If shards, counts or ids differ; the files and the first row that differs are named.
+            If shards or counts differ, or an id is on one side only; file and row are named.
         """
+        return self._paired()[:2]
+
+    def _paired(self) -> tuple[Store, Store, str | None]:
         image, text = self.modality("image"), self.modality("text")
         check_shards(image, text)
-        check_ids(image, text)
-        return image, text
+        return image, *paired_by_id(image, text)
 
     def check_pairs(self, *, sample: int = SAMPLE, seed: int = 0) -> PairCheck:
         """Compare pairs with shuffled pairs: in an order that is right, pairs are nearer.
@@ -177,9 +180,8 @@ class EmbeddingSet(Shown):
         (True, True)
         >>> Path("pairs.npz").unlink()
         """
-        image, text = self.modality("image"), self.modality("text")
-        check_shards(image, text)
-        return checked_pairs(image, text, self.path, check_ids(image, text), sample, seed)
+        image, text, id_column = self._paired()
+        return checked_pairs(image, text, self.path, id_column, sample, seed)
 
     def __repr__(self) -> str:
         """Kind, and rows of each modality."""

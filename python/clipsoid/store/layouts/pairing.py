@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from clipsoid._shown import Shown
 from clipsoid.errors import MismatchError, ShapeError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.layouts.names import number_of
+from clipsoid.store.layouts.reordered import ReorderedShard, order_by
 from clipsoid.store.layouts.sample import Array, has_windows, places, rows_at
 
 #: Columns that name a row, in the order in which they are looked for.
@@ -43,8 +44,8 @@ class PairCheck(Shown):
         Probability of so large a t if the order of the texts were one of chance (one-sided; by
         Wallace's normal approximation, good to 2 % of its value).
     id_column : str or None
-        Column by which both sides were found to be in one order; None where they have none in
-        common, or share one metadata file.
+        Column by which both sides were paired; None where they have none in common, or share one
+        metadata file: rows are paired by their numbers, then.
     """
 
     count: int
@@ -108,30 +109,32 @@ def check_numbers(image: Store, text: Store) -> None:
                 )
 
 
-def check_ids(image: Store, text: Store) -> str | None:
-    """Compare ids of both sides, shard by shard, where each has its own; the column is returned.
+def paired_by_id(image: Store, text: Store) -> tuple[Store, str | None]:
+    """Bring the texts into the order of the images, where each side has ids of its own.
+
+    They are compared shard by shard. The second that is returned is their column; None where the
+    sides have none in common, or share one metadata file.
 
     Raises
     ------
     MismatchError
-        If a row of one side has another id than the same row of the other.
+        If an id is null or there twice where the order differs, or only one side has it.
     """
-    column = None
-    for left, right in zip(_filled(image), _filled(text), strict=False):
+    column, texts = None, list(text.shards)
+    places = [i for i, shard in enumerate(texts) if shard.count]
+    for left, i in zip(_filled(image), places, strict=False):
+        right = texts[i]
         if left.path == right.path or (left.metadata and left.metadata == right.metadata):
             continue
         common = left.schema().keys() & right.schema().keys()
         column = next((name for name in ID_COLUMNS if name in common), None)
         if column is None:
-            return None
+            return text, None
         ours, theirs = (one.columns([column]).to_series() for one in (left, right))
-        differing = ours.ne_missing(theirs).arg_max() if len(ours) == len(theirs) else 0
-        if differing is not None and ours[differing] != theirs[differing]:
-            raise MismatchError(
-                f"{left.path}: row {differing} has {column} {ours[differing]!r}, that of "
-                f"{right.path} has {theirs[differing]!r}; wanted the rows of both in one order"
-            )
-    return column
+        if left.count != right.count or not ours.equals(theirs, null_equal=True):
+            order_by(right, left, column)
+            texts[i] = ReorderedShard.by(right, left, column)
+    return replace(text, shards=tuple(texts)), column
 
 
 def check_cosines(
