@@ -67,12 +67,12 @@ def find_files(entries: Sequence[str | os.PathLike[str]]) -> Files:
         archives = [file for file in inside if file.suffix.lower() == ".tar"]
         if found and archives:
             raise EmbedError(
-                f"{path}: holds {len(found)} pictures and {len(archives)} tars; wanted one of "
-                f"them: name the tars, '{path}/*.tar', or move them away"
+                f"{path}: holds pictures ({len(found)}) and tars ({len(archives)}); wanted one "
+                f"of them: name the tars, '{path}/*.tar', or move them away"
             )
         if not found and not archives:
             raise EmbedError(
-                f"{path}: holds no pictures and no tars; wanted .tar {' '.join(sorted(PICTURES))}"
+                f"{path}: holds no pictures and no tars; wanted {' '.join(sorted(PICTURES))} .tar"
             )
         tars += archives
         if found:

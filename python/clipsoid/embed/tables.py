@@ -147,9 +147,7 @@ def _read_coco(path: Path) -> pl.DataFrame:
     for where, one in _entries(path, whole, "images"):
         number = _number(where, one, "id")
         if number in names:
-            raise EmbedError(
-                f"{where} has id {number}, as one before it has; wanted one of its own"
-            )
+            raise EmbedError(f"{where} has id {number}, which another has; wanted an id of its own")
         names[number] = _text(where, one, "file_name")
     places = {number: i for i, number in enumerate(names)}
     rows = []
@@ -168,16 +166,12 @@ def _read_coco(path: Path) -> pl.DataFrame:
 def _entries(path: Path, whole: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Entries of a list of COCO's, each with what messages call it."""
     if not isinstance(whole[name], list):
-        raise EmbedError(f"{path}: {name} is {_kind(whole[name])}; wanted a list")
+        raise EmbedError(f"{path}: {name} is {shown(whole[name])}; wanted a list")
     for i, entry in enumerate(whole[name]):
         where = f"{path}: {name}[{i}]"
         if not isinstance(entry, dict):
-            raise EmbedError(f"{where} is {_kind(entry)}; wanted an object")
+            raise EmbedError(f"{where} is {shown(entry)}; wanted an object")
         yield where, entry
-
-
-def _kind(value: object) -> str:
-    return "null" if value is None else f"a {type(value).__name__}"
 
 
 def _number(where: str, entry: dict[str, Any], name: str) -> int:

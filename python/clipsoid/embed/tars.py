@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
+from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.embed.files import PICTURES, utf8
@@ -30,8 +31,11 @@ def read_tars(paths: Sequence[Path], workers: int) -> pl.DataFrame:
 
     from clipsoid.embed.inputs import CAPTION_REASON, FILE, LENGTH, OFFSET
 
-    if len({path.stem for path in paths}) < len(paths):
-        raise EmbedError("two tars have the same name; wanted names that tell them apart")
+    stems: set[str] = set()
+    for path in paths:
+        if path.stem in stems:
+            raise EmbedError(f"{path}: another tar has its name; wanted names that tell them apart")
+        stems.add(path.stem)
     if workers > 1 and len(paths) > 1:
         with get_context("forkserver").Pool(min(workers, len(paths))) as pool:
             listed = pool.map(list_tar, paths, chunksize=1)
@@ -99,7 +103,7 @@ def _caption(sample: dict[str, Any]) -> tuple[str | None, str | None]:
     except (ValueError, RecursionError) as error:
         return None, f"the caption cannot be read: {error}"
     if not isinstance(known, dict):
-        return None, f"the caption's JSON is a {type(known).__name__}; wanted an object"
+        return None, f"the caption's JSON is {shown(known)}; wanted an object"
     caption = known.get("caption")
     if caption is None:
         return None, None
