@@ -116,9 +116,11 @@ def test_several_folders_and_lists_of_one(folder: Path, tmp_path: Path) -> None:
             find_inputs(images, None)
 
 
-def test_an_output_among_several_folders(run, folder: Path) -> None:
-    with pytest.raises(OutputError, match=r"more/set: lies among the images of .*more;"):
-        run([folder / "more", folder], out=folder / "more" / "set")
+def test_an_output_among_several_folders(run, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.png").write_bytes(b"x")
+    with pytest.raises(OutputError, match=r"photos/set: lies among the images of .*photos;"):
+        run([tmp_path / "other", folder], out=folder / "set")
 
 
 def test_pictures_and_tars_are_not_mixed(folder: Path, tmp_path: Path) -> None:

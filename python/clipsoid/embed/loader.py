@@ -30,6 +30,9 @@ CHUNK_CAPTIONS = 256
 #: Chunks that each worker is ahead.
 AHEAD = 4
 
+#: Why a caption is missing, if nothing more is known.
+NO_CAPTION = "the caption is missing"
+
 
 class Place(NamedTuple):
     """Where the bytes of an image are: a file, or `length` bytes at `offset` of a tar.
@@ -46,7 +49,7 @@ class Place(NamedTuple):
 class Missing(NamedTuple):
     """A caption that is not there, and why."""
 
-    reason: str = "the caption is missing"
+    reason: str
 
 
 class Work(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipsoid._output import PART_SUFFIX, written_beside
-from clipsoid.embed.loader import Kind, Missing, Place
+from clipsoid.embed.loader import NO_CAPTION, Kind, Missing, Place
 from clipsoid.errors import EmbedError
 
 if TYPE_CHECKING:
@@ -111,11 +111,10 @@ class Shard:
         if kind == "image":
             return self.places
         captions = self.frame["caption"].to_list()
-        if CAPTION_REASON not in self.frame.columns:
-            return [Missing() if text is None else text for text in captions]
-        reasons = self.frame[CAPTION_REASON].to_list()
+        known = CAPTION_REASON in self.frame.columns
+        reasons = self.frame[CAPTION_REASON].to_list() if known else [None] * len(captions)
         return [
-            text if text is not None else Missing() if reason is None else Missing(reason)
+            Missing(reason or NO_CAPTION) if text is None else text
             for text, reason in zip(captions, reasons, strict=True)
         ]
 
