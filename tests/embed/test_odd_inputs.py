@@ -33,7 +33,7 @@ def reasons(found: Inputs) -> dict[int, str]:
 
 
 def make_tar(path: Path, **members: bytes | str) -> Path:
-    """Write a tar; a name's last underscore stands for its dot."""
+    """Write a tar; in names, underscores stand for dots."""
     return tar_of(path, [(name.replace("_", "."), data) for name, data in members.items()])
 
 
