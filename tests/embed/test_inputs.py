@@ -30,16 +30,16 @@ def test_a_folder_is_read_in_order_of_its_paths(folder: Path) -> None:
 def test_tables_by_their_usual_names_and_by_any(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('filepath,caption,uid\na/1.jpg,"one, two",007\n/b.jpg,,x\n')
     found = find_inputs(tmp_path / "t.csv", None).frame
-    assert found.columns == ["image_path", "caption", "uid", FILE]
+    assert found.columns == ["image_path", "caption", "uid", FILE, "image_id"]
     assert found.rows() == [
-        ("a/1.jpg", "one, two", "007", f"{tmp_path}/a/1.jpg"),
-        ("/b.jpg", "", "x", "/b.jpg"),
+        ("a/1.jpg", "one, two", "007", f"{tmp_path}/a/1.jpg", 0),
+        ("/b.jpg", None, "x", "/b.jpg", 1),
     ]
     frame = pl.DataFrame({"where": ["1.jpg"], "what": ["one"], "caption": ["another"], "n": [3]})
     frame.write_parquet(tmp_path / "t.parquet")
     chosen = {"image_column": "where", "caption_column": "what"}
     found = find_inputs(tmp_path / "t.parquet", None, **chosen).frame
-    assert found.rows() == [("1.jpg", "one", 3, f"{tmp_path}/1.jpg")]
+    assert found.rows() == [("1.jpg", "one", 3, f"{tmp_path}/1.jpg", 0)]
     frame.write_csv(tmp_path / "t.tsv", separator="\t")
     found = find_inputs(None, tmp_path / "t.tsv", **chosen)
     assert (found.has_images, found.frame["caption"].to_list()) == (False, ["one"])
@@ -160,12 +160,12 @@ def test_bytes_of_a_tar_that_was_cut_since(tars: Path) -> None:
             "t.json",
             '{"images": [{"id": 1, "file_name": "x"}], '
             '"annotations": [{"image_id": 2, "id": 1, "caption": "y"}]}',
-            r"t\.json: a caption is of image 2, which is not listed",
+            r"t\.json: annotations\[0\] is of image 2, which is not listed",
         ),
         (
             "t.json",
             '{"images": [{"id": 1}], "annotations": []}',
-            r"t\.json: an entry has file_name None; wanted str",
+            r"t\.json: images\[0\] has file_name None; wanted text",
         ),
     ],
 )
@@ -184,7 +184,11 @@ def test_inputs_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     cases = [
         ((None, None), {}, "neither images nor captions are given"),
         ((tmp_path / "nothing", None), {}, "nothing: found no such file"),
-        ((tmp_path / "empty", None), {}, "empty: holds no pictures; wanted"),
+        (
+            (tmp_path / "empty", None),
+            {},
+            r"empty: holds no pictures and no tars; wanted \.avif .* \.tar",
+        ),
         ((folder / "00.png", None), {}, r"00\.png: is neither a folder nor a \.tar"),
         ((folder, tmp_path / "no.csv"), {}, r"no\.csv: captions: found no such file"),
         ((table, table), {}, r"t\.csv: is no folder; beside captions"),

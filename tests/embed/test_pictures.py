@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from clipsoid.embed.pictures import PictureError, check_shape, decode
 from clipsoid.errors import EmbedError
@@ -91,6 +92,51 @@ def test_exif_says_which_side_is_up(picture: Image.Image, turned: int) -> None:
     exif[0x0112] = turned
     stored = written(picture, "PNG", exif=exif)
     same(stored, Image.fromarray(np.ascontiguousarray(upright(np.asarray(picture)))))
+
+
+def tiff(*entries: tuple[int, int, int]) -> bytes:
+    """A TIFF file, or a block of EXIF: entries of a tag, a type and a value or offset."""
+    fields = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + fields + bytes(4)
+
+
+#: TIFF's types.
+ASCII, SHORT, RATIONAL = 2, 3, 5
+
+
+@pytest.mark.parametrize("tag", [0x011A, 0x00FE], ids=["XResolution", "NewSubfileType"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_malformed_field_of_exif_leaves_the_pixels(
+    picture: Image.Image, kind: str, tag: int, tmp_path: Path
+) -> None:
+    exif = b"Exif\0\0" + tiff((0x0112, SHORT, 6), (tag, ASCII, ord("x")))
+    (tmp_path / "picture").write_bytes(written(picture, kind, exif=exif, lossless=True))
+    stored = Image.open(tmp_path / "picture")
+    with pytest.raises((TypeError, struct.error)):
+        ImageOps.exif_transpose(stored)
+    turned = np.rot90(np.asarray(stored), -1)
+    same((tmp_path / "picture").read_bytes(), Image.fromarray(np.ascontiguousarray(turned)))
+
+
+def test_whatever_pillow_raises_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Width, height, bits, compression, colours; where the strip begins, which is no fraction;
+    # samples, rows of the strip, its bytes.
+    shorts = {0x100: 2, 0x101: 2, 0x102: 8, 0x103: 1, 0x106: 1, 0x115: 1, 0x116: 2, 0x117: 4}
+    fields = [(tag, SHORT, value) for tag, value in shorts.items()]
+    strange = tiff(*sorted([*fields, (0x111, RATIONAL, 8)]))
+    with pytest.raises(PictureError, match=r"^TypeError: 'IFDRational' object cannot be"):
+        decode(strange + bytes(100))
+    for error, reason in (
+        (RuntimeError("Failed"), "^RuntimeError: Failed$"),
+        (EOFError(), "^EOFE"),
+    ):
+
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(Image, "open", fail)
+        with pytest.raises(PictureError, match=reason):
+            decode(b"x")
 
 
 def test_of_an_animation_the_first_frame(picture: Image.Image) -> None:

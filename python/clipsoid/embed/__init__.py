@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from clipsoid._extras import check_embed
 from clipsoid.errors import EmbedError, OutputError
 
 if TYPE_CHECKING:
+    from clipsoid.embed.inputs import Inputs
     from clipsoid.embed.job import Spent
     from clipsoid.embed.manifest import Manifest
     from clipsoid.embed.model import ModelFacts
@@ -44,6 +45,8 @@ class Embedded:
         Features of a row.
     broken : tuple of dict
         What was left out: ``row`` of the input, ``image_path`` if there is one, ``reason``.
+    passed_over : dict of str to int
+        Files in folders of pictures that are no pictures, by their suffix.
     temperature : float
         Of the model's loss: 1 over the exponential of its ``logit_scale``.
     logit_bias : float or None
@@ -60,6 +63,7 @@ class Embedded:
     rows: int
     dim: int
     broken: tuple[dict[str, Any], ...]
+    passed_over: Mapping[str, int]
     temperature: float
     logit_bias: float | None
     encoded: int
@@ -108,13 +112,14 @@ def embed(
     Parameters
     ----------
     images : path, or list of paths, optional
-        A folder of pictures; a ``.csv``, ``.tsv`` or ``.parquet`` table with their paths (and
+        Folders of pictures; a ``.csv``, ``.tsv`` or ``.parquet`` table with their paths (and
         captions); webdataset tars (one, a folder or a pattern of them). Relative paths begin at
-        the folder of the table.
+        the folder of the table. Pictures and tars are not mixed.
     captions : path, optional
         A table or COCO's ``.json`` with captions and the paths of their images, which begin at the
         folder `images`. Without `images`, only captions are embedded; a ``.txt`` has one on each
-        line, then. An image with several captions has a row for each, and is encoded once.
+        line, then. An image with several captions has a row for each, with the same ``image_id``,
+        and is encoded once.
     out : path
         Folder of the set: new, empty, or begun by the same call.
     model : str
@@ -147,7 +152,7 @@ def embed(
         For pictures and captions that are broken or missing: leave the row out and record it with
         its reason, or stop.
     image_column, caption_column : str, optional
-        Of tables; by default the usual names.
+        Of tables, and refused for other inputs; by default the usual names.
     captions_per_image : int, optional
         Most captions that are taken of an image: the first ones.
     progress : callable, optional
@@ -240,10 +245,12 @@ def embed(
                 spent = job.run(inputs.frame, todo, encoder, decoder, options, listener)
         if listener.stop:
             raise KeyboardInterrupt
-    return _result(manifest, facts, listener, spent)
+    return _result(manifest, facts, inputs, listener, spent)
 
 
-def _result(manifest: Manifest, facts: ModelFacts, listener: _Listener, spent: Spent) -> Embedded:
+def _result(
+    manifest: Manifest, facts: ModelFacts, inputs: Inputs, listener: _Listener, spent: Spent
+) -> Embedded:
     whole = manifest.to_dict()
     if not whole["counts"]["rows"]:
         first = whole["broken"][0]
@@ -256,6 +263,7 @@ def _result(manifest: Manifest, facts: ModelFacts, listener: _Listener, spent: S
         rows=whole["counts"]["rows"],
         dim=facts.dim,
         broken=tuple(whole["broken"]),
+        passed_over=inputs.passed_over,
         temperature=facts.temperature,
         logit_bias=facts.logit_bias,
         encoded=listener.items,
@@ -301,11 +309,12 @@ class _Listener:
 
 
 def _check_place(folder: Path, images: AnyPath | None) -> None:
-    """Refuse an output folder within the folder of pictures: it would be read the next time."""
-    if not isinstance(images, (str, os.PathLike)) or not Path(images).is_dir():
-        return
-    if folder.resolve().is_relative_to(Path(images).resolve()):
-        raise OutputError(f"{folder}: lies among the images of {images}; wanted another place")
+    """Refuse an output folder within a folder of pictures: it would be read the next time."""
+    entries = [images] if isinstance(images, (str, os.PathLike)) else images or []
+    for entry in entries:
+        path = Path(entry).expanduser()
+        if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
+            raise OutputError(f"{folder}: lies among the images of {entry}; wanted another place")
 
 
 @contextmanager

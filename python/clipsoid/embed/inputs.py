@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsoid.embed.tables import IMAGE_PATH, read_captions, read_table
+from clipsoid.embed.files import Files, find_files, utf8
+from clipsoid.embed.tables import IMAGE_ID, IMAGE_PATH, read_captions, read_table, refuse_columns
 from clipsoid.errors import EmbedError
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 #: begin with an underscore are not written.
 FILE, OFFSET, LENGTH = "_file", "_offset", "_length"
 
-#: Pictures in a folder, by their suffix; what they hold is seen when they are decoded.
-JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
-OTHERS = (".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".ppm", ".pgm")
-PICTURES = frozenset((*JPEG, *OTHERS))
+#: Why a caption is missing, where more is known than that.
+CAPTION_REASON = "_caption_reason"
+
+#: The number of a row of the input, which every set gets anew.
+SOURCE_ROW = "source_row"
 
 TABLES = frozenset([".csv", ".tsv", ".parquet"])
 
@@ -41,10 +43,13 @@ class Inputs:
     frame : pl.DataFrame
         Columns ``image_path`` and ``caption`` as far as there are images and captions, ids, what
         else the input says of its rows, and where the bytes of the image are.
+    passed_over : dict of str to int
+        Files in folders of pictures that are no pictures, by their suffix.
     """
 
     kind: str
     frame: pl.DataFrame
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -63,13 +68,19 @@ class Inputs:
 
     def digest(self) -> str:
         """Digest of everything that the rows say, paths of folders left out; 32 hex digits."""
+        from polars import selectors
+
+        # CSV cannot hold these.
+        nested = selectors.nested() | selectors.binary() | selectors.duration()
         digest = blake2b(digest_size=16)
         names = [name for name in self.frame.columns if name != FILE]
         digest.update(repr((self.kind, names)).encode())
         for part in self.frame.select(names).iter_slices(1 << 16):
             text = io.BytesIO()
-            part.write_csv(text, include_header=False)
+            part.select(~nested).write_csv(text, include_header=False)
             digest.update(text.getbuffer())
+            for column in part.select(nested):
+                digest.update(repr(column.to_list()).encode())
         return digest.hexdigest()
 
 
@@ -98,8 +109,12 @@ def find_inputs(
         file = _one_file(captions, "captions")
         root = None if images is None else _one_folder(images)
         found = _captioned(file, root, image_column, caption_column)
+    # The input of this set may be the output of another.
+    found = replace(found, frame=found.frame.drop(SOURCE_ROW, strict=False))
     if captions_per_image is not None:
         found = _first_captions(found, captions_per_image)
+    if found.kind == "table":
+        found = _numbered(found)
     if not found.count:
         raise EmbedError(f"{images or captions}: found no rows; wanted one at least")
     return found
@@ -108,24 +123,26 @@ def find_inputs(
 def _images(
     images: AnyPath, image_column: str | None, caption_column: str | None, workers: int
 ) -> Inputs:
-    """Images without a file of captions: a folder, tars, or a table that may have captions too."""
-    from clipsoid.embed.tars import find_tars, read_tars
+    """Images without a file of captions: folders, tars, or a table that may have captions too."""
+    from clipsoid.embed.tars import read_tars
 
-    if isinstance(images, (str, os.PathLike)):
-        path = Path(images).expanduser()
-        if path.is_file() and path.suffix.lower() in TABLES:
-            frame = read_table(path, image_column, caption_column)
-            if IMAGE_PATH not in frame.columns:
-                raise EmbedError(
-                    f"{path}: has columns {', '.join(frame.columns)}; wanted one with the paths of "
-                    "images: --image-column"
-                )
-            return Inputs("table", _located(frame, path.parent))
-        if path.is_dir() and not (tars := find_tars(path)):
-            return Inputs("folder", _folder(path))
-        if path.is_dir():
-            return Inputs("tar", read_tars(tars, workers))
-    return Inputs("tar", read_tars(find_tars(images), workers))
+    entries = [images] if isinstance(images, (str, os.PathLike)) else list(images)
+    if not entries:
+        raise EmbedError("images is an empty list; wanted one path or more")
+    path = Path(entries[0]).expanduser()
+    if len(entries) == 1 and path.is_file() and path.suffix.lower() in TABLES:
+        frame = read_table(path, image_column, caption_column)
+        if IMAGE_PATH not in frame.columns:
+            raise EmbedError(
+                f"{path}: has columns {', '.join(frame.columns)}; wanted one with the paths of "
+                "images: --image-column"
+            )
+        return Inputs("table", _located(frame, path.parent))
+    files = find_files(entries)
+    refuse_columns(path, image_column, caption_column)
+    if files.kind == "tar":
+        return Inputs("tar", read_tars(files.paths, workers))
+    return Inputs("folder", _pictures(files), files.passed_over)
 
 
 def _captioned(
@@ -143,35 +160,52 @@ def _captioned(
     return Inputs(kind, _located(frame, root))
 
 
-def _folder(folder: Path) -> pl.DataFrame:
+def _pictures(files: Files) -> pl.DataFrame:
+    """Rows of the pictures in folders."""
     import polars as pl
 
-    from clipsoid.store.paths import walk_local
-
-    paths = [path for path in walk_local(folder) if path.suffix.lower() in PICTURES]
-    if not paths:
-        raise EmbedError(f"{folder}: holds no pictures; wanted {' '.join(sorted(PICTURES))}")
-    names = [path.relative_to(folder).as_posix() for path in paths]
     return pl.DataFrame(
         {
-            IMAGE_PATH: names,
-            "image_bytes": [path.stat().st_size for path in paths],
-            FILE: [str(path) for path in paths],
+            IMAGE_PATH: files.names,
+            "image_bytes": [_size(path) for path in files.paths],
+            FILE: [utf8(str(path)) for path in files.paths],
         },
         {IMAGE_PATH: pl.String, "image_bytes": pl.Int64, FILE: pl.String},
     )
 
 
+def _size(path: Path) -> int | None:
+    """Bytes of a file; of a link to nothing, None: its row is broken once it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
 def _located(frame: pl.DataFrame, root: Path) -> pl.DataFrame:
-    """Add where images are: a relative path begins at `root`."""
+    """Add where images are: a relative path begins at `root`; an empty one leads nowhere."""
     import polars as pl
 
-    start = f"{root}/"
+    start = utf8(f"{root}/")
     path = pl.col(IMAGE_PATH)
-    absolute = path.str.starts_with("/")
     return frame.with_columns(
-        pl.when(absolute).then(path).otherwise(pl.lit(start) + path).alias(FILE)
+        pl.when(path.str.starts_with("/"))
+        .then(path)
+        .when(path != "")
+        .then(pl.lit(start) + path)
+        .alias(FILE)
     )
+
+
+def _numbered(found: Inputs) -> Inputs:
+    """Give images an id that has none: the first row with the same path."""
+    import polars as pl
+
+    if IMAGE_ID in found.frame.columns:
+        return found
+    first = pl.when(pl.col(FILE).is_not_null()).then(pl.col("_row").first().over(IMAGE_PATH))
+    frame = found.frame.with_row_index("_row").with_columns(first.cast(pl.Int64).alias(IMAGE_ID))
+    return replace(found, frame=frame.drop("_row"))
 
 
 def _first_captions(found: Inputs, most: int) -> Inputs:
@@ -183,7 +217,7 @@ def _first_captions(found: Inputs, most: int) -> Inputs:
     if IMAGE_PATH not in found.frame.columns or not found.has_captions:
         raise EmbedError("captions_per_image needs captions that say which image they are of")
     earlier = pl.int_range(pl.len()).over(IMAGE_PATH)
-    return Inputs(found.kind, found.frame.filter(earlier < most))
+    return replace(found, frame=found.frame.filter(earlier < most))
 
 
 def _one_file(path: str | os.PathLike[str], what: str) -> Path:

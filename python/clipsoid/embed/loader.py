@@ -30,13 +30,26 @@ CHUNK_CAPTIONS = 256
 #: Chunks that each worker is ahead.
 AHEAD = 4
 
+#: Why a caption is missing, if nothing more is known.
+NO_CAPTION = "the caption is missing"
+
 
 class Place(NamedTuple):
-    """Where the bytes of an image are: a file, or `length` bytes at `offset` of a tar."""
+    """Where the bytes of an image are: a file, or `length` bytes at `offset` of a tar.
+
+    A sample of a tar may have no picture.
+    """
 
     file: str | None
     offset: int | None = None
     length: int | None = None
+    has_picture: bool = True
+
+
+class Missing(NamedTuple):
+    """A caption that is not there, and why."""
+
+    reason: str
 
 
 class Work(NamedTuple):
@@ -104,26 +117,29 @@ class Decoder:
             return str(error)
         return np.asarray(self.resize(image))
 
-    def tokens(self, captions: list[str | None]) -> Done:
+    def tokens(self, captions: list[str | Missing]) -> Done:
         """Tokenise captions: (n, context) int64 of those that are there."""
-        missing = [(i, "the caption is missing") for i, text in enumerate(captions) if text is None]
-        return self.tokenizer([text for text in captions if text is not None]), missing
+        missing = [(i, it.reason) for i, it in enumerate(captions) if isinstance(it, Missing)]
+        return self.tokenizer([it for it in captions if isinstance(it, str)]), missing
 
 
 def read(place: Place) -> bytes:
     """Read the bytes of an image; a reason why not is a PictureError."""
     if not place.file:
         raise PictureError("the path is missing")
+    if not place.has_picture:
+        raise PictureError("the sample has no picture")
     try:
         if place.offset is None:
-            if place.length is None and place.file.endswith(".tar"):
-                raise PictureError("the sample has no picture")
             return Path(place.file).read_bytes()
         with Path(place.file).open("rb") as file:
             file.seek(place.offset)
             data = file.read(place.length)
     except OSError as error:
         raise PictureError(error.strerror or str(error)) from None
+    except ValueError as error:
+        # Such as a zero byte.
+        raise PictureError(f"the path cannot be opened: {error}") from None
     if len(data) != place.length:
         raise PictureError(f"found {len(data)} bytes of {place.length}")
     return data

@@ -5,13 +5,21 @@ from __future__ import annotations
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 #: Most pixels of a picture that was resized for a model: a line of 1 x 10,000 would need more.
 MOST_PIXELS = 1 << 26
 
-#: What can be wrong with a picture, as far as Pillow's decoders say it.
-ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError)
+#: How stored pixels are brought upright, by the EXIF orientation.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class PictureError(ValueError):
@@ -28,7 +36,7 @@ def decode(data: bytes) -> Image.Image:
     Raises
     ------
     PictureError
-        With the reason: no picture, truncated, or of a mode without a known range.
+        With the reason: no picture, damaged, or of a mode without a known range.
     """
     if not data:
         raise PictureError("the file is empty")
@@ -36,13 +44,26 @@ def decode(data: bytes) -> Image.Image:
         image = Image.open(BytesIO(data))
         image.seek(0)
         image.load()
-        return _rgb(ImageOps.exif_transpose(image))
+        return _rgb(_upright(image))
     except PictureError:
         raise
     except UnidentifiedImageError:
         raise PictureError("is no picture that Pillow knows") from None
-    except ERRORS as error:
-        raise PictureError(f"{error}" or type(error).__name__) from None
+    except Exception as error:
+        # On purpose everything: Pillow's plugins raise whatever their code meets in a damaged file,
+        # struct.error, TypeError and RuntimeError among it. One picture must not end the work on
+        # millions.
+        raise PictureError(f"{type(error).__name__}: {error}".removesuffix(": ")) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says.
+
+    Pillow's own `exif_transpose` also writes the EXIF anew, which fails where another field of it
+    is malformed.
+    """
+    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

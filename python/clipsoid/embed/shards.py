@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipsoid._output import PART_SUFFIX, written_beside
-from clipsoid.embed.loader import Kind, Place
+from clipsoid.embed.loader import NO_CAPTION, Kind, Missing, Place
 from clipsoid.errors import EmbedError
 
 if TYPE_CHECKING:
@@ -106,7 +106,17 @@ class Shard:
 
     def items(self, kind: Kind) -> list[Any]:
         """Images or captions to be encoded."""
-        return self.places if kind == "image" else self.frame["caption"].to_list()
+        from clipsoid.embed.inputs import CAPTION_REASON
+
+        if kind == "image":
+            return self.places
+        captions = self.frame["caption"].to_list()
+        known = CAPTION_REASON in self.frame.columns
+        reasons = self.frame[CAPTION_REASON].to_list() if known else [None] * len(captions)
+        return [
+            Missing(reason or NO_CAPTION) if text is None else text
+            for text, reason in zip(captions, reasons, strict=True)
+        ]
 
     def put(self, kind: Kind, numbers: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> None:
         """Keep the features of the items with these numbers."""
@@ -144,6 +154,8 @@ def cut(frame: pl.DataFrame, number: int, layout: Layout) -> Shard:
         each, on=keys, how="left", nulls_equal=True, maintain_order="left"
     )
     places = [Place(*row) for row in each.select(keys).iter_rows()]
+    if OFFSET in keys:
+        places = [place._replace(has_picture=place.offset is not None) for place in places]
     return Shard(number, first, part, places, joined["_image"].to_numpy())
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.errors import EmbedError
@@ -27,10 +30,9 @@ def read_captions(
     ``.json`` is COCO's, ``.txt`` has a caption on each line, the others are tables.
     """
     suffix = path.suffix.lower()
-    if suffix == ".json":
-        return "coco", _read_coco(path)
-    if suffix == ".txt":
-        return "captions", _read_lines(path)
+    if suffix in (".json", ".txt"):
+        refuse_columns(path, image_column, caption_column)
+        return ("coco", _read_coco(path)) if suffix == ".json" else ("captions", _read_lines(path))
     frame = read_table(path, image_column, caption_column)
     if CAPTION not in frame.columns:
         raise EmbedError(
@@ -38,6 +40,13 @@ def read_captions(
             "--caption-column"
         )
     return "table", frame
+
+
+def refuse_columns(path: Path, image_column: str | None, caption_column: str | None) -> None:
+    """Refuse names of columns where there is no table that could have them."""
+    for option, name in (("image_column", image_column), ("caption_column", caption_column)):
+        if name is not None:
+            raise EmbedError(f"{option} is {name!r}, but {path} is no table; wanted none")
 
 
 def read_table(path: Path, image_column: str | None, caption_column: str | None) -> pl.DataFrame:
@@ -48,18 +57,21 @@ def read_table(path: Path, image_column: str | None, caption_column: str | None)
     import polars as pl
 
     suffix = path.suffix.lower()
+    separator = "\t" if suffix == ".tsv" else ","
     try:
         if suffix in (".csv", ".tsv"):
-            # Everything as text: 00017 is a name, not a number. An empty caption is a caption.
-            separator = "\t" if suffix == ".tsv" else ","
+            # Everything as text: 00017 is a name, not a number. "" is an empty caption, and
+            # nothing between two separators a missing one.
             frame = pl.read_csv(path, infer_schema=False, separator=separator, glob=False)
-            frame = frame.fill_null("")
         elif suffix == ".parquet":
             frame = pl.read_parquet(path, glob=False)
         else:
             raise EmbedError(f"{path}: is no table; wanted .csv, .tsv, .parquet, .json or .txt")
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise EmbedError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise EmbedError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except pl.exceptions.PolarsError as error:
+        reason = _ragged(path, separator) if suffix in (".csv", ".tsv") else None
+        raise EmbedError(f"{path}: cannot be read: {reason or first_line(error)}") from None
     chosen = {
         IMAGE_PATH: _column(path, frame, image_column, IMAGE_COLUMNS),
         CAPTION: _column(path, frame, caption_column, CAPTION_COLUMNS),
@@ -72,6 +84,29 @@ def read_table(path: Path, image_column: str | None, caption_column: str | None)
         if frame.schema[name] != pl.String:
             raise EmbedError(f"{path}: column {name!r} is {frame.schema[name]}; wanted text")
     return frame.select(name for name in frame.columns if not name.startswith("_"))
+
+
+def first_line(error: Exception) -> str:
+    """Return what Polars says, without its advice, which names options that only code has."""
+    return str(error).partition("\n")[0]
+
+
+def _ragged(path: Path, separator: str) -> str | None:
+    """Say which line has more fields than the header; Polars does not."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        lines = csv.reader(file, delimiter=separator)
+        try:
+            width = len(next(lines, []))
+            for fields in lines:
+                if len(fields) > width:
+                    what = "tab" if separator == "\t" else "comma"
+                    return (
+                        f"line {lines.line_num} has {len(fields)} fields, the header {width}; "
+                        f"a {what} in a caption needs quotes"
+                    )
+        except csv.Error:
+            pass
+    return None
 
 
 def _column(
@@ -90,7 +125,7 @@ def _read_lines(path: Path) -> pl.DataFrame:
     import polars as pl
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise EmbedError(f"{path}: cannot be read: {error}") from None
     # Not str.splitlines, which also cuts at separators within a caption.
@@ -104,33 +139,59 @@ def _read_coco(path: Path) -> pl.DataFrame:
 
     try:
         whole = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EmbedError(f"{path}: cannot be read: {error}") from None
     if not isinstance(whole, dict) or not {"images", "annotations"} <= whole.keys():
         raise EmbedError(f"{path}: is not COCO's JSON; wanted 'images' and 'annotations'")
-    names = {_field(path, one, "id"): _field(path, one, "file_name") for one in whole["images"]}
+    names: dict[int, str] = {}
+    for where, one in _entries(path, whole, "images"):
+        number = _number(where, one, "id")
+        if number in names:
+            raise EmbedError(f"{where} has id {number}, which another has; wanted an id of its own")
+        names[number] = _text(where, one, "file_name")
     places = {number: i for i, number in enumerate(names)}
     rows = []
-    for note in whole["annotations"]:
-        number = _field(path, note, "image_id")
+    for where, note in _entries(path, whole, "annotations"):
+        number = _number(where, note, IMAGE_ID)
         if number not in places:
-            raise EmbedError(f"{path}: a caption is of image {number!r}, which is not listed")
-        rows.append((places[number], names[number], _field(path, note, CAPTION), number, note))
+            raise EmbedError(f"{where} is of image {number}, which is not listed")
+        note_id = None if note.get("id") is None else _number(where, note, "id")
+        caption = _text(where, note, CAPTION)
+        rows.append((places[number], names[number], caption, number, note_id))
     rows.sort(key=lambda row: row[0])
-    return pl.DataFrame(
-        {
-            IMAGE_PATH: [row[1] for row in rows],
-            CAPTION: [row[2] for row in rows],
-            IMAGE_ID: [row[3] for row in rows],
-            CAPTION_ID: [row[4].get("id") for row in rows],
-        },
-        {IMAGE_PATH: pl.String, CAPTION: pl.String, IMAGE_ID: pl.Int64, CAPTION_ID: pl.Int64},
-    )
+    schema = {IMAGE_PATH: pl.String, CAPTION: pl.String, IMAGE_ID: pl.Int64, CAPTION_ID: pl.Int64}
+    return pl.DataFrame([row[1:] for row in rows], schema, orient="row")
 
 
-def _field(path: Path, entry: Any, name: str) -> Any:
-    wanted = (int,) if name in ("id", IMAGE_ID) else (str,)
-    value = entry.get(name) if isinstance(entry, dict) else None
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise EmbedError(f"{path}: an entry has {name} {value!r}; wanted {wanted[0].__name__}")
+def _entries(path: Path, whole: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Entries of a list of COCO's, each with what messages call it."""
+    if not isinstance(whole[name], list):
+        raise EmbedError(f"{path}: {name} is {shown(whole[name])}; wanted a list")
+    for i, entry in enumerate(whole[name]):
+        where = f"{path}: {name}[{i}]"
+        if not isinstance(entry, dict):
+            raise EmbedError(f"{where} is {shown(entry)}; wanted an object")
+        yield where, entry
+
+
+def _number(where: str, entry: dict[str, Any], name: str) -> int:
+    value = entry.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+        raise EmbedError(f"{where} has {name} {shown(value)}; wanted an integer of 64 bits")
     return value
+
+
+def _text(where: str, entry: dict[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str) or not is_text(value):
+        raise EmbedError(f"{where} has {name} {shown(value)}; wanted text")
+    return value
+
+
+def is_text(value: str) -> bool:
+    """Whether a string is text: JSON and names of files can have halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

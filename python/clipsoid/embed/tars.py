@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 import tarfile
 from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
+from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
 
-from clipsoid.embed.tables import CAPTION, IMAGE_ID, IMAGE_PATH
+from clipsoid.embed.files import PICTURES, utf8
+from clipsoid.embed.tables import CAPTION, IMAGE_ID, IMAGE_PATH, first_line, is_text
 from clipsoid.errors import EmbedError
-from clipsoid.store.paths import expand_braces
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from clipsoid.store.paths import AnyPath
-
-#: A sample of a tar is at most this many rows of the frame: name, offset, length, caption.
-Sample = tuple[str, str, int | None, int | None, str | None]
-
-
-def find_tars(images: AnyPath) -> list[Path]:
-    """Return the tars of a folder, a file, a pattern or a list of these, in order."""
-    entries = [images] if isinstance(images, (str, os.PathLike)) else list(images)
-    found: list[Path] = []
-    for entry in entries:
-        path = Path(entry).expanduser()
-        if path.is_dir():
-            found += sorted(path.glob("*.tar"))
-        elif path.is_file():
-            found.append(path)
-        else:
-            members = [name for text in expand_braces(str(path)) for name in _matches(text)]
-            if not members:
-                raise EmbedError(f"{entry}: found no such file or folder")
-            found += map(Path, members)
-    for path in found:
-        if path.suffix.lower() != ".tar":
-            raise EmbedError(f"{path}: is neither a folder nor a .tar, .csv, .tsv or .parquet file")
-    return found
-
-
-def _matches(text: str) -> list[str]:
-    if Path(text).is_file():
-        return [text]
-    if not glob.has_magic(text):
-        raise EmbedError(f"{text}: found no such file")
-    return sorted(glob.glob(text, recursive=True))  # noqa: PTH207
+#: A sample of a tar as a row of the frame: key, name, offset, length, caption, why there is none.
+Sample = tuple[str, str, int | None, int | None, str | None, str | None]
 
 
 def read_tars(paths: Sequence[Path], workers: int) -> pl.DataFrame:
@@ -61,72 +29,87 @@ def read_tars(paths: Sequence[Path], workers: int) -> pl.DataFrame:
     """
     import polars as pl
 
-    from clipsoid.embed.inputs import FILE, LENGTH, OFFSET
+    from clipsoid.embed.inputs import CAPTION_REASON, FILE, LENGTH, OFFSET
 
-    if len({path.stem for path in paths}) < len(paths):
-        raise EmbedError("two tars have the same name; wanted names that tell them apart")
+    stems: set[str] = set()
+    for path in paths:
+        if path.stem in stems:
+            raise EmbedError(f"{path}: another tar has its name; wanted names that tell them apart")
+        stems.add(path.stem)
     if workers > 1 and len(paths) > 1:
         with get_context("forkserver").Pool(min(workers, len(paths))) as pool:
             listed = pool.map(list_tar, paths, chunksize=1)
     else:
         listed = [list_tar(path) for path in paths]
-    has_captions = any(sample[4] is not None for samples in listed for sample in samples)
+    has_captions = any(sample[4:] != (None, None) for samples in listed for sample in samples)
     schema = {
         IMAGE_ID: pl.String,
         IMAGE_PATH: pl.String,
         OFFSET: pl.Int64,
         LENGTH: pl.Int64,
         CAPTION: pl.String,
+        CAPTION_REASON: pl.String,
     }
     frames = []
     for path, samples in zip(paths, listed, strict=True):
         frame = pl.DataFrame(samples, schema, orient="row")
-        frame = frame.with_columns(pl.lit(str(path)).alias(FILE))
+        frame = frame.with_columns(pl.lit(utf8(str(path))).alias(FILE))
         frames.append(_joined(frame, path.with_suffix(".parquet")))
     whole = pl.concat(frames, how="diagonal_relaxed")
-    return whole if has_captions else whole.drop(CAPTION)
+    return whole if has_captions else whole.drop(CAPTION, CAPTION_REASON)
 
 
 def list_tar(path: Path) -> list[Sample]:
     """List key, name, offset and length of the picture, and caption of each sample of a tar."""
-    from clipsoid.embed.inputs import PICTURES
-
     samples: dict[str, dict[str, Any]] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                if not member.isfile():
-                    continue
                 folder, _, name = member.name.rpartition("/")
+                # Hidden are what macOS adds to each file, ._1.jpg beside 1.jpg.
+                if not member.isfile() or name.startswith("."):
+                    continue
                 stem, _, suffix = name.partition(".")
-                key = f"{folder}/{stem}" if folder else stem
+                suffix = suffix.lower()
+                key = utf8(f"{folder}/{stem}" if folder else stem)
                 sample = samples.setdefault(key, {})
-                if f".{suffix.lower()}" in PICTURES:
-                    sample["image"] = (
-                        f"{path.name}/{member.name}",
-                        member.offset_data,
-                        member.size,
-                    )
+                if f".{suffix}" in PICTURES:
+                    # Of several pictures the first.
+                    place = (f"{path.name}/{member.name}", member.offset_data, member.size)
+                    sample.setdefault("image", place)
                 elif suffix in ("txt", "json"):
                     file = tar.extractfile(member)
-                    sample[suffix] = file.read() if file is not None else b""
+                    sample.setdefault(suffix, file.read() if file is not None else b"")
     except (tarfile.TarError, OSError) as error:
         raise EmbedError(f"{path}: cannot be read as a tar: {error}") from None
     return [_sample(path, key, sample) for key, sample in samples.items()]
 
 
 def _sample(path: Path, key: str, sample: dict[str, Any]) -> Sample:
-    # A sample without a picture has no length: the row is broken, and said to be.
+    # A sample without a picture has no offset: the row is broken, and said to be.
     name, offset, length = sample.get("image", (f"{path.name}/{key}", None, None))
-    caption: Any = None
+    caption, reason = _caption(sample)
+    return key, name, offset, length, caption, reason
+
+
+def _caption(sample: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the caption of a sample or, where one is there that cannot be used, why."""
     try:
         if "txt" in sample:
-            caption = sample["txt"].decode()
-        elif "json" in sample:
-            caption = json.loads(sample["json"]).get("caption")
-    except ValueError as error:
-        raise EmbedError(f"{path}: caption of {key}: {error}") from None
-    return key, name, offset, length, caption if isinstance(caption, str) else None
+            return sample["txt"].decode("utf-8-sig"), None
+        if "json" not in sample:
+            return None, None
+        known = json.loads(sample["json"])
+    except (ValueError, RecursionError) as error:
+        return None, f"the caption cannot be read: {error}"
+    if not isinstance(known, dict):
+        return None, f"the caption's JSON is {shown(known)}; wanted an object"
+    caption = known.get("caption")
+    if caption is None:
+        return None, None
+    if not isinstance(caption, str) or not is_text(caption):
+        return None, "the caption in the JSON is no text"
+    return caption, None
 
 
 def _joined(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -137,7 +120,7 @@ def _joined(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     try:
         beside = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise EmbedError(f"{path}: cannot be read: {error}") from None
+        raise EmbedError(f"{path}: cannot be read: {first_line(error)}") from None
     if "key" not in beside.columns:
         return frame
     ours = {*frame.columns, "status", "error_message", "exif"}
