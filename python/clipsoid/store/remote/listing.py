@@ -132,7 +132,9 @@ def _keys_of_hub(folder: str) -> list[str]:
             repo_type="dataset",
         )
         paths = [item.path for item in tree if hasattr(item, "size")]
-    except (HfHubHTTPError, OSError) as error:
+    except (*HfHubHTTPError.__bases__, ValueError) as error:
+        # Its bases are OSError and what the HTTP library in use raises where no answer comes; a
+        # ValueError is a name that can be no dataset's, or an answer that is no JSON.
         line = str(error).strip().partition("\n")[0]
         raise StoreError(f"{folder}: cannot be listed: {line}") from None
     return [path.removeprefix(f"{within}/") for path in paths]
