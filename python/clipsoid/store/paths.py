@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place
+from clipsoid.store.foreign import advice
 from clipsoid.store.remote.path import RemotePath, check_url, is_url
 
 PlaceT = TypeVar("PlaceT", Path, RemotePath, Place)
@@ -93,9 +94,10 @@ def check_links(files: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
     for file, _ in files:
         if not isinstance(file, Path):
             continue
-        folder = folders.setdefault(file.parent, "") or os.path.realpath(file.parent)
-        folders[file.parent] = folder
-        real = os.path.realpath(file) if file.is_symlink() else f"{folder}/{file.name}"
+        if file.parent not in folders:
+            folders[file.parent] = os.path.realpath(file.parent)
+        plain = f"{folders[file.parent]}/{file.name}"
+        real = os.path.realpath(file) if file.is_symlink() else plain
         other = seen.setdefault(real, file)
         if other is not file:
             raise StoreError(
@@ -301,6 +303,7 @@ def _one_format(
     if not formats:
         raise StoreError(
             f"{where}: {verb} {found or 'no files'}; wanted {', '.join(suffixes)} files"
+            f"{advice(sorted(kinds))}"
         )
     if len(formats) > 1:
         raise StoreError(

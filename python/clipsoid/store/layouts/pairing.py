@@ -129,7 +129,8 @@ def check_ids(image: Store, text: Store) -> str | None:
         if differing is not None and ours[differing] != theirs[differing]:
             raise MismatchError(
                 f"{left.path}: row {differing} has {column} {ours[differing]!r}, that of "
-                f"{right.path} has {theirs[differing]!r}; wanted the rows of both in one order"
+                f"{right.path} has {theirs[differing]!r}; wanted one order on both sides, such as "
+                f"each sorted by {column} with its embeddings: rows are not moved here"
             )
     return column
 

@@ -123,6 +123,9 @@ def _keys_of_hub(folder: str) -> list[str]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+    # Where no answer comes, the HTTP library in use raises errors of its own, which HfHubHTTPError
+    # derives from; names that can be no dataset's, and answers that are no JSON, are ValueErrors.
+    failures: Any = (*HfHubHTTPError.__bases__, OSError, ValueError)
     try:
         tree = HfApi(endpoint=hub_endpoint(), token=hub_token()).list_repo_tree(
             repository,
@@ -132,9 +135,7 @@ def _keys_of_hub(folder: str) -> list[str]:
             repo_type="dataset",
         )
         paths = [item.path for item in tree if hasattr(item, "size")]
-    except (*HfHubHTTPError.__bases__, ValueError) as error:
-        # Its bases are OSError and what the HTTP library in use raises where no answer comes; a
-        # ValueError is a name that can be no dataset's, or an answer that is no JSON.
+    except failures as error:
         line = str(error).strip().partition("\n")[0]
         raise StoreError(f"{folder}: cannot be listed: {line}") from None
     return [path.removeprefix(f"{within}/") for path in paths]
