@@ -204,7 +204,7 @@ class Expressions:
         Parameters
         ----------
         w : Whitening or path of one
-            Or path of an ellipsoid with covariance, of which ``Whitening.from_ellipsoid`` makes one.
+            Or path of an ellipsoid with covariance: ``Whitening.from_ellipsoid`` of it.
         determinant, precision
             As for ``Whitening.log_likelihood``.
         """

@@ -129,7 +129,9 @@ def test_ids_of_both_sides(tmp_path: Path):
     )
     with pytest.raises(MismatchError, match=message):
         cs.open_set(tmp_path).pairs()
-    with pytest.raises(MismatchError, match="wanted the rows of both in one order"):
+    with pytest.raises(
+        MismatchError, match=r"wanted one order on both sides, such as each sorted by uid with"
+    ):
         cs.analyze(tmp_path)
 
 

@@ -100,6 +100,8 @@ def plural(count: int, noun: str) -> str:
 
 def size_of(count: int) -> str:
     """Return a number of bytes as people write it."""
+    if count < 1000:
+        return plural(count, "byte")
     return f"{count / 1e3:,.1f} kB" if count < 1e5 else f"{count / 1e6:,.1f} MB"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import translate
 from pathlib import PurePosixPath
 from typing import Any
@@ -112,6 +114,18 @@ def _keys(folder: str) -> list[str]:
     return [PurePosixPath(key).relative_to(base).as_posix() for key in inside]
 
 
+@contextmanager
+def _in_silence(name: str) -> Iterator[None]:
+    """Keep a library from saying that it tries again: what comes of it is said once."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _keys_of_hub(folder: str) -> list[str]:
     """Paths below a folder of a dataset on the Hugging Face Hub, relative to it."""
     repository, revision, within = split_hub(folder)
@@ -134,7 +148,8 @@ def _keys_of_hub(folder: str) -> list[str]:
             revision=revision,
             repo_type="dataset",
         )
-        paths = [item.path for item in tree if hasattr(item, "size")]
+        with _in_silence("huggingface_hub"):
+            paths = [item.path for item in tree if hasattr(item, "size")]
     except failures as error:
         line = str(error).strip().partition("\n")[0]
         raise StoreError(f"{folder}: cannot be listed: {line}") from None
