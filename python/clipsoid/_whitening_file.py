@@ -15,6 +15,7 @@ from clipsoid._file import (
     check_fields,
     check_tensors,
     is_count,
+    is_ellipsoid,
     is_number,
     is_of_format,
     is_text,
@@ -23,6 +24,8 @@ from clipsoid._file import (
 )
 from clipsoid._output import written_beside
 from clipsoid._spectrum import Kind
+from clipsoid.ellipsoid import Ellipsoid
+from clipsoid.errors import UnavailableError
 from clipsoid.whitening import ARRAYS, SCALARS, Whitening
 
 W = TypeVar("W", bound=Whitening)
@@ -61,6 +64,25 @@ def is_whitening(path: Path) -> bool:
 def read_whitening(cls: type[W], path: str | os.PathLike[str]) -> W:
     """Read the file."""
     return read_file(path, lambda contents: from_bytes(cls, contents))
+
+
+def whitening_of(path: str | os.PathLike[str]) -> Whitening:
+    """Read a whitening, or make one of the ellipsoid that a file holds.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, damaged, or neither.
+    UnavailableError
+        If it is an ellipsoid without covariance, or of too few rows.
+    """
+    if not is_ellipsoid(Path(path)):
+        return Whitening.load(path)
+    e = Ellipsoid.load(path)
+    try:
+        return Whitening.from_ellipsoid(e)
+    except UnavailableError as error:
+        raise UnavailableError(f"{path}: {error}") from None
 
 
 def from_bytes(cls: type[W], contents: bytes) -> W:

@@ -204,11 +204,14 @@ class Expressions:
         Parameters
         ----------
         w : Whitening or path of one
+            Or path of an ellipsoid with covariance: ``Whitening.from_ellipsoid`` of it.
         determinant, precision
             As for ``Whitening.log_likelihood``.
         """
         if is_path(w):
-            w = Whitening.load(w)  # type: ignore[arg-type]
+            from clipsoid._whitening_file import whitening_of
+
+            w = whitening_of(w)  # type: ignore[arg-type]
         if not isinstance(w, Whitening):
             raise TypeError(f"w: found {type(w).__qualname__}; wanted a Whitening or a path")
         options = {"determinant": determinant, "precision": precision}

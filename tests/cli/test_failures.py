@@ -60,6 +60,7 @@ def test_ellipsoids_that_do_not_fit(run, shards, tmp_path):
     np.save(tmp_path / "wide.npy", np.ones((5, 7), np.float32))
     run("fit", "wide.npy", "--out", "wide.ellipsoid")
     run("fit", shards, "--out", "e.ellipsoid", "--encoder", "B")
+    (tmp_path / "copy.ellipsoid").write_bytes((tmp_path / "e.ellipsoid").read_bytes())
     np.save(tmp_path / "other.npy", np.eye(24, dtype=np.float32))
     run("fit", "other.npy", "--out", "other.ellipsoid", "--encoder", "A")
     for arguments, words in (
@@ -70,7 +71,15 @@ def test_ellipsoids_that_do_not_fit(run, shards, tmp_path):
         ),
         (("merge", "e.ellipsoid", "wide.ellipsoid", "--out", "m"), ("24", "7")),
         (("merge", "e.ellipsoid", "other.ellipsoid", "--out", "m"), ("'A'", "'B'")),
-        (("merge", "e.ellipsoid", "e.ellipsoid", "--out", "m"), ("3 of the same shards",)),
+        (("merge", "e.ellipsoid", "e.ellipsoid", "--out", "m"), ("e.ellipsoid: is named twice",)),
+        (
+            ("merge", "other.ellipsoid", "e.ellipsoid", "copy.ellipsoid", "--out", "m"),
+            ("'A'", "'B'"),
+        ),
+        (
+            ("merge", "e.ellipsoid", "copy.ellipsoid", "--out", "m"),
+            ("copy.ellipsoid: was fitted on 3 of the 3 shards of e.ellipsoid",),
+        ),
         (("info", "nowhere.ellipsoid"), ("nowhere.ellipsoid",)),
         (("score", shards, "--ellipsoid", "wide.npy", "--out", "s"), ("not an ellipsoid file",)),
     ):

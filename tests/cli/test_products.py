@@ -108,6 +108,32 @@ def test_files_of_uids(run, tmp_path):
     assert run("info", "c.npy", "--json").json["is_ascending"]
 
 
+def test_lists_of_ids(run, tmp_path):
+    write(scores(), tmp_path / "scores")
+    assert run("select", "scores", "--top", "77", "--out", "a.txt").code == 0
+    text = lines(run("info", "a.txt").out)
+    assert text["ids"] == "77 of column 'uid', one per line"
+    assert text["how made"] == "clipsoid info a.txt.json"
+    with (tmp_path / "a.txt").open("a") as file:
+        file.write("more\n")
+    text = lines(run("info", "a.txt").out)
+    assert text["ids"].startswith("78 of") and "how made" not in text
+    assert text["looks wrong"] == "has changed since select wrote it, says a.txt.json"
+    (tmp_path / "a.txt.json").write_text("{}")
+    done = run("info", "a.txt")
+    assert done.code == 3 and "a.txt: the suffix is '.txt'" in done.err
+
+
+@pytest.mark.parametrize("contents", ["", '{"format":'])
+def test_a_journal_that_says_nothing(run, shards, tmp_path, contents):
+    assert run("score", "shards", "--out", "s").code == 0
+    (tmp_path / "s/.scores-0-of-1.journal").write_text(contents)
+    said = "clipsoid: s: its journal is empty; remove the folder, and score the set again\n"
+    for command in (("info", "s"), ("select", "s", "--top", "1"), ("merge", "s", "--out", "m")):
+        done = run(*command)
+        assert done.code == 3 and done.err.endswith(said)
+
+
 def test_uids_are_compared_across_blocks(run, tmp_path, monkeypatch):
     monkeypatch.setattr("clipsoid.cli.products.UIDS", 2)
     for last, ascends in ((4, True), (0, False)):

@@ -74,6 +74,39 @@ def test_errors_name_the_url(run, bucket):
     assert (outcome.code, outcome.err) == (3, message)
 
 
+@pytest.mark.parametrize(
+    ("url", "place"), [("s3://", "bucket"), ("gs://", "bucket"), ("hf://", "dataset")]
+)
+def test_urls_that_name_nothing(run, url, place):
+    for text in (url, f"{url}/", f"{url}/x.npy", f"{url}/{{0..3}}.npy"):
+        done = run("info", text)
+        assert (done.code, done.err) == (3, f"clipsoid: {text}: names no {place}\n")
+
+
+def test_a_server_that_is_not_there_is_named_once(run, monkeypatch):
+    monkeypatch.setattr("clipsoid.store.remote.services.RETRIES", 1)
+    done = run("info", "http://127.0.0.1:1/x.npy")
+    assert done.code == 3 and done.err.count("cannot be read") == 1
+    assert done.err.startswith("clipsoid: http://127.0.0.1:1/x.npy: cannot be read: ")
+    assert "manifest" not in done.err
+
+
+def test_a_hub_that_cannot_be_reached(run, monkeypatch):
+    # Its library waits for half a minute between tries.
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    done = run("info", "hf://datasets/owner/set", HF_ENDPOINT="http://127.0.0.1:1")
+    assert done.code == 3 and done.err.count("\n") == 1
+    assert done.err.startswith("clipsoid: hf://datasets/owner/set: cannot be listed: ")
+    done = run("info", "hf://datasets/owner/no such name")
+    assert done.code == 3 and "cannot be listed: Repo id must use" in done.err
+
+
+def test_a_server_that_answers_everything_with_a_page(run, bucket, uploaded, tmp_path):
+    bucket.put("manifest.json", b"<html>clipsoid is a fine name</html>")
+    env = bucket.server.environment()
+    assert run("fit", uploaded, "--out", "e.ellipsoid", "--quiet", **env).code == 0
+
+
 def test_a_manifest_beside_the_shards(run, bucket, uploaded, tmp_path):
     model = {
         "name": "ViT",

@@ -244,7 +244,7 @@ def test_groups_of_a_file(run, labelled, rows, tmp_path):
     assert merged.json["labels"] == ["cat", "dog", "eel"] and merged.json["count"] == 300
     assert "twice" not in merged.err
     again = run("merge", "all.groups", "0.groups", "--out", "x.groups")
-    assert again.code == 3 and "1 of the same shards" in again.err
+    assert again.code == 3 and "fitted on 1 of the 2 shards of all.groups" in again.err
     info = run("info", "all.groups")
     assert "3 values of column 'label'" in info.out and "300 rows x 24 features" in info.out
     arguments = ("--by", "label", "--ellipsoid", "all.groups")

@@ -64,7 +64,7 @@ def test_what_a_terminal_shows(run, folder, tmp_path):
 
 def test_a_quiet_run_and_a_recipe(run, folder, tmp_path):
     made = ("select", "scores", "--fraction", "0.3", "--random", "--seed", "4", "--quiet")
-    outcome = run(*made, "--out", "a.txt", "--id-column", "row", "--out", "a.parquet")
+    outcome = run(*made, "--out", "a.txt", "--id-column", "norm", "--out", "a.parquet")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
     for name, again in (("a.txt", "b.txt"), ("a.parquet", "b.parquet")):
         outcome = run("select", "scores", "--recipe", f"{name}.json", "--out", again, "--quiet")
@@ -72,6 +72,15 @@ def test_a_quiet_run_and_a_recipe(run, folder, tmp_path):
         assert (tmp_path / name).read_bytes() == (tmp_path / again).read_bytes()
     both = run("select", "scores", "--recipe", "a.txt.json", "--top", "3")
     assert both.code == 2 and "--top cannot be added" in both.err
+
+
+def test_scores_of_one_value_are_one_line(run, tmp_path):
+    for count in (1, 7):
+        frame = pl.DataFrame({"conformity": [0.25] * count})
+        frame.write_parquet(tmp_path / "s.parquet")
+        lines = run("select", "s.parquet").out.split("\n\n")[2].splitlines()
+        assert len(lines) == 2 and lines[1].split()[0] == "0.2500"
+        assert [word for word in lines[1].split() if word.isdigit()] == [str(count)] * 2
 
 
 def test_rules_of_metadata_and_target(run, folder, tmp_path):
@@ -146,7 +155,7 @@ def test_columns_of_the_output_are_looked_for_before_any_pass(run, folder, tmp_p
 
 
 def test_a_recipe_names_columns_only_where_they_are_used(run, folder, tmp_path):
-    made = ("select", "scores", "--top", "9", "--quiet", "--id-column", "row", "--columns", "row")
+    made = ("select", "scores", "--top", "9", "--quiet", "--id-column", "norm", "--columns", "row")
     assert run(*made, "--out", "a.txt", "--out", "a.parquet").code == 0
     for recipe, out in (("a.txt.json", "b.parquet"), ("a.parquet.json", "b.npy")):
         outcome = run("select", "scores", "--recipe", recipe, "--out", out, "--quiet")

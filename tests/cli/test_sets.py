@@ -126,6 +126,32 @@ def test_a_set_of_two_modalities_wants_one(run, retrieval, tmp_path):
     assert (refused.code, "found text, no image embeddings" in refused.err) == (3, True)
 
 
+def test_missing_shards_are_said_where_one_side_is_taken(run, retrieval):
+    (retrieval / "img_emb/img_emb_2.npy").unlink()
+    said = "clipsoid: warning: set/text_emb/text_emb_2.npy: there are no images of this number"
+    fit = ("fit", "set", "--modality", "image", "--out", "e.ellipsoid")
+    done = run(*fit)
+    assert done.code == 0 and done.err.count("warning") == 1 and said in done.err
+    assert run(*fit, "--quiet").err == ""
+    assert said in run("score", "set", "--modality", "image", "--out", "s").err
+    # By itself, one side shows a gap; files that are named do not.
+    alone = run("fit", "set/img_emb", "--out", "e.ellipsoid").err
+    assert "clipsoid: warning: image: no shard of number 2 (an empty partition" in alone
+    one = run("fit", "set/img_emb/img_emb_3.npy", "--out", "e.ellipsoid")
+    assert one.code == 0 and "warning" not in one.err
+
+
+def test_small_sets_are_said_in_good_english(run, tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((1, 2)))
+    text = run("info", "one.npy").out
+    assert "in a sample of 1 row\n" in text and "size          144 bytes\n" in text
+    np.save(tmp_path / "two.npy", np.ones((2000, 2)))
+    assert "size          32.1 kB\n" in run("info", "two.npy").out
+    rows = pl.DataFrame({"uid": ["a", "a"], "x": [[1.0, 2.0]] * 2})
+    rows.write_parquet(tmp_path / "ids.parquet")
+    assert "uid: 1 id is repeated in the one shard looked at" in run("info", "ids.parquet").out
+
+
 def test_ids_come_from_the_metadata(run, retrieval, tmp_path):
     done = run("score", "set", "--modality", "image", "--id-column", "image_path", "--out", "s")
     assert done.code == 0, done.err

@@ -82,14 +82,41 @@ def test_ids_as_text(folder: Path, tmp_path: Path) -> None:
     selection.write(tmp_path / "ids.txt", tmp_path / "rows.txt")
     want = "".join(f"{one}\n" for one in selection.frame.collect()["uid"])
     assert (tmp_path / "ids.txt").read_bytes() == want.encode()
-    selection.write(tmp_path / "n.txt", id_column="row")
+    alone = cs.select(scores((90,)), bottom=40)
+    alone.write(tmp_path / "n.txt", id_column="row")
     assert (tmp_path / "n.txt").read_text().split() == [
-        str(n) for n in selection.frame.collect()["row"]
+        str(n) for n in alone.frame.collect()["row"]
     ]
     for bad in ("a\nb", None):
         frame = pl.DataFrame({"uid": ["a", bad], "conformity": [1.0, 2.0]})
         with pytest.raises(cs.SelectionError, match=r"row 1 of those kept: uid is .*of one line"):
             cs.select(frame).write(tmp_path / "bad.txt")
+
+
+def test_ids_of_text_that_are_there_twice_are_named(folder: Path, tmp_path: Path) -> None:
+    # Row numbers are those of one shard each: the first that comes again is named.
+    with pytest.raises(
+        cs.SelectionError, match=r"row '\d+' is that of img_\d.npy, row \d+; wanted"
+    ):
+        cs.select(folder).write(tmp_path / "a.txt", id_column="row")
+    frame = pl.DataFrame({"uid": ["a", "A", "b", "b", "a "], "conformity": [1.0] * 5})
+    with pytest.raises(
+        cs.SelectionError, match=r"row 3 of those kept: uid 'b' is that of row 2 of those kept"
+    ):
+        cs.select(frame).write(tmp_path / "a.txt", tmp_path / "a.parquet")
+    assert [*tmp_path.iterdir()] == [folder]
+    cs.select(frame[[0, 1, 2, 4]]).write(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "a\nA\nb\na \n"
+
+
+def test_ids_of_one_hash_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = lambda column: pl.Series([7] * len(column), dtype=pl.UInt64)  # noqa: E731
+    monkeypatch.setattr(pl.Series, "hash", alike)
+    frame = pl.DataFrame({"uid": ["a", "b", "c"], "conformity": [1.0] * 3})
+    cs.select(frame).write(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "a\nb\nc\n"
+    with pytest.raises(cs.SelectionError, match=r"row 3 of those kept: uid 'b' is that of row 1"):
+        cs.select(pl.concat([frame, frame[1:2]])).write(tmp_path / "b.txt")
 
 
 OPTIONS: list[dict[str, Any]] = [

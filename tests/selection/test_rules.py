@@ -219,7 +219,7 @@ def test_the_frame_is_a_query_of_polars() -> None:
         ({"where": "norm > 99"}, f"where: leaves none of {N} rows"),
         ({"above": 9.0}, f"above: leaves none of {N} rows"),
         ({"top": N + 1}, f"top: wanted {N + 1} rows, but only {N} are left"),
-        ({"balance": True, "rows": N + 1}, f"wanted {N + 1} rows, but only {N} lie"),
+        ({"balance": True, "rows": N + 1}, f"balance: wanted {N + 1} rows, but only {N} are left"),
         ({"fraction": 0.001, "per": "uid"}, f"fraction: leaves none of {N} rows"),
     ],
 )

@@ -80,9 +80,13 @@ def test_adding_writes_one_line_whatever_the_length(tmp_path: Path, monkeypatch)
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (b'"format_version":1', b'"format_version":2', "version 2; this clipsoid .* reads"),
+        (
+            b'"format_version":1',
+            b'"format_version":2',
+            "version 2; this clipsoid .* reads .* 1; wanted another --out, or this folder rem",
+        ),
         (b'"clipsoid.journal"', b'"clipsoid.ellipse"', "is of format 'clipsoid.ellipse'"),
-        (b'{"shard":"a"}', b'{"shard":"a"', "is damaged: line 2 is no JSON object"),
+        (b'{"shard":"a"}', b'{"shard":"a"', "is damaged: line 2 is no JSON object; wanted another"),
         (b'{"shard":"a"}', b"[1]", "is damaged: line 2 is no JSON object"),
     ],
 )

@@ -250,10 +250,40 @@ def test_what_looks_wrong(tmp_path: Path):
         "img_emb_3.npy: there are no texts of this number; wanted both",
         "text: shards differ in element type: 9 of float16, 1 of float32",
         "text: no shard of number 3 (an empty partition writes none)",
-        "text: 1 of 10 shards have no rows: text_emb_5.npy",
+        "text: shards without rows: text_emb_5.npy",
         "metadata_5.parquet: has 11 rows, ",
     ):
         assert said in notes
+
+
+@pytest.mark.parametrize("contents", [b"not json", b"\xff\xfe{}", b"[1]", b'{"format": 1}', None])
+def test_manifests_of_other_programs_are_passed_over(tmp_path: Path, contents: bytes | None):
+    made.clip_retrieval(tmp_path / "set")
+    manifest = tmp_path / "set/manifest.json"
+    if contents is None:
+        manifest.mkdir()
+    else:
+        manifest.write_bytes(contents)
+    found = cs.open_set(tmp_path / "set")
+    assert (found.kind, found.origin, found.notes) == ("clip-retrieval", None, ())
+
+
+def test_a_manifest_of_ours_that_is_damaged_is_not(tmp_path: Path):
+    made.clip_retrieval(tmp_path / "set")
+    (tmp_path / "set/manifest.json").write_text('{"format": "clipsoid.embed", ')
+    with pytest.raises(StoreError, match=r"manifest\.json: cannot be read: Expecting"):
+        cs.open_set(tmp_path / "set")
+
+
+def test_what_is_named_by_itself_lacks_nothing(tmp_path: Path):
+    made.clip_retrieval(tmp_path / "set", metadata=False)
+    emb = tmp_path / "set/img_emb"
+    (tmp_path / "set/img_emb/strangers.parquet").write_bytes(b"")
+    assert any("strangers" in note for note in cs.open_set(emb).notes)
+    assert cs.open_set(emb / "img_emb_3.npy").notes == ()
+    assert cs.open_set(f"{emb}/img_emb_{{3..4}}.npy").notes == ()
+    (emb / "img_emb_2.npy").unlink()
+    assert "image: no shard of number 2 (an" in " ".join(cs.open_set(emb).notes)
 
 
 def test_errors_are_those_of_the_readers(tmp_path: Path):

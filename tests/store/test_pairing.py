@@ -110,7 +110,7 @@ def test_sides_of_other_shards(tmp_path: Path):
         check_cosines(cs.open_set(tmp_path).image, sides[1], sample=60, seed=0)
 
 
-def with_ids(path: Path, rows: np.ndarray, ids: list[str]) -> None:
+def with_ids(path: Path, rows: np.ndarray, ids: list[object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"uid": ids, "embedding": rows.astype(np.float32).tolist()}).write_parquet(path)
 
@@ -156,13 +156,14 @@ def test_texts_come_in_the_order_of_the_images(tmp_path: Path):
         (lambda ids: [*ids[:5], ids[6], "other", *ids[7:]], "row 5 has uid '{5}', which no row of"),
         (lambda ids: [ids[1], ids[1], *ids[2:]], "row 0 has uid '{1}', which is no id of one row"),
         (lambda ids: [*ids[:3], None, *ids[4:]], "row 3 has uid None, which is no id of one row"),
+        (lambda ids: [*range(len(ids))], "column uid is String, that of .* is Int64; wanted one"),
     ],
 )
 def test_ids_that_do_not_pair_up(tmp_path: Path, ids, message: str):
     with_ids_of(tmp_path, *made.pairs("float32"))
     stored = made.parts(made.UIDS)[2]
     with_ids(tmp_path / "texts/2.parquet", made.parts(made.pairs("float32")[1])[2], ids(stored))
-    where = "images" if "which no row" in message else "texts"
+    where = "texts" if "no id of one row" in message else "images"
     with pytest.raises(MismatchError, match=rf"{where}/2\.parquet: {message.format(*stored)}"):
         cs.open_set(tmp_path).pairs()
     with pytest.raises(MismatchError, match="wanted"):

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clipsoid.errors import StoreError
-from clipsoid.store import open_store
+from clipsoid.store import open_set, open_store
 from clipsoid.store.opening import SUFFIXES
 from clipsoid.store.paths import expand_braces, find_files
 
@@ -31,6 +32,51 @@ def tree(tmp_path: Path) -> Path:
 
 def names(path: object) -> list[str]:
     return [name for _, name in find_files(path, SUFFIXES)]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("x.arrow", r"; .*pl\.scan_ipc\('x\.arrow'\)\.sink_parquet\('x\.parquet'\)$"),
+        ("x.feather", r"; .*pl\.scan_ipc\('x\.feather'\)"),
+        ("x.PT", r"; .*np\.save\('x\.npy', torch\.load\('x\.pt', .*\.numpy\(\)\)$"),
+        ("x.h5", r"$"),
+    ],
+)
+def test_formats_that_are_not_read_come_with_advice(tmp_path: Path, name: str, advice: str):
+    file = tmp_path / "set" / name
+    file.parent.mkdir()
+    file.touch()
+    wanted = r"wanted \.npy, \.npz, \.parquet, \.safetensors"
+    for opened in (open_store, open_set):
+        with pytest.raises(
+            StoreError, match=rf"suffix is '{file.suffix.lower()}'; {wanted}{advice}"
+        ):
+            opened(file)
+        with pytest.raises(StoreError, match=rf"set: holds 1 \.\w+; {wanted} files{advice}"):
+            opened(file.parent)
+
+
+def test_a_link_to_a_file_of_the_same_set(tree: Path):
+    emb = tree / "img_emb"
+    np.save(emb / "img_emb_00.npy", np.ones((3, 2)))
+    for name in NUMBERED[1:]:
+        (emb / name).unlink()
+    (emb / "deep/er/x.npy").unlink()
+    (emb / "again.npy").symlink_to("img_emb_00.npy")
+    named = r"img_emb_00\.npy: is the same file as .*again\.npy, by a symbolic link; wanted every"
+    for opened in (open_store, open_set):
+        with pytest.raises(StoreError, match=named):
+            opened(emb)
+    # The name through another folder, of which nothing in the path of the file tells.
+    (tree / "other").symlink_to(emb)
+    with pytest.raises(StoreError, match=r"other/img_emb_00\.npy: is the same file as .*img_emb/i"):
+        open_store([emb / "img_emb_00.npy", tree / "other/img_emb_00.npy"])
+    # One name by itself is a set, and a hard link is a file of its own.
+    assert open_store(emb / "again.npy").count == 3
+    (emb / "again.npy").unlink()
+    (emb / "again.npy").hardlink_to(emb / "img_emb_00.npy")
+    assert open_store(emb).count == open_set(emb).image.count == 6
 
 
 NUMBERED = ["img_emb_00.npy", "img_emb_01.npy", "img_emb_10.npy"]

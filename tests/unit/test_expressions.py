@@ -137,11 +137,17 @@ def test_files_are_as_good_as_objects(e: cs.Ellipsoid, w: cs.Whitening, tmp_path
             x.conformity(tmp_path / "e"),
             x.cosine_to_mean(str(tmp_path / "e")),
             x.log_likelihood(tmp_path / "w"),
+            x.log_likelihood(tmp_path / "e").alias("of_e"),
         )
     )
     assert np.array_equal(found["conformity"], e.conformity(made()))
     assert np.array_equal(found["cosine_to_mean"], e.cosine_to_mean(made()))
     assert np.array_equal(found["log_likelihood"], w.log_likelihood(made()))
+    of_e = cs.Whitening.from_ellipsoid(e)
+    assert np.array_equal(found["of_e"], of_e.log_likelihood(made()))
+    cs.Ellipsoid.fit(made(), covariance=False).save(tmp_path / "means")
+    with pytest.raises(cs.UnavailableError, match=r"means: .*covariance"):
+        x.log_likelihood(tmp_path / "means")
     with pytest.raises(cs.StoreError, match="absent"):
         x.conformity(tmp_path / "absent")
 

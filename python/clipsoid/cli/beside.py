@@ -83,20 +83,11 @@ def beside_of(
 
 def _whitening(options: argparse.Namespace, store: Store) -> tuple[Whitening, bytes]:
     """Load a whitening, or make one of an ellipsoid, and return the file's contents."""
-    from clipsoid._file import is_ellipsoid
-    from clipsoid.ellipsoid import Ellipsoid
-    from clipsoid.errors import MismatchError, UnavailableError
-    from clipsoid.whitening import Whitening
+    from clipsoid._whitening_file import whitening_of
+    from clipsoid.errors import MismatchError
 
     path = Path(options.whitening)
-    if is_ellipsoid(path):
-        e = Ellipsoid.load(path)
-        try:
-            whitening = Whitening.from_ellipsoid(e)
-        except UnavailableError as error:
-            raise UnavailableError(f"{path}: {error}") from None
-    else:
-        whitening = Whitening.load(path)
+    whitening = whitening_of(path)
     if whitening.dim != store.dim:
         raise MismatchError(
             f"{path}: is of {whitening.dim} features, {store.shards[0].path} has {store.dim}"

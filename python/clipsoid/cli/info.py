@@ -25,8 +25,8 @@ def add_parser(commands: Any) -> None:
         "path",
         metavar="PATH",
         nargs="+",
-        help="an ellipsoid, groups, a whitening, a report, scores, a selection, a recipe or uids "
-        "of select, or embeddings (see fit)",
+        help="an ellipsoid, groups, a whitening, a report, scores, a selection, a recipe, ids or "
+        "uids of select, or embeddings (see fit)",
     )
     parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
@@ -82,14 +82,14 @@ def _show_page(options: argparse.Namespace, path: Path) -> None:
     """Say what a report was made of; as JSON, all of it."""
     import json
 
-    from clipsoid.cli.output import lines
+    from clipsoid.cli.output import lines, size_of
     from clipsoid.report import page_payload
 
     kind, text = page_payload(path)
     if options.json:
         print(json.dumps(json.loads(text), indent=2))
     elif not options.quiet:
-        size = f"{path.stat().st_size / 1e6:,.1f} MB"
+        size = size_of(path.stat().st_size)
         print(lines({"report": f"{size}, of a {kind}", "data": f"clipsoid info {path} --json"}))
 
 

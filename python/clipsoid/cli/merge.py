@@ -88,15 +88,24 @@ def _merge_fitted(options: argparse.Namespace) -> None:
 
 def _merged(files: Sequence[str], load: Callable[[str], T], merge: Callable[[T, T], T]) -> T:
     """Load what was fitted apart and make it one; what does not fit is named by its file."""
+    from clipsoid.cli.output import plural
     from clipsoid.errors import MismatchError
 
     first, *others = files
     merged = load(first)
+    fitted_on = {first: merged.inputs}
     for file in others:
+        if file in fitted_on:
+            raise MismatchError(f"{file}: is named twice; wanted every file once")
         other = load(file)
-        twice = merged.inputs & other.inputs
-        if twice:
-            raise MismatchError(f"{file}: was fitted on {len(twice)} of the same shards as before")
+        for before, inputs in fitted_on.items():
+            # By digests of their contents: an ellipsoid does not keep names.
+            if twice := len(inputs & other.inputs):
+                raise MismatchError(
+                    f"{file}: was fitted on {twice:,} of the {plural(len(inputs), 'shard')} of "
+                    f"{before}; wanted every shard once"
+                )
+        fitted_on[file] = other.inputs
         try:
             merged = merge(merged, other)
         except MismatchError as error:

@@ -98,6 +98,13 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def size_of(count: int) -> str:
+    """Return a number of bytes as people write it."""
+    if count < 1000:
+        return plural(count, "byte")
+    return f"{count / 1e3:,.1f} kB" if count < 1e5 else f"{count / 1e6:,.1f} MB"
+
+
 def number(value: float) -> str:
     """Return a figure at the precision that people compare."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"

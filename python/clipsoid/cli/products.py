@@ -10,12 +10,17 @@ from typing import Any
 #: Uids that are compared at a time.
 UIDS = 1 << 20
 
+#: Bytes of a list of ids that are read at a time.
+BLOCK = 1 << 24
+
 #: What files of uids hold: both halves of 128 bits.
 HALVES = "u8,u8"
 
 
 def show_product(options: argparse.Namespace, path: Path) -> bool:
     """Print what scores, a recipe or a file of uids are; False of anything else."""
+    from clipsoid.selection.outputs import recipe_path
+    from clipsoid.selection.recipe import is_recipe
     from clipsoid.store.score_parts import JOURNALS
 
     if path.is_dir() and any(path.glob(JOURNALS)):
@@ -26,6 +31,8 @@ def show_product(options: argparse.Namespace, path: Path) -> bool:
         _show_recipe(options, path)
     elif path.suffix.lower() == ".npy" and _holds_uids(path):
         _show_uids(options, path)
+    elif path.suffix.lower() == ".txt" and is_recipe(recipe_path(path)):
+        _show_ids(options, path)
     else:
         return False
     return True
@@ -37,11 +44,17 @@ def _show_scores(options: argparse.Namespace, folder: Path) -> None:
     from clipsoid.errors import StoreError
     from clipsoid.results import Scores
     from clipsoid.store.parquet_columns import read_header
-    from clipsoid.store.score_parts import check_file, missing_shards, read_parts, score_path
+    from clipsoid.store.score_parts import (
+        check_file,
+        missing_shards,
+        read_parts,
+        score_path,
+        without_parts,
+    )
 
     parts = read_parts(folder)
     if not parts:
-        raise StoreError(f"{folder}: the journal holds nothing; score the set again")
+        raise without_parts(folder)
     records = {name: record for part in parts for name, record in part.records.items()}
     faults: list[str] = []
     columns: dict[str, str] = {}
@@ -77,7 +90,7 @@ def _show_scores(options: argparse.Namespace, folder: Path) -> None:
 
 
 def _scores_text(found: dict[str, Any]) -> Iterator[str]:
-    from clipsoid.cli.output import plural
+    from clipsoid.cli.output import plural, size_of
     from clipsoid.cli.survey import line
     from clipsoid.store.score_parts import some_of
 
@@ -96,7 +109,7 @@ def _scores_text(found: dict[str, Any]) -> Iterator[str]:
         yield line("invalid", ", ".join(f"{n:,} {name}" for name, n in invalid.items()))
     if found["columns"]:
         yield line("columns", ", ".join(found["columns"]))
-    yield line("size", f"{found['bytes'] / 1e6:,.1f} MB")
+    yield line("size", size_of(found["bytes"]))
     yield line("how made", _pairs(found["made"]))
     for fault in found["faults"]:
         yield line("looks wrong", fault)
@@ -121,7 +134,7 @@ def _holds_scores(path: Path) -> bool:
 
 def _show_score_files(options: argparse.Namespace, path: Path) -> None:
     """Say what score files hold of which no journal is there, or rows selected from such."""
-    from clipsoid.cli.output import plural, show
+    from clipsoid.cli.output import plural, show, size_of
     from clipsoid.cli.survey import line
     from clipsoid.selection.inputs import find
     from clipsoid.selection.recipe import FORMAT
@@ -143,7 +156,7 @@ def _show_score_files(options: argparse.Namespace, path: Path) -> None:
     if len(found.paths) == 1 and not selected:
         text.append(line("shard", f"{made['shard']}, {plural(made['shard_rows'], 'row')}"))
     text.append(line("columns", ", ".join(result["columns"])))
-    text.append(line("size", f"{result['bytes'] / 1e6:,.1f} MB"))
+    text.append(line("size", size_of(result["bytes"])))
     text.append(line("how made", _pairs(result["made"])))
     show(options, result, "\n".join(text))
 
@@ -194,7 +207,7 @@ def _show_uids(options: argparse.Namespace, path: Path) -> None:
     """Say how many uids a file has, and whether they are in the order that its readers want."""
     import numpy as np
 
-    from clipsoid.cli.output import lines, show
+    from clipsoid.cli.output import lines, show, size_of
     from clipsoid.selection.outputs import recipe_path
     from clipsoid.selection.recipe import is_recipe
 
@@ -216,9 +229,40 @@ def _show_uids(options: argparse.Namespace, path: Path) -> None:
         "recipe": recipe,
     }
     order = "ascending, each once" if ascends else "not ascending: wanted sorted, each once"
-    text = {"uids": f"{len(uids):,} of 128 bits, {order}", "size": f"{size / 1e6:,.1f} MB"}
+    text = {"uids": f"{len(uids):,} of 128 bits, {order}", "size": size_of(size)}
     if recipe is not None:
         text["how made"] = f"clipsoid info {beside}"
+    show(options, result, lines({f"{name:<12}": value for name, value in text.items()}))
+
+
+def _show_ids(options: argparse.Namespace, path: Path) -> None:
+    """Say how many ids a list has, and whether it is as select wrote it."""
+    from clipsoid.cli.output import lines, show, size_of
+    from clipsoid.errors import StoreError
+    from clipsoid.selection.outputs import recipe_path
+    from clipsoid.selection.recipe import is_recipe, read_recipe
+
+    beside = recipe_path(path)
+    try:
+        with path.open("rb") as file:
+            rows = sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
+    column = read_recipe(beside)["id_column"]
+    as_written = is_recipe(beside, path)
+    size = path.stat().st_size
+    result = {
+        "kind": "ids",
+        "rows": rows,
+        "id_column": column,
+        "bytes": size,
+        "recipe": beside.name if as_written else None,
+    }
+    text = {"ids": f"{rows:,} of column {column!r}, one per line", "size": size_of(size)}
+    if as_written:
+        text["how made"] = f"clipsoid info {beside}"
+    else:
+        text["looks wrong"] = f"has changed since select wrote it, says {beside.name}"
     show(options, result, lines({f"{name:<12}": value for name, value in text.items()}))
 
 

@@ -235,7 +235,13 @@ def _histogram(both: dict[str, ScoreDistribution]) -> Iterator[str]:
     from clipsoid.cli.output import number
 
     yield f"{'from':>8}" + "".join(f"  {name:<{BAR}} {'rows':>12}" for name in both)
-    edges = both["before"].edges
+    before = both["before"]
+    if before.min == before.max:
+        # One value has no distribution: the bins around it would be empty but for one.
+        counts = "".join(f"  {_bar(1, 1):<{BAR}} {found.count:>12,}" for found in both.values())
+        yield f"{number(before.min):>8}{counts}"
+        return
+    edges = before.edges
     for i, edge in enumerate(edges[:-1].tolist()):
         line = f"{number(edge):>8}"
         for found in both.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from clipsoid.cli.options import named
@@ -21,6 +22,8 @@ def open_rows(options: argparse.Namespace) -> Store:
     path = options.path if len(options.path) > 1 else options.path[0]
     found = open_set(path, key=options.key, dtype=options.dtype)
     store = found.modality(options.modality) if options.modality else found.only()
+    if not options.quiet:
+        _warn_of_missing_shards(found)
     _fill_in(options, encoder=found.encoder, temperature=found.temperature)
     return store
 
@@ -75,6 +78,14 @@ def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
     if pair[0].count == pair[1].count and pair[0].dim == pair[1].dim:
         _warn_of_strangers(*pair, str(options.set or options.images[0]))
     return pair
+
+
+def _warn_of_missing_shards(found: EmbeddingSet) -> None:
+    """Say once what shows that shards are missing: one side of a set by itself does not."""
+    from clipsoid.store.layouts.notes import missing_shards
+
+    for note in islice(missing_shards(found), 1):
+        print(f"clipsoid: warning: {note}", file=sys.stderr)
 
 
 def _warn_of_strangers(x: Store, y: Store, name: str) -> None:

@@ -145,7 +145,7 @@ def _text(
     notes: list[str],
 ) -> Iterator[str]:
     """Yield the same for people."""
-    from clipsoid.cli.output import number, plural
+    from clipsoid.cli.output import number, plural, size_of
 
     stores = found.stores
     held = {"rows": "one modality, not named"}
@@ -163,7 +163,7 @@ def _text(
             f"cosine {number(pairs.cosine)}, of shuffled pairs {number(pairs.shuffled_cosine)}"
         )
         yield line("pairs", f"{cosines}, in a sample of {pairs.sample:,}")
-    yield line("size", f"{_bytes(list(stores.values())) / 1e6:,.1f} MB")
+    yield line("size", size_of(_bytes(list(stores.values()))))
     unread = [array for array in found.arrays if array not in _parts(found)]
     if unread:
         yield line("other arrays", f"{', '.join(unread)} (--key)")
@@ -182,13 +182,13 @@ def _parts(found: EmbeddingSet) -> set[str]:
 
 
 def _norms(sample: NormSample) -> str:
-    from clipsoid.cli.output import number
+    from clipsoid.cli.output import number, plural
 
     if sample.least is None or sample.greatest is None:
         return f"no valid row in a sample of {sample.rows:,}"
     kind = "normalised" if sample.is_normalized else "raw"
     span = f"norms {number(sample.least)} to {number(sample.greatest)}"
-    return f"{kind}: {span} in a sample of {sample.rows:,} rows"
+    return f"{kind}: {span} in a sample of {plural(sample.rows, 'row')}"
 
 
 def line(name: str, value: str) -> str:

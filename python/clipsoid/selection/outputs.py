@@ -192,10 +192,7 @@ def _raise_twice(selection: Selection, column: str, uid: str) -> None:
     for place, batch in _with_places(selection, column):
         same = batch[column].str.to_lowercase() == uid
         found += [place(batch, at) for at in same.fill_null(False).arg_true().to_list()]
-    raise SelectionError(
-        f"{selection._table.label}: {found[1]}: {column} {uid!r} is that of {found[0]}; wanted "
-        "each once"
-    )
+    raise _twice(selection, column, uid, *found[:2])
 
 
 def _with_places(selection: Selection, column: str) -> Any:
@@ -216,6 +213,7 @@ def _write_ids(selection: Selection, temporary: Path, column: str) -> None:
     import polars as pl
 
     label = selection._table.label
+    hashes, first = np.empty(selection.rows_kept, np.uint64), 0
     with temporary.open("w", encoding="utf-8", newline="\n") as file:
         for place, batch in _with_places(selection, column):
             with as_selection_errors(repr(column), "cannot be written as text"):
@@ -228,3 +226,28 @@ def _write_ids(selection: Selection, temporary: Path, column: str) -> None:
                     "line"
                 )
             file.writelines(f"{one}\n" for one in text)
+            hashes[first : first + len(text)] = text.hash().to_numpy()
+            first += len(text)
+    hashes.sort()
+    # Almost always an id that is there twice; the ids themselves tell.
+    for alike in np.unique(hashes[1:][hashes[1:] == hashes[:-1]]):
+        _check_hash(selection, column, int(alike))
+
+
+def _check_hash(selection: Selection, column: str, alike: int) -> None:
+    """Refuse an id that is there twice, among those of one hash."""
+    import polars as pl
+
+    seen: dict[str, str] = {}
+    for place, batch in _with_places(selection, column):
+        text = batch[column].cast(pl.String)
+        for at in (text.hash() == alike).arg_true().to_list():
+            if text[at] in seen:
+                raise _twice(selection, column, text[at], seen[text[at]], place(batch, at))
+            seen[text[at]] = place(batch, at)
+
+
+def _twice(selection: Selection, column: str, one: str, first: str, second: str) -> SelectionError:
+    return SelectionError(
+        f"{selection._table.label}: {second}: {column} {one!r} is that of {first}; wanted each once"
+    )

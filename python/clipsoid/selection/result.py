@@ -169,8 +169,8 @@ class Selection(Shown):
 
         Notes
         -----
-        ``O(rows)`` time. A ``.npy`` takes 48 bytes of memory for each chosen row, the others a
-        batch.
+        ``O(rows)`` time. A ``.npy`` takes 48 bytes of memory for each chosen row, a ``.txt`` 10 to
+        see ids that are there twice, a ``.parquet`` a batch.
         """
         from clipsoid.selection.outputs import write_selection
 

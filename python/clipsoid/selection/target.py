@@ -98,13 +98,15 @@ def read_target(path: Path) -> Target:
     return checked_target(str(path), found)
 
 
-def fill(available: Sequence[int], weights: Sequence[float], rows: int) -> list[int]:
+def fill(
+    available: Sequence[int], weights: Sequence[float], rows: int, rule: str = "target"
+) -> list[int]:
     """Return how many rows each bin gives: in proportion to its weight, as far as it has them.
 
     Bins that run dry give all they have, and the others share the rest in proportion. That is
     the choice of `rows` rows with the least chi-square distance, and the least Kullback-Leibler
     divergence, from the target; then whole rows by largest remainder, the lower bin first. Exact
-    rational arithmetic, so that no platform rounds otherwise.
+    rational arithmetic, so that no platform rounds otherwise. Messages call it `rule`.
 
     Raises
     ------
@@ -115,9 +117,8 @@ def fill(available: Sequence[int], weights: Sequence[float], rows: int) -> list[
     used = [b for b, weight in enumerate(share) if weight]
     most = sum(available[b] for b in used)
     if rows > most:
-        raise SelectionError(
-            f"target: wanted {rows} rows, but only {most} lie where it has any weight"
-        )
+        found = f"{most} are left" if all(share) else f"{most} lie where it has any weight"
+        raise SelectionError(f"{rule}: wanted {rows} rows, but only {found}")
     given = [0] * len(available)
     left, weight = rows, sum((share[b] for b in used), Fraction(0))
     used.sort(key=lambda b: available[b] / share[b])

@@ -257,7 +257,8 @@ class Work:
         goal = target or Target(equal_bins(*self.range(), bins), np.ones(bins))
         available = self.histogram(goal)
         rows = rows_of("rows", amount, self.kept)
-        quota = np.array(fill(available.tolist(), goal.weights.tolist(), rows), np.int64)
+        rule = "balance" if target is None else "target"
+        quota = np.array(fill(available.tolist(), goal.weights.tolist(), rows, rule), np.int64)
 
         def group(batch: pl.DataFrame) -> NDArray[np.intp]:
             return goal.bins_of(numbers_of(batch[self.column]))

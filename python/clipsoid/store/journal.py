@@ -15,6 +15,9 @@ from clipsoid.errors import StoreError
 
 FORMAT, FORMAT_VERSION = "clipsoid.journal", 1
 
+#: What is left to do where a journal cannot be gone on with: what it knows of is in its folder.
+WAY_ON = "wanted another --out, or this folder removed"
+
 
 class Journal:
     """An append-only file of JSON lines that one process holds.
@@ -110,14 +113,14 @@ def parsed(path: Path, contents: bytes) -> tuple[list[dict[str, Any]], int]:
         except ValueError:
             line = None
         if not isinstance(line, dict):
-            raise StoreError(f"{path}: is damaged: line {number} is no JSON object")
+            raise StoreError(f"{path}: is damaged: line {number} is no JSON object; {WAY_ON}")
         lines.append(line)
     if lines:
         found = lines[0].get("format"), lines[0].get("format_version")
         if found != (FORMAT, FORMAT_VERSION):
             raise StoreError(
                 f"{path}: is of format {found[0]!r} version {found[1]!r}; this clipsoid "
-                f"({_native.__version__}) reads {FORMAT!r} version {FORMAT_VERSION}"
+                f"({_native.__version__}) reads {FORMAT!r} version {FORMAT_VERSION}; {WAY_ON}"
             )
     return lines, end
 

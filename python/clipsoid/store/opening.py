@@ -11,6 +11,7 @@ from clipsoid._batch import CARRIERS
 from clipsoid.errors import DTypeError, MismatchError, StoreError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.files import Place
+from clipsoid.store.foreign import advice
 from clipsoid.store.paths import AnyPath, find_files
 from clipsoid.store.remote.path import RemotePath
 
@@ -114,6 +115,7 @@ def open_shard(path: Place, name: str, *, key: str | None, dtype: str | None) ->
         case suffix:
             raise StoreError(
                 f"{path}: the suffix is {suffix or 'missing'!r}; wanted {', '.join(SUFFIXES)}"
+                f"{advice([suffix])}"
             )
 
 

@@ -71,10 +71,17 @@ def read_manifest(folder: Place) -> dict[str, Any] | None:
     """
     path = folder / MANIFEST
     try:
-        found = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        contents = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
+    # Other programs call files so too, and some web servers answer every request with a page.
+    if FORMAT.encode() not in contents:
+        return None
+    try:
+        found = json.loads(contents)
+    except ValueError as error:
         raise StoreError(f"{path}: cannot be read: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return None

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place
-from clipsoid.store.remote.path import RemotePath, is_url
+from clipsoid.store.foreign import advice
+from clipsoid.store.remote.path import RemotePath, check_url, is_url
 
 PlaceT = TypeVar("PlaceT", Path, RemotePath, Place)
 
@@ -47,8 +48,8 @@ def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Place, str]
     ------
     StoreError
         If a file or a member of a pattern is missing, if a folder or a glob pattern holds no
-        embeddings or several formats of them, if a file is listed twice, or if files are in
-        different kinds of places.
+        embeddings or several formats of them, if a file is listed twice, if one is a symbolic link
+        to another, or if files are in different kinds of places.
     """
     entries = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not entries:
@@ -74,13 +75,44 @@ def find_files(path: AnyPath, suffixes: Sequence[str]) -> list[tuple[Place, str]
         if name in named:
             raise StoreError(f"{file}: is listed twice; wanted every file once")
         named[name] = file
-    return [(file, name) for name, file in named.items()]
+    return check_links([(file, name) for name, file in named.items()])
+
+
+def check_links(files: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
+    """Return files of a set, unless one is a symbolic link to another, and so there twice.
+
+    Two names of one file by hard links are taken for two files, as the disk has them.
+
+    Raises
+    ------
+    StoreError
+        If two names lead to one file; both are named.
+    """
+    # Of most files only the folder is resolved, once for all that lie in it.
+    folders: dict[Path, str] = {}
+    seen: dict[str, Path] = {}
+    for file, _ in files:
+        if not isinstance(file, Path):
+            continue
+        if file.parent not in folders:
+            folders[file.parent] = os.path.realpath(file.parent)
+        plain = f"{folders[file.parent]}/{file.name}"
+        real = os.path.realpath(file) if file.is_symlink() else plain
+        other = seen.setdefault(real, file)
+        if other is not file:
+            raise StoreError(
+                f"{file}: is the same file as {other}, by a symbolic link; wanted every file once"
+            )
+    return files
 
 
 def place_of(path: str | os.PathLike[str]) -> Place:
     """Return what a user wrote as a place."""
     text = os.fspath(path)
-    return RemotePath(text) if is_url(text) else Path(text).expanduser()
+    if not is_url(text):
+        return Path(text).expanduser()
+    check_url(text)
+    return RemotePath(text)
 
 
 def folder_of(path: AnyPath, suffixes: Sequence[str]) -> Place | None:
@@ -153,6 +185,7 @@ def _resolve_url(text: str, suffixes: Sequence[str]) -> tuple[RemotePath, list[R
     """Root and files of one URL; in a URL, special characters always make a pattern."""
     from clipsoid.store.remote.listing import MAGIC, find_remote
 
+    check_url(text)
     members = list(expand_braces(text))
     special = MAGIC.search(text) if members == [text] else re.search(r"[{*?[]", text)
     files: list[RemotePath] = []
@@ -270,6 +303,7 @@ def _one_format(
     if not formats:
         raise StoreError(
             f"{where}: {verb} {found or 'no files'}; wanted {', '.join(suffixes)} files"
+            f"{advice(sorted(kinds))}"
         )
     if len(formats) > 1:
         raise StoreError(

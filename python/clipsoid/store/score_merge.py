@@ -21,6 +21,7 @@ from clipsoid.store.score_parts import (
     read_parts,
     score_path,
     some_of,
+    without_parts,
 )
 
 
@@ -120,7 +121,7 @@ def _complete_parts(folder: Path) -> list[ScorePart]:
     """Return the parts in a folder; each must be complete, and its files must be there."""
     parts = read_parts(folder)
     if not parts:
-        raise StoreError(f"{folder}: is not a folder that clipsoid score wrote: it has no journal")
+        raise without_parts(folder)
     for part in parts:
         left = [name for name in part.shards if name not in part.records]
         if left:

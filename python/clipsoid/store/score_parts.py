@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from clipsoid.errors import OutputError, StoreError
 from clipsoid.store.job import Job
-from clipsoid.store.journal import read_journal
+from clipsoid.store.journal import WAY_ON, read_journal
 from clipsoid.store.score_kept import KEPT
 
 #: The journals of a folder: one for each part of the job that writes into it.
@@ -72,10 +72,16 @@ class ScorePart:
                 int(record["rows"]), int(record["bytes"]), list(map(int, record["status"]))
                 int(record.get("without_group", 0))
         except (KeyError, TypeError, ValueError):
-            raise StoreError(f"{path}: is damaged: a field is missing or is no number") from None
+            raise StoreError(
+                f"{path}: is damaged: a field is missing or is no number; {WAY_ON}"
+            ) from None
+        try:
+            job = Job.read(path, head)
+        except StoreError as error:
+            raise StoreError(f"{error}; {WAY_ON}") from None
         return cls(
             path,
-            Job.read(path, head),
+            job,
             (i, n),
             records,
             {name: str(line[name]) for line in lines for name in KEPT if name in line},
@@ -87,6 +93,15 @@ def read_parts(folder: Path) -> list[ScorePart]:
     """Read every journal of a folder."""
     parts = (ScorePart.read(path) for path in sorted(folder.glob(JOURNALS)))
     return [part for part in parts if part is not None]
+
+
+def without_parts(folder: Path) -> StoreError:
+    """Return the error for a folder of which no journal says anything."""
+    if any(folder.glob(JOURNALS)):
+        return StoreError(
+            f"{folder}: its journal is empty; remove the folder, and score the set again"
+        )
+    return StoreError(f"{folder}: is not a folder that clipsoid score wrote: it has no journal")
 
 
 def score_path(folder: Path, name: str) -> Path:
@@ -126,7 +141,7 @@ def finished(folder: Path) -> tuple[Path, ...]:
     """
     parts = read_parts(folder)
     if not parts:
-        raise StoreError(f"{folder}: is not a folder that clipsoid score wrote: it has no journal")
+        raise without_parts(folder)
     missing = missing_shards(parts)
     if missing:
         raise StoreError(

@@ -18,7 +18,7 @@ from clipsoid.store.layouts.notes import notes_of
 from clipsoid.store.layouts.pairing import PairCheck, check_cosines, check_shards, paired_by_id
 from clipsoid.store.layouts.recognise import Recognised, Side, recognise
 from clipsoid.store.opening import check_wanted, open_each, open_shard, store_of
-from clipsoid.store.origin import Origin, origin
+from clipsoid.store.origin import Origin, origin, read_manifest
 
 if TYPE_CHECKING:
     from clipsoid.store.metadata import Metadata
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Pairs that tell whether all are pairs.
 SAMPLE = 2_000
+
+#: The layout of `clipsoid embed`, which its manifest tells from that of clip-retrieval.
+MADE_BY_US = "clipsoid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +299,8 @@ def _opened(
     )
     return EmbeddingSet(
         str(first),
-        found.kind,
+        # Only now: of files that cannot be had, no manifest says more.
+        MADE_BY_US if any(map(read_manifest, found.manifests if stores else ())) else found.kind,
         **stores,
         origin=_origin(found, stores),
         arrays=found.arrays,

@@ -85,4 +85,6 @@ def repeated_ids(store: Store) -> str | None:
     repeated += len(together) - len(np.unique(together))
     if not repeated:
         return None
-    return f"{column}: {repeated:,} ids are repeated in the {len(looked_at)} shards looked at"
+    where = "the one shard" if len(looked_at) == 1 else f"the {len(looked_at)} shards"
+    many = "1 id is" if repeated == 1 else f"{repeated:,} ids are"
+    return f"{column}: {many} repeated in {where} looked at"

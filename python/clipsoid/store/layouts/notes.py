@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from clipsoid.errors import MismatchError, StoreError
 from clipsoid.store.layouts.names import number_of
 from clipsoid.store.layouts.pairing import check_shards
+from clipsoid.store.opening import SUFFIXES
 from clipsoid.store.origin import read_manifest
-from clipsoid.store.paths import place_of
+from clipsoid.store.paths import folder_of, place_of
+from clipsoid.store.score_parts import some_of
 
 if TYPE_CHECKING:
     from clipsoid.store.base import Shard
@@ -20,16 +22,31 @@ if TYPE_CHECKING:
 NUMBERED = ("clip-retrieval", "clipsoid")
 
 
-def notes_of(found: EmbeddingSet) -> Iterator[str]:
-    """Say what looks wrong by the headers."""
-    manifest = read_manifest(place_of(found.path))
-    if manifest is not None and not manifest.get("complete"):
-        yield f"{found.path}: is not finished, its manifest says; clipsoid embed goes on with it"
+def missing_shards(found: EmbeddingSet) -> Iterator[str]:
+    """Say which shards are missing, by the other modality or by a gap in the numbers."""
     if found.image is not None and found.text is not None:
         try:
             check_shards(found.image, found.text)
         except MismatchError as error:
             yield str(error)
+    # Whoever names files chooses among them.
+    if found.kind not in NUMBERED or folder_of(found.path, SUFFIXES) is None:
+        return
+    for name, store in found.stores.items():
+        numbers = [number_of(shard.path) for shard in store.shards]
+        if None not in numbers:
+            gaps = sorted({*range(max(filter(None, numbers), default=0))}.difference(numbers))
+            if gaps:
+                listed = ", ".join(map(str, gaps[:3])) + (", ..." if gaps[3:] else "")
+                yield f"{name}: no shard of number {listed} (an empty partition writes none)"
+
+
+def notes_of(found: EmbeddingSet) -> Iterator[str]:
+    """Say what looks wrong by the headers."""
+    manifest = read_manifest(place_of(found.path))
+    if manifest is not None and not manifest.get("complete"):
+        yield f"{found.path}: is not finished, its manifest says; clipsoid embed goes on with it"
+    yield from missing_shards(found)
     for name, store in found.stores.items():
         if len(store.dtypes) > 1:
             counts = {
@@ -38,15 +55,9 @@ def notes_of(found: EmbeddingSet) -> Iterator[str]:
             }
             mixed = ", ".join(f"{count} of {dtype}" for dtype, count in counts.items())
             yield f"{name}: shards differ in element type: {mixed}"
-        numbers = [number_of(shard.path) for shard in store.shards]
-        if found.kind in NUMBERED and None not in numbers:
-            missing = sorted({*range(max(filter(None, numbers), default=0))}.difference(numbers))
-            if missing:
-                listed = ", ".join(map(str, missing[:3])) + (", ..." if missing[3:] else "")
-                yield f"{name}: no shard of number {listed} (an empty partition writes none)"
         empty = [shard.name for shard in store.shards if not shard.count]
         if empty:
-            yield f"{name}: {len(empty)} of {len(store.shards)} shards have no rows: {empty[0]}"
+            yield f"{name}: shards without rows: {some_of(empty)}"
     yield from _metadata_notes(found)
 
 
@@ -70,4 +81,4 @@ def _metadata_notes(found: EmbeddingSet) -> Iterator[str]:
     for name, store in found.stores.items():
         without = [shard.name for shard in store.shards if shard.metadata is None]
         if described and without:
-            yield f"{name}: {len(without)} shards have no metadata: {without[0]}"
+            yield f"{name}: shards without metadata: {some_of(without)}"

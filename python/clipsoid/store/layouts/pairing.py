@@ -126,12 +126,15 @@ def paired_by_id(image: Store, text: Store) -> tuple[Store, str | None]:
         right = texts[i]
         if left.path == right.path or (left.metadata and left.metadata == right.metadata):
             continue
+        if left.count != right.count:
+            # Whoever pairs the rows refuses that, or pairs them by their numbers in all.
+            return text, None
         common = left.schema().keys() & right.schema().keys()
         column = next((name for name in ID_COLUMNS if name in common), None)
         if column is None:
             return text, None
         ours, theirs = (one.columns([column]).to_series() for one in (left, right))
-        if left.count != right.count or not ours.equals(theirs, null_equal=True):
+        if not ours.equals(theirs, null_equal=True):
             order_by(right, left, column)
             texts[i] = ReorderedShard.by(right, left, column)
     return replace(text, shards=tuple(texts)), column

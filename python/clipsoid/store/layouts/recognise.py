@@ -19,9 +19,9 @@ from clipsoid.store.layouts.names import (
     number_of,
 )
 from clipsoid.store.opening import SUFFIXES, open_each
-from clipsoid.store.origin import MANIFEST, read_manifest
 from clipsoid.store.paths import (
     AnyPath,
+    check_links,
     embeddings_in,
     find_files,
     folder_of,
@@ -63,6 +63,9 @@ class Recognised:
         By ``"image"`` and ``"text"``, or by ``"rows"``.
     metadata : mapping of Place to Place
         The file that describes the rows of an embedding file.
+    manifests : tuple of Path or RemotePath
+        Folders in which the manifest of `clipsoid embed` may lie, which it is to be asked for when
+        the files are known to be there.
     arrays : tuple of str
         Arrays of the first file; none of .npy.
     notes : tuple of str
@@ -72,6 +75,7 @@ class Recognised:
     kind: str
     sides: Mapping[str, Side]
     metadata: Mapping[Place, Place]
+    manifests: tuple[Place, ...]
     arrays: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -91,7 +95,7 @@ def recognise(path: AnyPath, key: str | None) -> Recognised:
         files = find_files(path, SUFFIXES)
     else:
         listed = walk(folder)
-        files = _embedding_files(folder, listed)
+        files = check_links(_embedding_files(folder, listed))
     beside = [*listed, *_beside(folder, files)]
     first, names = _first_arrays([file for file, _ in files])
     tables = _tables(files, beside)
@@ -103,11 +107,13 @@ def recognise(path: AnyPath, key: str | None) -> Recognised:
         by_order=folder is not None and len(beside) == len(listed),
     )
     return Recognised(
-        _kind(folder, files, names, metadata, beside),
+        _kind(files, names, metadata, beside),
         sides,
         metadata,
+        tuple(_manifests(folder, files[0][0])),
         tuple(names),
-        tuple(_notes(listed, set(tables) - set(metadata.values()))),
+        # Beside a single file or a pattern, tables of anything may lie.
+        () if folder is None else tuple(_notes(listed, set(tables) - set(metadata.values()))),
     )
 
 
@@ -284,22 +290,14 @@ def _own_names(modality: str, files: list[tuple[Place, str]]) -> tuple[tuple[Pla
 
 
 def _kind(
-    folder: Place | None,
     files: Sequence[tuple[Place, str]],
     names: Sequence[str],
     metadata: Mapping[Place, Place],
     beside: Iterable[Place],
 ) -> str:
-    """Name the layout."""
+    """Name the layout, but for what a manifest says."""
     first = files[0][0].absolute()
     suffix = first.suffix.lower().removeprefix(".")
-    places = [first.parent, first.parent.parent] if folder is None else [folder.absolute()]
-    if folder is not None and folder.absolute().name in (IMAGE_FOLDER, TEXT_FOLDER):
-        places.append(folder.absolute().parent)
-    if suffix == "npy" and any(
-        _may_be_there(place / MANIFEST) and read_manifest(place) for place in places
-    ):
-        return "clipsoid"
     if suffix == "npy" and first.parent.name in (IMAGE_FOLDER, TEXT_FOLDER):
         return "clip-retrieval"
     if suffix == "npz" and DATACOMP_ARRAYS.intersection(names):
@@ -314,9 +312,14 @@ def _kind(
     return f"{suffix} + parquet" if metadata else suffix
 
 
-def _may_be_there(path: Place) -> bool:
-    """Whether a file is there; of a URL, reading it tells."""
-    return isinstance(path, RemotePath) or path.is_file()
+def _manifests(folder: Place | None, first: Place) -> Iterator[Place]:
+    """Yield the folders in which a manifest of the set may lie."""
+    if first.suffix.lower() != ".npy":
+        return
+    here = first.absolute().parent if folder is None else folder.absolute()
+    yield here
+    if folder is None or here.name in (IMAGE_FOLDER, TEXT_FOLDER):
+        yield here.parent
 
 
 def _notes(listed: Iterable[Place], unused: Iterable[Place]) -> Iterable[str]:

@@ -106,6 +106,11 @@ def order_by(of: Shard, like: Shard, id_column: str) -> NDArray[Any]:
     import polars as pl
 
     wanted, found = (shard.columns([id_column]).to_series() for shard in (like, of))
+    if wanted.dtype != found.dtype:
+        raise MismatchError(
+            f"{like.path}: column {id_column} is {wanted.dtype}, that of {of.path} is "
+            f"{found.dtype}; wanted one type"
+        )
     for shard, ids in ((like, wanted), (of, found)):
         unusable = ids.is_duplicated() | ids.is_null()
         if unusable.any():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import translate
 from pathlib import PurePosixPath
 from typing import Any
@@ -112,6 +114,18 @@ def _keys(folder: str) -> list[str]:
     return [PurePosixPath(key).relative_to(base).as_posix() for key in inside]
 
 
+@contextmanager
+def _in_silence(name: str) -> Iterator[None]:
+    """Keep a library from saying that it tries again: what comes of it is said once."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _keys_of_hub(folder: str) -> list[str]:
     """Paths below a folder of a dataset on the Hugging Face Hub, relative to it."""
     repository, revision, within = split_hub(folder)
@@ -123,6 +137,9 @@ def _keys_of_hub(folder: str) -> list[str]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+    # Where no answer comes, the HTTP library in use raises errors of its own, which HfHubHTTPError
+    # derives from; names that can be no dataset's, and answers that are no JSON, are ValueErrors.
+    failures: Any = (*HfHubHTTPError.__bases__, OSError, ValueError)
     try:
         tree = HfApi(endpoint=hub_endpoint(), token=hub_token()).list_repo_tree(
             repository,
@@ -131,8 +148,9 @@ def _keys_of_hub(folder: str) -> list[str]:
             revision=revision,
             repo_type="dataset",
         )
-        paths = [item.path for item in tree if hasattr(item, "size")]
-    except (HfHubHTTPError, OSError) as error:
+        with _in_silence("huggingface_hub"):
+            paths = [item.path for item in tree if hasattr(item, "size")]
+    except failures as error:
         line = str(error).strip().partition("\n")[0]
         raise StoreError(f"{folder}: cannot be listed: {line}") from None
     return [path.removeprefix(f"{within}/") for path in paths]

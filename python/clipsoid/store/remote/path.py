@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from clipsoid.errors import StoreError
+
 if TYPE_CHECKING:
     from clipsoid.store.remote.session import Session
 
@@ -16,6 +18,19 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 def is_url(text: str) -> bool:
     """Whether `text` begins with a scheme, as in ``s3://``."""
     return _URL.match(text) is not None
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that names nothing behind its scheme, such as ``s3://``.
+
+    Raises
+    ------
+    StoreError
+    """
+    scheme, rest = url.split("://", 1)
+    if not rest.partition("/")[0]:
+        place = {"http": "host", "https": "host", "hf": "dataset"}.get(scheme.lower(), "bucket")
+        raise StoreError(f"{url}: names no {place}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from clipsoid._extras import check_cloud
 from clipsoid.errors import StoreError
+from clipsoid.store.remote.path import check_url
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -48,8 +49,7 @@ def locate(url: str) -> tuple[ObjectStore, str]:
     if scheme not in SCHEMES:
         listed = ", ".join(f"{known}://" for known in SCHEMES)
         raise StoreError(f"{url}: the scheme is {scheme}://; wanted a local path or {listed}")
-    if not place:
-        raise StoreError(f"{url}: names no {'host' if scheme in ('http', 'https') else 'bucket'}")
+    check_url(url)
     if scheme == "hf":
         repository, revision, path = split_hub(url)
         key = f"datasets/{repository}/resolve/{revision}/{path}"
