@@ -101,6 +101,18 @@ class _GroupState(TypedDict):
 @final
 class GroupMoments:
     def __new__(cls, count: int, dim: int) -> GroupMoments: ...
+    @staticmethod
+    def restore(
+        *,
+        mean: NDArray[np.float64],
+        squares: NDArray[np.float64],
+        unit_sum: NDArray[np.float64],
+        count: NDArray[np.uint64],
+        norms: NDArray[np.float64],
+        seen: int,
+        non_finite: int,
+        zero_norm: int,
+    ) -> GroupMoments: ...
     @property
     def seen(self) -> int: ...
     def update(

@@ -14,7 +14,7 @@ from clipsoid import _native
 from clipsoid._beside import Groups, wanted
 from clipsoid._checks import checked_number
 from clipsoid._group_merge import ARRAYS, combined, merged
-from clipsoid._group_sums import sums_of
+from clipsoid._group_sums import GroupSums
 from clipsoid._labels import Label, Labels, labels_of
 from clipsoid._scoring import joined, score_batches
 from clipsoid._shown import Shown
@@ -150,20 +150,25 @@ class GroupedEllipsoids(Shown):
         x, source = _opened(x)
         labels = labels_of(x, by, source.count)
         found = labels.distinct(source.dim)
-        sums, missing = sums_of(source, labels, found, on_invalid, n_threads, progress)
-        state = sums.state()
+        sums = GroupSums(found, _native.GroupMoments(len(found), source.dim))
+        sums.add(source, labels, on_invalid, n_threads, progress)
+        column = by if isinstance(by, str) else None
+        return cls._of(sums, source, by=column, encoder=encoder, temperature=temperature)
+
+    @classmethod
+    def _of(cls, sums: GroupSums, source: Source, **known: Any) -> Self:
+        """Return what was fitted to all rows of `source`."""
+        state = sums.native.state()
         inputs = frozenset(source.inputs())
         return cls(
-            labels=found,
+            labels=sums.known,
             **{name: state[name] for name in ARRAYS},  # type: ignore[literal-required]
-            invalid=Invalid(state["non_finite"] - missing, state["zero_norm"], missing),
+            invalid=Invalid(state["non_finite"] - sums.missing, state["zero_norm"], sums.missing),
             dtypes=source.dtypes,
             simd_levels=frozenset({_native.simd_level()}),
-            by=by if isinstance(by, str) else None,
-            encoder=encoder,
-            temperature=temperature,
             inputs=inputs,
             rows_of_inputs=source.count if inputs else 0,
+            **known,
         )
 
     def score(

@@ -71,6 +71,23 @@ impl Groups {
         }
     }
 
+    /// Goes on, to the bit, from what `sums`, `norms`, `seen` and `invalid` gave.
+    ///
+    /// # Panics
+    /// If the sums are not those of as many groups as there are norms.
+    pub fn resume(dim: usize, sums: &GroupSums, norms: Vec<Stats>, seen: u64, invalid: Invalid) -> Self {
+        let mut groups = Groups::new(norms.len(), dim);
+        for Panel { columns, sums: own } in &mut groups.panels {
+            for (own, all) in own.iter_mut().zip([&sums.mean, &sums.squares, &sums.unit_sum]) {
+                assert!(all.len() == norms.len() * dim, "{} sums of {} groups", all.len(), norms.len());
+                for (to, from) in own.chunks_mut(columns.len()).zip(all.chunks(dim)) {
+                    to.copy_from_slice(&from[columns.clone()]);
+                }
+            }
+        }
+        Groups { norms, seen, invalid, ..groups }
+    }
+
     /// Adds rows, each to the group of its number. After an error, some may have been added.
     ///
     /// # Panics
@@ -238,6 +255,19 @@ mod tests {
         }
     }
 
+    /// The sums of rows of which some were added, put away and gone on from.
+    fn resumed(x: &[f32], d: usize, groups: &[u32], context: &Context) -> GroupSums {
+        let at = BLOCK + 77;
+        let mut all = Groups::new(40, d);
+        for (rows, groups) in [(&x[..at * d], &groups[..at]), (&x[at * d..], &groups[at..])] {
+            all = Groups::resume(d, &all.sums(), all.norms().to_vec(), all.seen(), all.invalid());
+            let rows = AnyRows::F32(Rows::new(rows, d));
+            all.update(rows, groups, OnInvalid::Error, context).unwrap();
+        }
+        assert_eq!(all.seen(), groups.len() as u64);
+        all.sums()
+    }
+
     #[test]
     fn batches_and_threads_never_show() {
         let (n, d) = (4 * BLOCK + 777, 150);
@@ -255,6 +285,7 @@ mod tests {
             };
             let whole = fit(n);
             assert!(fit(1000) == whole && fit(BLOCK + 1) == whole, "batches");
+            assert!(resumed(&x, d, &groups, context) == whole, "put away");
             // Two runs in a row are of one level, with one and with three threads.
             if context.threads == 1 {
                 first.push(whole);

@@ -7,6 +7,8 @@ use super::run::run;
 use crate::linear::cosines as pairwise;
 use crate::linear::group_scores::Grouped;
 use crate::linear::groups;
+use crate::linear::stats::Stats;
+use crate::linear::sums::Invalid;
 use numpy::{
     IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods,
 };
@@ -75,6 +77,48 @@ impl GroupMoments {
     fn new(count: usize, dim: usize) -> Self {
         let dim = dim.max(1);
         GroupMoments { groups: groups::Groups::new(count, dim), count, dim }
+    }
+
+    /// Goes on from what `state` gave, to the bit.
+    #[staticmethod]
+    #[pyo3(signature = (*, mean, squares, unit_sum, count, norms, seen, non_finite, zero_norm))]
+    #[allow(clippy::too_many_arguments)]
+    fn restore(
+        mean: PyReadonlyArray2<'_, f64>,
+        squares: PyReadonlyArray2<'_, f64>,
+        unit_sum: PyReadonlyArray2<'_, f64>,
+        count: PyReadonlyArray1<'_, u64>,
+        norms: PyReadonlyArray2<'_, f64>,
+        seen: u64,
+        non_finite: u64,
+        zero_norm: u64,
+    ) -> PyResult<Self> {
+        let (groups, dim) = mean.as_array().dim();
+        let shapes = [squares.as_array().dim(), unit_sum.as_array().dim(), norms.as_array().dim()];
+        if dim == 0
+            || shapes != [(groups, dim), (groups, dim), (groups, 4)]
+            || count.as_array().len() != groups
+        {
+            return Err(internal(format!(
+                "sums of {groups} groups of {dim} features, and others: {shapes:?}"
+            )));
+        }
+        let (count, numbers) = (count.as_array(), norms.as_array());
+        let norms = count.iter().zip(numbers.rows()).map(|(&count, row)| Stats {
+            count,
+            mean: row[0],
+            squares: row[1],
+            min: row[2],
+            max: row[3],
+        });
+        let sums = groups::GroupSums {
+            mean: mean.as_slice()?.to_vec(),
+            squares: squares.as_slice()?.to_vec(),
+            unit_sum: unit_sum.as_slice()?.to_vec(),
+        };
+        let invalid = Invalid { non_finite, zero_norm };
+        let restored = groups::Groups::resume(dim, &sums, norms.collect(), seen, invalid);
+        Ok(GroupMoments { groups: restored, count: groups, dim })
     }
 
     #[getter]

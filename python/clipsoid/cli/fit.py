@@ -83,10 +83,11 @@ def run(options: argparse.Namespace) -> None:
 def _run_by(options: argparse.Namespace) -> None:
     """Fit groups."""
     from clipsoid._groups_file import is_groups
-    from clipsoid._output import check_writable, remove_leftovers
+    from clipsoid._output import check_writable, remove, remove_leftovers
     from clipsoid.cli.groups import save
     from clipsoid.cli.reference import fit_groups
     from clipsoid.errors import ShapeError
+    from clipsoid.store.checkpoint import checkpoint_of
     from clipsoid.store.journal import lock_beside
 
     if options.precision != "auto":
@@ -96,10 +97,13 @@ def _run_by(options: argparse.Namespace) -> None:
     store = shared.selected(sets.open_rows(options), options)
     for shard in store.shards:
         shard.check_columns([options.by])
+    checkpoint = checkpoint_of(out)
     with lock_beside(out):
-        remove_leftovers(out)
-        groups = fit_groups(options, store)
+        for path in (out, checkpoint):
+            remove_leftovers(path)
+        groups = fit_groups(options, store, checkpoint)
         if not groups.count.any():
             left_out = f"all {groups.invalid.total} rows were left out"
             raise ShapeError(f"{shared.named(options)}: {left_out}")
         save(options, groups)
+        remove(checkpoint)

@@ -35,7 +35,7 @@ class Against:
     fit : callable, optional
         Fits the ellipsoid; its argument is where the fit may be kept while it goes on.
     fit_groups : callable, optional
-        Fits the groups, if they are wanted and were not loaded; nothing is kept meanwhile.
+        Fits the groups, if they are wanted and were not loaded; kept likewise.
     shards : tuple of Shard
         Those of another set that is fitted.
     """
@@ -86,19 +86,20 @@ def against_of(options: argparse.Namespace, store: Store, part: Store) -> Agains
         True,
         {"reference": "the set itself", "member": True, "encoder": options.encoder},
         fit=lambda kept: _fitted(options, store, shared.named(options), kept, least=2),
-        fit_groups=None if options.by is None else lambda _: fit_groups(options, store),
+        fit_groups=None if options.by is None else lambda kept: fit_groups(options, store, kept),
     )
 
 
-def fit_groups(options: argparse.Namespace, store: Store) -> GroupedEllipsoids:
-    """Fit the groups of the column ``--by``."""
+def fit_groups(options: argparse.Namespace, store: Store, kept: Path) -> GroupedEllipsoids:
+    """Fit the groups of the column ``--by``; the fit is kept at `kept` while it goes on."""
     from clipsoid.cli.progress import progress
-    from clipsoid.groups import GroupedEllipsoids
+    from clipsoid.store import group_checkpoint
 
     with progress("fit groups", store.count, quiet=options.quiet) as tick:
-        return GroupedEllipsoids.fit(
+        return group_checkpoint.fit_groups(
             store,
             options.by,
+            kept,
             on_invalid=options.on_invalid,
             encoder=options.encoder,
             temperature=getattr(options, "temperature", None),

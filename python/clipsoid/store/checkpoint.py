@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +40,25 @@ EVERY = 30.0
 #: Most of the time that may go into writing them: with a covariance of many features, that takes
 #: longer than `EVERY` allows for.
 SHARE = 0.02
+
+
+class Pace:
+    """When a checkpoint is due: every so often, and so seldom that writing takes little time."""
+
+    def __init__(self) -> None:
+        self._last, self._pause = time.monotonic(), EVERY
+
+    def is_due(self) -> bool:
+        """Whether it is time for one."""
+        return time.monotonic() - self._last >= self._pause
+
+    @contextmanager
+    def writing(self) -> Generator[None, None, None]:
+        """Take the time of writing one."""
+        begun = time.monotonic()
+        yield
+        self._last = time.monotonic()
+        self._pause = max(EVERY, (self._last - begun) / SHARE)
 
 
 def checkpoint_of(path: Path) -> Path:
@@ -100,17 +121,15 @@ def fit_store(
             progress(e._moments.seen)
     else:
         e, done = Ellipsoid(store.dim, **options), 0
-    last, pause = time.monotonic(), EVERY
+    pace = Pace()
     for shard, start, batch in replace(store, shards=store.shards[done:]).located_batches():
         if start == 0:
             # Rows of this shard arrive, so all the shards before it were read to their ends.
             while store.shards[done] is not shard:
                 done += 1
-            if done and time.monotonic() - last >= pause:
-                begun = time.monotonic()
-                _write(checkpoint, e, job, done)
-                last = time.monotonic()
-                pause = max(EVERY, (last - begun) / SHARE)
+            if done and pace.is_due():
+                with pace.writing():
+                    _write(checkpoint, e, job, done)
         located = Located(str(shard.path), start, batch, check=shard.check_unchanged)
         e._add_batch(located, on_invalid != "error", n_threads)
         if progress is not None:

@@ -17,7 +17,6 @@ from clipsoid._output import (
 )
 from clipsoid.errors import OutputError, StoreError
 from clipsoid.store.base import Shard, Store, check_numbered
-from clipsoid.store.checkpoint import checkpoint_of
 from clipsoid.store.job import Job
 from clipsoid.store.journal import Journal
 from clipsoid.store.score_file import METADATA_KEY
@@ -50,8 +49,6 @@ class ScoreFolder:
         The shards of the part.
     todo : list of Shard
         Those that are not finished yet.
-    checkpoint : Path
-        Where the fit of the set itself may be kept while it goes on.
     """
 
     def __init__(self, path: Path, store: Store, journal: Journal) -> None:
@@ -59,9 +56,6 @@ class ScoreFolder:
         part = ScorePart.read(journal.path)
         assert part is not None, "its first line is written"
         self.part = part
-        # Parts may share a folder: each has its own, until it has got its name.
-        self.checkpoint = _checkpoint(path, part.part)
-        self._staged = self.checkpoint.with_suffix(".ellipsoid")
         self.todo = [shard for shard in store.shards if not self._has(shard)]
 
     @classmethod
@@ -105,7 +99,8 @@ class ScoreFolder:
             with as_output_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
                 head = {"part": list(part), **job.to_dict()}
-                worth = (*(path / name for name in KEPT.values()), _checkpoint(path, part))
+                worth = [path / name for name in KEPT.values()]
+                worth += [_checkpoint(_staged(path, part, field)) for field in KEPT]
                 held = Journal.hold(path / journal_name(part), head, path, worth)
                 journal = stack.enter_context(held)
             # Now that this one is there: of two that begin at one time, one sees the other.
@@ -129,11 +124,12 @@ class ScoreFolder:
         MismatchError
             If something in the folder was scored against another one.
         """
-        path = kept.path(self.path)
+        path, staged = kept.path(self.path), _staged(self.path, self.part.part, kept.field)
+        checkpoint = _checkpoint(staged)
         if not path.is_file():
-            fit(self.checkpoint).save(self._staged)
-            self._staged.replace(path)
-        remove(self.checkpoint)
+            fit(checkpoint).save(staged)
+            staged.replace(path)
+        remove(checkpoint)
         parts = read_parts(self.path)
         wanted = [part.kept[kept.field] for part in parts if kept.field in part.kept]
         found, digest = kept.checked(self.path, wanted, self.store.dim)
@@ -163,8 +159,10 @@ class ScoreFolder:
     def _remove_leftovers(self) -> None:
         """Remove what a killed run left half-written of this part."""
         own = {score_path(self.path, shard.name) for shard in self.store.shards}
-        own |= {self.checkpoint, self._staged}
-        remove(self._staged)
+        for field in KEPT:
+            staged = _staged(self.path, self.part.part, field)
+            own |= {staged, _checkpoint(staged)}
+            remove(staged)
         for path in self.path.rglob(f".*{PART_SUFFIX}"):
             if part_of(path) in own:
                 remove(path)
@@ -183,8 +181,14 @@ class ScoreFolder:
         return True
 
 
-def _checkpoint(folder: Path, part: tuple[int, int]) -> Path:
-    return checkpoint_of(folder / f"reference-{part[0]}-of-{part[1]}")
+def _staged(folder: Path, part: tuple[int, int], field: str) -> Path:
+    """Return where a part, of those that share a folder, saves what the folder is to keep."""
+    name = Path(KEPT[field])
+    return folder / f".{name.stem}-{part[0]}-of-{part[1]}{name.suffix}"
+
+
+def _checkpoint(staged: Path) -> Path:
+    return staged.with_name(f"{staged.name}.checkpoint")
 
 
 def _targets(whole: Store, folder: Path) -> dict[str, Path]:
