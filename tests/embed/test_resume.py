@@ -43,7 +43,7 @@ def test_a_run_that_fails_anywhere_is_gone_on_with(
     for stop in (1, 2, 1, 3):
         calls = []
 
-        def tick(items: int, calls: list[int] = calls, stop: int = stop) -> None:
+        def tick(items: int, busy: float, calls: list[int] = calls, stop: int = stop) -> None:
             calls.append(items)
             if len(calls) > stop:
                 raise StoppedError
@@ -83,13 +83,13 @@ def test_ctrl_c_finishes_the_shard_in_hand(run, folder: Path, tmp_path: Path) ->
             shard_rows=3,
             batch_size=1,
             out=out,
-            progress=lambda _: signal.raise_signal(signal.SIGINT) if not finished(out) else None,
+            progress=lambda *_: signal.raise_signal(signal.SIGINT) if not finished(out) else None,
         )
     assert signal.getsignal(signal.SIGINT) is handler
     assert finished(out) == set()
     calls = []
 
-    def once(items: int) -> None:
+    def once(items: int, busy: float) -> None:
         calls.append(items)
         if len(calls) == 1:
             signal.raise_signal(signal.SIGINT)

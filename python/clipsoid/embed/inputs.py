@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: begin with an underscore are not written.
 FILE, OFFSET, LENGTH = "_file", "_offset", "_length"
 
+#: Sizes of the pictures in a folder.
+IMAGE_BYTES = "image_bytes"
+
 #: Pictures in a folder, by their suffix; what they hold is seen when they are decoded.
 JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 OTHERS = (".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".ppm", ".pgm")
@@ -62,9 +65,14 @@ class Inputs:
         return "caption" in self.frame.columns
 
     def digest(self) -> str:
-        """Digest of everything that the rows say, paths of folders left out; 32 hex digits."""
+        """Digest of everything that the rows say, paths of folders left out; 32 hex digits.
+
+        The sizes of the pictures in a folder are left out too: each shard knows those of its own,
+        and one that was broken may be mended.
+        """
         digest = blake2b(digest_size=16)
-        names = [name for name in self.frame.columns if name != FILE]
+        aside = {FILE, IMAGE_BYTES} if self.kind == "folder" else {FILE}
+        names = [name for name in self.frame.columns if name not in aside]
         digest.update(repr((self.kind, names)).encode())
         for part in self.frame.select(names).iter_slices(1 << 16):
             text = io.BytesIO()
@@ -155,10 +163,10 @@ def _folder(folder: Path) -> pl.DataFrame:
     return pl.DataFrame(
         {
             IMAGE_PATH: names,
-            "image_bytes": [path.stat().st_size for path in paths],
+            IMAGE_BYTES: [path.stat().st_size for path in paths],
             FILE: [str(path) for path in paths],
         },
-        {IMAGE_PATH: pl.String, "image_bytes": pl.Int64, FILE: pl.String},
+        {IMAGE_PATH: pl.String, IMAGE_BYTES: pl.Int64, FILE: pl.String},
     )
 
 
