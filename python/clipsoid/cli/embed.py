@@ -132,7 +132,6 @@ def run(options: argparse.Namespace) -> None:
             if tick is not None:
                 tick(items, f"device busy {busy:.0%}")
 
-
         images = options.images
         made = embed(
             images[0] if len(images) == 1 else (images or None),

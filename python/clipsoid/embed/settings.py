@@ -41,15 +41,18 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("compile", "normalize"), ((bool,), "True or False")),
 }
 
+#: Those that have no default to be found, so that None is no choice.
+NEEDED = frozenset(["out", "shard_rows", "compile", "normalize", "on_error"])
+
 #: Whose versions change bits.
 LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow")
 
 
 def check(**given: object) -> None:
-    """Refuse options that mean nothing, before anything is read; None is for a default."""
+    """Refuse options that mean nothing, before anything is read; None is for most the default."""
     for name, value in given.items():
-        wanted = _wanted(name, value)
-        if value is not None and wanted is not None:
+        wanted = _wanted(name, value) if value is not None or name in NEEDED else None
+        if wanted is not None:
             raise EmbedError(f"{name} is {value!r}; wanted {wanted}")
 
 
