@@ -58,7 +58,7 @@ class Embedded:
     speeds : dict of str to float
         ``"images"`` and ``"captions"`` a second, each of the time that was spent on them.
     device_busy : float
-        Fraction of `seconds` in which the device encoded.
+        Fraction of the seconds in which the device encoded.
     """
 
     folder: Path
