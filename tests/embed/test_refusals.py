@@ -6,11 +6,13 @@ import builtins
 import json
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 
 import clipsoid
 from clipsoid.embed import embed
+from clipsoid.embed.model import ModelName, _check_known
 from clipsoid.errors import ClipsoidError, EmbedError, UnavailableError
 from embed.models import TINY, make_model
 from unit.samples import run_python
@@ -114,3 +116,12 @@ print(sorted({"torch", "open_clip", "PIL", "torchvision"} & set(sys.modules)))
     assert run_python(script).stdout == "[]\n"
     assert issubclass(clipsoid.EmbedError, ClipsoidError)
     assert issubclass(clipsoid.EmbedError, builtins.ValueError)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [("ViT-B-32", "LAION2B-s34B-b79k"), ("ViT-B/32", "laion2b_s34b_b79k"), ("RN50", "OpenAI")],
+)
+def test_tags_are_spelt_as_open_clip_takes_them(name: str, tag: str) -> None:
+    assert open_clip.get_pretrained_cfg(name.replace("/", "-"), tag)
+    _check_known(ModelName(name, tag, None))
