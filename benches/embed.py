@@ -181,7 +181,7 @@ def pipeline(pictures, out, options, checkpoint, precision, batch, workers, devi
     """Images per second from files to shards, from the first batch to the last; device's share."""
     times, counts = [], []
 
-    def progress(images):
+    def progress(images, busy):
         times.append(time.perf_counter())
         counts.append(images)
 

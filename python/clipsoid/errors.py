@@ -11,6 +11,7 @@ __all__ = [
     "ClipsoidError",
     "DTypeError",
     "EmbedError",
+    "EmbedWarning",
     "InvalidRowError",
     "MismatchError",
     "OutputError",
@@ -84,6 +85,10 @@ class OutputError(ClipsoidError, OSError):
 
 class SmallSampleWarning(UserWarning):
     """A figure was made of so few rows that its interval and its p-value are rough."""
+
+
+class EmbedWarning(UserWarning):
+    """A set was not embedded to its end, or embedding it takes more work than it need."""
 
 
 class PairingWarning(UserWarning):

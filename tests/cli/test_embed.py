@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 from PIL import Image
 
+from clipsoid.cli import parser
+from clipsoid.cli.embed import _report
+from clipsoid.embed import Embedded, _Listener, embed
+from clipsoid.embed.model import ModelName
+from clipsoid.embed.settings import DEFAULT_MODEL
+from clipsoid.errors import EmbedError
 from embed.models import TINY, make_model
 
 
@@ -51,8 +62,12 @@ def test_from_pictures_to_a_set_that_the_other_commands_read(
     assert "7 rows x 16 features" in done.out
     assert "broken       1 row, left out" in done.out
     assert "broken.jpg: is no picture that Pillow knows" in done.out
-    assert "8 of 8 images" in done.err
-    assert "images/s" in done.err
+    # Images and captions; all lines fit a terminal.
+    assert re.search(r"16 of 16 items, [\d,]+ items/s, device busy \d+%, 0 s left\n", done.err)
+    assert re.search(r"\nspeed +[\d,.]+ images/s, [\d,.]+ captions/s\n", done.out)
+    assert re.search(r"\ntime +[\d,.]+ s, device busy \d+%\n", done.out)
+    assert "model        tiny-cli tiny-cli.pt\n" in done.out
+    assert max(map(len, (done.out + done.err).splitlines())) <= 80
     again = run(*command, "--json")
     assert (again.json["encoded"], again.json["rows"], again.json["dim"]) == (0, 7, 16)
     assert again.json["temperature"] == pytest.approx(np.exp(-4))
@@ -106,3 +121,92 @@ def test_failures_have_their_exit_codes(run, photos: Path, model: list[object]) 
     inside = run("embed", photos, "--out", photos / "set", "--workers", 0, *model)
     assert inside.code == 4
     assert json.loads((Path(photos).parent / "set" / "manifest.json").read_text())["shards"] == []
+
+
+def test_an_unfinished_set_is_warned_of(
+    run, photos: Path, model: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: object, batch: object) -> None:
+        encoded(self, batch)
+        signal.raise_signal(signal.SIGINT)
+
+    encoded = _Listener.encoded
+    command = ["embed", photos, "--out", "set", "--shard-rows", 3, "--workers", 0, *model]
+    with monkeypatch.context() as here:
+        here.setattr(_Listener, "encoded", interrupted)
+        stopped = run(*command, "--quiet")
+    assert stopped.code == 130
+    assert stopped.err == (
+        "clipsoid: interrupted: 1 of 3 shards are finished; the same command goes on\n"
+    )
+    fitted = run("fit", "set", "--out", "image.ellipsoid", "--quiet")
+    assert fitted.code == 0
+    assert fitted.err == (
+        "clipsoid: warning: set: its manifest says that it is not finished: rows are missing; "
+        "clipsoid embed goes on with it\n"
+    )
+    assert "is not finished, its manifest says" in run("info", "set").out
+    assert run(*command, "--quiet").code == 0
+    assert run("fit", "set", "--out", "image.ellipsoid", "--quiet").err == ""
+
+
+def test_broken_pictures_are_mended_by_the_same_command(
+    run, photos: Path, model: list[object]
+) -> None:
+    command = ["embed", photos, "--out", "set", "--workers", 0, *model]
+    assert "to mend    put other files in their place, and run the same" in run(*command).out
+    (photos / "broken.jpg").write_bytes((photos / "0.jpg").read_bytes())
+    again = run(*command).out
+    assert "8 rows" in again
+    assert "mend" not in again
+
+
+def test_the_line_from_pictures_to_a_report(monkeypatch: pytest.MonkeyPatch, photos: Path) -> None:
+    line = (
+        "clipsoid embed photos/ --captions captions.csv --out set/ && clipsoid analyze set/ "
+        "--report report.html"
+    )
+    root = Path(__file__).parents[2]
+    for page in ("README.md", "docs/embed.md"):
+        assert line in (root / page).read_text().splitlines(), page
+    for command in line.split(" && "):
+        assert parser().parse_args(shlex.split(command)[1:]).command == command.split()[1]
+    # Without a name, the weights are those that open_clip knows by the default's.
+    assert DEFAULT_MODEL in open_clip.list_pretrained()
+    wanted = []
+
+    def load(which: ModelName) -> None:
+        wanted.append(which)
+        raise EmbedError("no weights are at hand")
+
+    monkeypatch.setattr("clipsoid.embed.model.load", load)
+    with pytest.raises(EmbedError, match="no weights"):
+        embed(photos, out=photos.parent / "set", device="cpu")
+    assert wanted == [ModelName("ViT-B-32", "laion2b_s34b_b79k", None)]
+
+
+def test_limits_are_named_after_long_runs_only(tmp_path: Path) -> None:
+    made = Embedded(
+        folder=tmp_path,
+        rows=8,
+        dim=16,
+        broken=(),
+        passed_over={".heic": 2, "": 1},
+        model="tiny",
+        temperature=0.01,
+        logit_bias=None,
+        encoded=8,
+        seconds=9.0,
+        speeds={"images": 1234.5, "captions": 9e3},
+        device_busy=0.97,
+    )
+    assert dict(_report(made))["passed over"] == "2 .heic, 1 without suffix: no pictures"
+    assert dict(_report(made))["speed"] == "1,234.5 images/s, 9,000.0 captions/s"
+    assert dict(_report(made))["time"] == "9.0 s, device busy 97%"
+    for busy, speeds, limit in (
+        (0.97, {"images": 1.0}, "the device"),
+        (0.4, {"images": 1.0, "captions": 1.0}, "decoding"),
+        (0.4, {"captions": 1.0}, "tokenising"),
+    ):
+        long = replace(made, seconds=60.0, device_busy=busy, speeds=speeds)
+        assert dict(_report(long))["time"].endswith(f"busy {busy:.0%}: the limit was {limit}")

@@ -15,7 +15,7 @@ from embed.models import contents
 def test_two_processes_write_what_one_does(run, folder: Path, tmp_path: Path) -> None:
     one = run(folder, shard_rows=2, out=tmp_path / "one")
     ticks = []
-    two = run(folder, shard_rows=2, device=["cpu", "cpu"], progress=ticks.append)
+    two = run(folder, shard_rows=2, device=["cpu", "cpu"], progress=lambda n, _: ticks.append(n))
     assert contents(two.folder) == contents(one.folder)
     assert sum(ticks) == two.encoded == one.encoded == 11
 

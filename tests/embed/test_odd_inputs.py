@@ -17,7 +17,7 @@ from clipsoid.embed.inputs import Inputs, find_inputs
 from clipsoid.embed.loader import Place, read
 from clipsoid.embed.pictures import PictureError
 from clipsoid.embed.shards import Layout, Shard, cut
-from clipsoid.errors import EmbedError, OutputError
+from clipsoid.errors import EmbedError, EmbedWarning, OutputError
 
 
 def shard_of(found: Inputs) -> Shard:
@@ -147,7 +147,8 @@ def test_several_captions_keep_their_images_id(run, folder: Path, tmp_path: Path
     table = tmp_path / "t.csv"
     lines = ["02.png,a", "00.png,b", "02.png,c", ",d", "00.png,e", "01.png,f"]
     table.write_text("\n".join(["image_path,caption", *lines]))
-    made = run(folder, table, shard_rows=2)
+    with pytest.warns(EmbedWarning, match="4 images are encoded 6 times"):
+        made = run(folder, table, shard_rows=2)
     rows = pl.read_parquet(made.folder / "metadata" / "*.parquet")
     assert rows.select("source_row", "image_id").rows() == [(0, 0), (1, 1), (2, 0), (4, 1), (5, 5)]
     one = find_inputs(folder, table, captions_per_image=1).frame

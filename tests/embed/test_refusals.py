@@ -6,11 +6,13 @@ import builtins
 import json
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 
 import clipsoid
 from clipsoid.embed import embed
+from clipsoid.embed.model import ModelName, _check_known
 from clipsoid.errors import ClipsoidError, EmbedError, UnavailableError
 from embed.models import TINY, make_model
 from unit.samples import run_python
@@ -19,13 +21,28 @@ from unit.samples import run_python
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size is 0; wanted 1 or more"),
-        ({"workers": -1}, "workers is -1; wanted 0 or more"),
-        ({"shard_rows": 0}, "shard_rows is 0; wanted 1 or more"),
+        ({"batch_size": 0}, "batch_size is 0; wanted a whole number of 1 or more"),
+        ({"batch_size": "8"}, "batch_size is '8'; wanted a whole number of 1 or more"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; wanted a whole number of 1 or more"),
+        ({"workers": -1}, "workers is -1; wanted a whole number of 0 or more"),
+        ({"workers": True}, "workers is True; wanted a whole number of 0 or more"),
+        ({"shard_rows": 0}, "shard_rows is 0; wanted a whole number of 1 or more"),
+        ({"captions_per_image": 1.5}, "captions_per_image is 1.5; wanted a whole number of 1"),
+        ({"captions": ["a.csv"]}, r"captions is \['a.csv'\]; wanted a path"),
+        ({"out": None}, "out is None; wanted a path"),
+        ({"image_column": 3}, "image_column is 3; wanted a name"),
+        ({"normalize": "no"}, "normalize is 'no'; wanted True or False"),
+        ({"compile": 1}, "compile is 1; wanted True or False"),
+        ({"device": []}, r"device is \[\]; wanted 'cpu', 'cuda' or 'cuda:0,cuda:1'"),
+        ({"device": 0}, "device is 0; wanted 'cpu', 'cuda' or 'cuda:0,cuda:1'"),
         ({"dtype": "float64"}, "dtype is 'float64'; wanted float16, float32"),
         ({"precision": "half"}, "precision is 'half'; wanted fp32, fp16, bf16"),
         ({"on_error": "null"}, "on_error is 'null'; wanted skip, fail"),
-        ({"model_config": None, "model": None}, "model is not given; wanted a name such as"),
+        ({"model_config": None}, r"pretrained is '.*tiny-clip\.pt'; wanted a model beside it"),
+        (
+            {"model_config": None, "model": "qqq"},
+            r"qqq: open_clip knows no such model; it knows \S+, \S+, \S+, \.\.\.$",
+        ),
         (
             {"model_config": None, "model": "ViT-B-33"},
             "ViT-B-33: open_clip knows no such model; near it are ViT-B-32",
@@ -99,3 +116,12 @@ print(sorted({"torch", "open_clip", "PIL", "torchvision"} & set(sys.modules)))
     assert run_python(script).stdout == "[]\n"
     assert issubclass(clipsoid.EmbedError, ClipsoidError)
     assert issubclass(clipsoid.EmbedError, builtins.ValueError)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [("ViT-B-32", "LAION2B-s34B-b79k"), ("ViT-B/32", "laion2b_s34b_b79k"), ("RN50", "OpenAI")],
+)
+def test_tags_are_spelt_as_open_clip_takes_them(name: str, tag: str) -> None:
+    assert open_clip.get_pretrained_cfg(name.replace("/", "-"), tag)
+    _check_known(ModelName(name, tag, None))

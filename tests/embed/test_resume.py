@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from clipsoid.errors import MismatchError, OutputError, StoreError
+from clipsoid.store.journal import Journal
 from embed.models import contents
 
 
@@ -37,13 +36,15 @@ def test_a_run_that_fails_anywhere_is_gone_on_with(
 ) -> None:
     whole = run(folder, table, shard_rows=5, out=tmp_path / "whole")
     want = contents(whole.folder)
+    # Times of pictures are of no finished set.
     assert not [name for name in want if Path(name).name.startswith(".")]
     out = tmp_path / "set"
     encoded = 0
-    for stop in (1, 2, 1, 3):
+    # Three batches for each of five shards.
+    for stop in (1, 10, 2, 4):
         calls = []
 
-        def tick(items: int, calls: list[int] = calls, stop: int = stop) -> None:
+        def tick(items: int, busy: float, calls: list[int] = calls, stop: int = stop) -> None:
             calls.append(items)
             if len(calls) > stop:
                 raise StoppedError
@@ -54,7 +55,7 @@ def test_a_run_that_fails_anywhere_is_gone_on_with(
         assert finished(out) >= before
         # What is there is complete and as it will be; the manifest says which shards are.
         for name, data in contents(out).items():
-            assert name == "manifest.json" or want[name] == data
+            assert name in ("manifest.json", ".journal.jsonl") or want[name] == data
         encoded += sum(calls)
     assert 0 < len(finished(out)) < 5
     rest = run(folder, table, shard_rows=5, out=out)
@@ -67,10 +68,15 @@ def test_a_run_that_fails_anywhere_is_gone_on_with(
 
 
 def finished(out: Path) -> set[int]:
-    path = out / "manifest.json"
-    if not path.exists():
-        return set()
-    return {shard["number"] for shard in json.loads(path.read_text())["shards"]}
+    """Numbers of the shards that are finished; a line that is being written is none."""
+    found = set()
+    if (out / "manifest.json").exists():
+        shards = json.loads((out / "manifest.json").read_text())["shards"]
+        found = {shard["number"] for shard in shards}
+    if (out / ".journal.jsonl").exists():
+        _, *lines = (out / ".journal.jsonl").read_bytes().split(b"\n")[:-1] or [b""]
+        found |= {json.loads(line)["number"] for line in lines}
+    return found
 
 
 def test_ctrl_c_finishes_the_shard_in_hand(run, folder: Path, tmp_path: Path) -> None:
@@ -83,19 +89,19 @@ def test_ctrl_c_finishes_the_shard_in_hand(run, folder: Path, tmp_path: Path) ->
             shard_rows=3,
             batch_size=1,
             out=out,
-            progress=lambda _: signal.raise_signal(signal.SIGINT) if not finished(out) else None,
+            progress=lambda *_: signal.raise_signal(signal.SIGINT) if not finished(out) else None,
         )
     assert signal.getsignal(signal.SIGINT) is handler
     assert finished(out) == set()
     calls = []
 
-    def once(items: int) -> None:
+    def once(items: int, busy: float) -> None:
         calls.append(items)
         if len(calls) == 1:
             signal.raise_signal(signal.SIGINT)
 
     (out / "manifest.json").unlink()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"1 of 4 shards are finished; the same command"):
         run(folder, shard_rows=3, out=out, progress=once)
     # The signal came within the first shard.
     assert finished(out) == {0}
@@ -128,9 +134,10 @@ def test_other_options_and_inputs_are_refused_by_name(
     other.write_bytes(model.checkpoint.read_bytes())
     run(folder, shard_rows=4, pretrained=other)
     assert contents(tmp_path / "set") == before
-    (folder / "00.png").write_bytes(b"something else")
+    (folder / "00.png").rename(folder / "0.png")
     with pytest.raises(MismatchError, match=r"was begun with inputs\.digest '\w+', this run has"):
         run(folder, shard_rows=4)
+    assert contents(tmp_path / "set") == before
 
 
 def test_folders_that_are_not_ours(run, folder: Path, tmp_path: Path) -> None:
@@ -149,22 +156,31 @@ def test_folders_that_are_not_ours(run, folder: Path, tmp_path: Path) -> None:
     (out / "manifest.json").write_text('{"format": "clipsoid.embed", "format_version": 9}')
     with pytest.raises(StoreError, match=r"manifest\.json: is of version 9; wanted 1"):
         run(folder)
-    (out / "manifest.json").write_text("{")
+    known = {"format": "clipsoid.embed", "format_version": 1}
+    for damaged in (known, {**known, "made": {}}, {**known, "made": [], "shards": 3}):
+        (out / "manifest.json").write_text(json.dumps(damaged))
+        with pytest.raises(StoreError, match=r"manifest\.json: is damaged: .*; wanted one that"):
+            run(folder)
+    (out / "manifest.json").write_text('{"format": "clipsoid.embed", ')
     with pytest.raises(StoreError, match=r"manifest\.json: cannot be read"):
         run(folder)
     with pytest.raises(OutputError, match="lies among the images"):
         run(folder, out=folder / "set")
     assert not (folder / "set").exists()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="file: is a file; wanted a new or empty folder"):
+        run(folder, out=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_two_runs_on_one_folder(run, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     out.mkdir()
-    handle = os.open(out, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(OutputError, match="another run writes into it"):
+    with (
+        Journal.hold(out / ".journal.jsonl", {}, out),
+        pytest.raises(OutputError, match="set: another run writes into it"),
+    ):
         run(folder)
-    os.close(handle)
     run(folder)
 
 

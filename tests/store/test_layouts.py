@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import clipsoid as cs
-from clipsoid.errors import MismatchError, StoreError
+from clipsoid.errors import EmbedWarning, MismatchError, StoreError
 from clipsoid.store.layouts.names import (
     looks_unfinished,
     modality_of_name,
@@ -107,9 +107,11 @@ def test_a_set_of_clipsoid(tmp_path: Path):
         "made": {"model": {**model, "logit_bias": None}},
     }
     (tmp_path / "set/manifest.json").write_text(json.dumps(manifest))
-    found = cs.open_set(tmp_path / "set")
+    with pytest.warns(EmbedWarning, match="set: its manifest says that it is not finished: rows"):
+        found = cs.open_set(tmp_path / "set")
     assert (found.kind, found.encoder, found.temperature) == ("clipsoid", "ViT x (01234567)", 0.02)
     assert "is not finished, its manifest says" in found.notes[0]
+    (tmp_path / "set/manifest.json").write_text(json.dumps({**manifest, "complete": True}))
     assert cs.open_set(tmp_path / "set/img_emb").kind == "clipsoid"
 
 

@@ -81,17 +81,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         top.print_help()
         return 2
-    from clipsoid.errors import ClipsoidError, OutputError
+    from clipsoid.cli.output import warnings_told
+    from clipsoid.errors import ClipsoidError, EmbedWarning, OutputError
 
     try:
-        options.run(options)
+        with warnings_told(EmbedWarning):
+            options.run(options)
         sys.stdout.flush()
     except OutputError as error:
         return _fail(4, error.strerror or str(error))
     except ClipsoidError as error:
         return _fail(3, str(error))
-    except KeyboardInterrupt:
-        return _fail(130, "interrupted")
+    except KeyboardInterrupt as stop:
+        return _fail(130, f"interrupted: {stop}" if str(stop) else "interrupted")
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

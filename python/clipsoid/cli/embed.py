@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 #: Broken rows that are named on the terminal; the manifest names all.
 SHOWN = 5
 
+#: Seconds after which the report says what the limit was: before that, it is the start. And the
+#: fraction of the time above which the device is.
+LONG, BUSY = 10.0, 0.8
+
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
@@ -37,10 +41,15 @@ def add_parser(commands: Any) -> None:
         "--out", required=True, metavar="DIR", help="folder of the set: new, or to be gone on with"
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="open_clip's name, hf-hub:ORG/NAME or local-dir:FOLDER"
+        "--model",
+        metavar="NAME",
+        help="open_clip's name, hf-hub:ORG/NAME or local-dir:FOLDER (ViT-B-32)",
     )
     parser.add_argument(
-        "--pretrained", metavar="TAG|FILE", help="open_clip's tag of the weights, or a checkpoint"
+        "--pretrained",
+        metavar="TAG|FILE",
+        help="open_clip's tag of the weights, or a checkpoint (laion2b_s34b_b79k, if no model is "
+        "named)",
     )
     parser.add_argument(
         "--model-config", metavar="FILE", help="the architecture of a model of the file's name"
@@ -110,17 +119,18 @@ def run(options: argparse.Namespace) -> None:
 
     if not options.images and options.captions is None:
         options.usage("wanted IMAGES, --captions, or both")
+    unit = "items" if options.images else "captions"
     with ExitStack() as stack:
         tick = None
 
-        def prepared(items: int, what: str) -> None:
+        def prepared(items: int) -> None:
             nonlocal tick
             if items:
-                tick = stack.enter_context(progress("embed", items, quiet=options.quiet, unit=what))
+                tick = stack.enter_context(progress("embed", items, quiet=options.quiet, unit=unit))
 
-        def encoded(items: int) -> None:
+        def encoded(items: int, busy: float) -> None:
             if tick is not None:
-                tick(items)
+                tick(items, f"device busy {busy:.0%}")
 
         images = options.images
         made = embed(
@@ -152,20 +162,29 @@ def _report(made: Embedded) -> Iterator[tuple[str, str]]:
     from clipsoid.cli.output import plural
 
     yield "embedded", f"{plural(made.rows, 'row')} x {made.dim} features"
+    yield "model", made.model
     yield "temperature", f"{made.temperature:.6g}"
     if made.logit_bias is not None:
         yield "logit bias", f"{made.logit_bias:.6g}: trained with a sigmoid loss, not a softmax"
-    if made.encoded:
-        limit = "the model" if made.device_busy > 0.8 else "decoding, or the start"
-        yield (
-            "speed",
-            f"{made.encoded / made.seconds:,.1f}/s in {made.seconds:,.1f} s, "
-            f"device busy {made.device_busy:.0%}: the limit was {limit}",
-        )
+    if made.speeds:
+        yield "speed", ", ".join(f"{speed:,.1f} {what}/s" for what, speed in made.speeds.items())
+        limit = ""
+        if made.seconds >= LONG:
+            # Tokenising, where there are only captions.
+            before = "decoding" if "images" in made.speeds else "tokenising"
+            limit = f": the limit was {'the device' if made.device_busy > BUSY else before}"
+        yield "time", f"{made.seconds:,.1f} s, device busy {made.device_busy:.0%}{limit}"
     else:
-        yield "speed", "nothing was left to be done"
+        yield "time", "nothing was left to be done"
+    if made.passed_over:
+        kinds = (f"{n:,} {kind or 'without suffix'}" for kind, n in made.passed_over.items())
+        yield "passed over", f"{', '.join(kinds)}: no pictures"
     if made.broken:
         yield "broken", f"{plural(len(made.broken), 'row')}, left out"
         for row in made.broken[:SHOWN]:
             yield f"  row {row['row']}", f"{row.get('image_path', 'caption')}: {row['reason']}"
+        if len(made.broken) > SHOWN:
+            yield "  ...", f"the others are in {made.folder}/manifest.json"
+        if any("bytes" in row for row in made.broken):
+            yield "  to mend", "put other files in their place, and run the same command again"
     yield "written", f"{made.folder}/"

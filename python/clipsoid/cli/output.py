@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,25 @@ def show(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> N
         print(json.dumps(_plain(result), indent=2, allow_nan=False))
     elif not options.quiet:
         print(text)
+
+
+@contextmanager
+def warnings_told(kind: type[Warning]) -> Iterator[None]:
+    """Print warnings of a kind as the command line's own, each once, even where it is quiet."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", kind)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if not issubclass(category, kind):
+                others(message, category, *where)
+            elif str(message) not in told:
+                told.add(str(message))
+                print(f"clipsoid: warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def save(options: argparse.Namespace, e: Ellipsoid, **more: Any) -> None:

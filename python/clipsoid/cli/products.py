@@ -119,6 +119,7 @@ def _holds_scores(path: Path) -> bool:
     """Whether it is a score file, or a folder that begins with one: copied out, say."""
     from clipsoid.errors import ClipsoidError
     from clipsoid.selection.inputs import find
+    from clipsoid.selection.recipe import FORMAT
 
     first = path
     if path.is_dir():
@@ -126,7 +127,9 @@ def _holds_scores(path: Path) -> bool:
     if first.suffix.lower() != ".parquet" or not first.is_file():
         return False
     try:
-        return bool(find(first).made[0])
+        made = find(first).made[0]
+        # The metadata of an embedded set say how they were made, too.
+        return "shard" in made or made.get("format") == FORMAT
     except ClipsoidError:
         # Whoever reads embeddings says what is wrong.
         return False

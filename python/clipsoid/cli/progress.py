@@ -6,15 +6,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 #: Seconds between two lines on a pipe.
 INTERVAL = 10.0
 
 
+class Tick(Protocol):
+    """What is called with the number of rows of a batch, and with what else is to be shown."""
+
+    def __call__(self, rows: int, note: str = "", /) -> None:
+        """Show that a batch is done."""
+
+
 @contextmanager
-def progress(
-    task: str, rows: int, *, quiet: bool, unit: str = "rows"
-) -> Iterator[Callable[[int], object] | None]:
+def progress(task: str, rows: int, *, quiet: bool, unit: str = "rows") -> Iterator[Tick | None]:
     """Give a function to be called with the number of rows of each batch that is done."""
     if quiet:
         yield None
@@ -30,7 +36,12 @@ def progress(
             dynamic_ncols=True,
             leave=False,
         ) as bar:
-            yield bar.update
+
+            def tick(rows: int, note: str = "", /) -> None:
+                bar.set_postfix_str(note, refresh=False)
+                bar.update(rows)
+
+            yield tick
     else:
         yield _Lines(task, rows, unit)
 
@@ -40,7 +51,7 @@ class _Lines:
         self.task, self.rows, self.unit, self.done = task, rows, unit, 0
         self.start = self.last = time.monotonic()
 
-    def __call__(self, rows: int) -> None:
+    def __call__(self, rows: int, note: str = "", /) -> None:
         self.done += rows
         now = time.monotonic()
         if now - self.last >= INTERVAL or self.done == self.rows:
@@ -50,7 +61,7 @@ class _Lines:
             print(
                 f"{self.task}: {self.done:,} of {self.rows:,} {self.unit}, "
                 f"{speed:,.0f} {self.unit}/s, "
-                f"{left:.0f} s left",
+                f"{note and note + ', '}{left:.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,8 @@ from clipsoid.errors import EmbedError, OutputError
 
 if TYPE_CHECKING:
     from clipsoid.embed.inputs import Inputs
-    from clipsoid.embed.job import Spent
+    from clipsoid.embed.job import Batch
+    from clipsoid.embed.loader import Kind
     from clipsoid.embed.manifest import Manifest
     from clipsoid.embed.model import ModelFacts
     from clipsoid.embed.shards import Record
@@ -44,9 +44,12 @@ class Embedded:
     dim : int
         Features of a row.
     broken : tuple of dict
-        What was left out: ``row`` of the input, ``image_path`` if there is one, ``reason``.
+        What was left out: ``row`` of the input, ``image_path`` if there is one, ``reason``, and
+        where it is the picture's, its ``bytes``; None if they cannot be read.
     passed_over : dict of str to int
         Files in folders of pictures that are no pictures, by their suffix.
+    model : str
+        Name of the model and its weights.
     temperature : float
         Of the model's loss: 1 over the exponential of its ``logit_scale``.
     logit_bias : float or None
@@ -55,8 +58,10 @@ class Embedded:
         Images, or captions where there are no images, that this run encoded.
     seconds : float
         That it took, the model's loading and the search for a batch size left out.
+    speeds : dict of str to float
+        ``"images"`` and ``"captions"`` a second, each of the time that was spent on them.
     device_busy : float
-        Fraction of that time in which the device encoded.
+        Fraction of the seconds in which the device encoded.
     """
 
     folder: Path
@@ -64,10 +69,12 @@ class Embedded:
     dim: int
     broken: tuple[dict[str, Any], ...]
     passed_over: Mapping[str, int]
+    model: str
     temperature: float
     logit_bias: float | None
     encoded: int
     seconds: float
+    speeds: dict[str, float]
     device_busy: float
 
     def __repr__(self) -> str:
@@ -100,14 +107,15 @@ def embed(
     image_column: str | None = None,
     caption_column: str | None = None,
     captions_per_image: int | None = None,
-    progress: Callable[[int], object] | None = None,
-    prepared: Callable[[int, str], object] | None = None,
+    progress: Callable[[int, float], object] | None = None,
+    prepared: Callable[[int], object] | None = None,
 ) -> Embedded:
     """Embed images and captions with a model of open_clip's; the norms are kept.
 
     A run that was killed or interrupted is taken up by the same call: finished shards are kept,
     and the files are those of a run that was never stopped. Ctrl-C finishes the shard in hand; a
-    second one stops at once.
+    second one stops at once. Shards that have lost a file, and those with a picture that was
+    broken and has another size now, are made again.
 
     Parameters
     ----------
@@ -119,12 +127,13 @@ def embed(
         A table or COCO's ``.json`` with captions and the paths of their images, which begin at the
         folder `images`. Without `images`, only captions are embedded; a ``.txt`` has one on each
         line, then. An image with several captions has a row for each, with the same ``image_id``,
-        and is encoded once.
+        and is encoded once in each shard: rows that are sorted by their image take least.
     out : path
         Folder of the set: new, empty, or begun by the same call.
-    model : str
-        A name that open_clip knows, ``"hf-hub:..."`` or ``"local-dir:..."``.
-    pretrained : str or path
+    model : str, optional
+        A name that open_clip knows, ``"hf-hub:..."`` or ``"local-dir:..."``. By default that of
+        `model_config` or, without one, ``"ViT-B-32"`` with the weights ``"laion2b_s34b_b79k"``.
+    pretrained : str or path, optional
         A tag of that model, or a checkpoint; not for models that bring their own weights.
     model_config : path, optional
         JSON file with the architecture of a model that has the file's name.
@@ -156,10 +165,11 @@ def embed(
     captions_per_image : int, optional
         Most captions that are taken of an image: the first ones.
     progress : callable, optional
-        Called with the number of images (without images, of captions) of each batch that is done.
+        Called with the number of images or captions of each batch that is done, and with the
+        fraction of the time until then in which the device encoded.
     prepared : callable, optional
-        Called with the number of images (captions) to come and ``"images"`` (``"captions"``),
-        when all is checked and the model is loaded.
+        Called with the number of images and captions to come, when all is checked and the model
+        is loaded.
 
     Returns
     -------
@@ -170,13 +180,20 @@ def embed(
     EmbedError
         If the inputs, the model or an option cannot be used, or nothing is in order.
     MismatchError
-        If `out` was begun with other inputs or options; the message says which.
+        If `out` was begun with other inputs or options, or pictures of its finished shards have
+        changed since; the message says which.
     OutputError
         If `out` holds something else, is in use, or cannot be written.
     UnavailableError
         If a package is missing.
     KeyboardInterrupt
-        After Ctrl-C.
+        After Ctrl-C; the message says how much is finished.
+
+    Warns
+    -----
+    EmbedWarning
+        If captions of one image are in so many shards that a fifth more images are encoded than
+        there are.
 
     Notes
     -----
@@ -188,14 +205,29 @@ def embed(
     check_embed("embed")
     from clipsoid.embed import job, loader, settings
     from clipsoid.embed.inputs import find_inputs
+    from clipsoid.embed.manifest import held
     from clipsoid.embed.model import load
 
-    if model is None:
-        if model_config is None:
-            raise EmbedError("model is not given; wanted a name such as 'ViT-B-32'")
-        model = Path(model_config).stem
+    settings.check(
+        out=out,
+        captions=captions,
+        model=model,
+        pretrained=pretrained,
+        model_config=model_config,
+        dtype=dtype,
+        precision=precision,
+        batch_size=batch_size,
+        workers=workers,
+        shard_rows=shard_rows,
+        compile=compile,
+        normalize=normalize,
+        on_error=on_error,
+        image_column=image_column,
+        caption_column=caption_column,
+        captions_per_image=captions_per_image,
+    )
     folder = Path(out)
-    settings.check(batch_size, workers, shard_rows, dtype, precision, on_error)
+    which = settings.model_name(model, pretrained, model_config)
     devices = settings.devices(device)
     precision = precision or ("fp32" if devices[0] == "cpu" else "fp16")
     dtype = dtype or ("float32" if precision == "fp32" else "float16")
@@ -212,11 +244,10 @@ def embed(
         workers=workers,
     )
     _check_place(folder, images)
-    which = settings.model_name(model, pretrained, model_config)
-    with _locked(folder):
+    with held(folder) as journal:
         network, facts, decoder = load(which)
         options, manifest, encoder = settings.prepare(
-            folder,
+            journal,
             inputs,
             which,
             network,
@@ -232,25 +263,33 @@ def embed(
             on_error=on_error,
         )
         todo = [i for i in range(options.layout.count) if i not in manifest.records]
+        items = settings.items_in(inputs, options, todo)
         if prepared is not None:
-            what = "images" if inputs.has_images else "captions"
-            prepared(settings.items_in(inputs, options, todo), what)
-        with _Listener(manifest, progress) as listener:
-            if not todo:
-                spent = job.Spent(0.0, 0.0, 0.0)
-            elif len(devices) > 1:
-                del network, encoder
-                spent = job.run_on_several(inputs.frame, todo, devices, options, listener)
-            else:
-                spent = job.run(inputs.frame, todo, encoder, decoder, options, listener)
+            prepared(items)
+        with _Listener(manifest, progress, len(devices)) as listener:
+            try:
+                if todo and len(devices) > 1:
+                    del network, encoder
+                    job.run_on_several(inputs.frame, todo, devices, options, listener)
+                elif todo:
+                    job.run(inputs.frame, todo, encoder, decoder, options, listener)
+            except KeyboardInterrupt:
+                raise _interrupted(manifest) from None
+            finally:
+                manifest.end()
         if listener.stop:
-            raise KeyboardInterrupt
-    return _result(manifest, facts, inputs, listener, spent)
+            raise _interrupted(manifest)
+    return _result(manifest, facts, inputs, listener)
 
 
-def _result(
-    manifest: Manifest, facts: ModelFacts, inputs: Inputs, listener: _Listener, spent: Spent
-) -> Embedded:
+def _interrupted(manifest: Manifest) -> KeyboardInterrupt:
+    return KeyboardInterrupt(
+        f"{len(manifest.records):,} of {manifest.shards:,} shards are finished; the same command "
+        "goes on"
+    )
+
+
+def _result(manifest: Manifest, facts: ModelFacts, inputs: Inputs, listener: _Listener) -> Embedded:
     whole = manifest.to_dict()
     if not whole["counts"]["rows"]:
         first = whole["broken"][0]
@@ -264,27 +303,46 @@ def _result(
         dim=facts.dim,
         broken=tuple(whole["broken"]),
         passed_over=inputs.passed_over,
+        model=" ".join(filter(None, map(manifest.made["model"].get, ("name", "pretrained")))),
         temperature=facts.temperature,
         logit_bias=facts.logit_bias,
-        encoded=listener.items,
-        seconds=spent.total,
-        device_busy=spent.busy / spent.total if spent.total else 0.0,
+        encoded=listener.items.get(manifest.made["output"]["embeddings"][0], 0),
+        seconds=sum(listener.seconds.values()),
+        speeds={
+            {"image": "images", "text": "captions"}[kind]: items / listener.seconds[kind]
+            for kind, items in listener.items.items()
+        },
+        device_busy=listener.busy,
     )
 
 
 class _Listener:
     """Keeps the manifest, passes progress on, and turns Ctrl-C into a wish to stop."""
 
-    def __init__(self, manifest: Manifest, progress: Callable[[int], object] | None) -> None:
-        self.manifest, self.progress = manifest, progress
-        self.items = 0
+    def __init__(
+        self, manifest: Manifest, progress: Callable[[int, float], object] | None, devices: int
+    ) -> None:
+        self.manifest, self.progress, self.devices = manifest, progress, devices
+        self.items: dict[Kind, int] = {}
+        # Of devices that work side by side.
+        self.seconds: dict[Kind, float] = {}
         self.stop = False
+        self._busy = 0.0
         self._before: Any = None
 
-    def encoded(self, items: int, broken: int) -> None:
-        self.items += items
+    @property
+    def busy(self) -> float:
+        """Fraction of the time in which the devices encoded."""
+        total = sum(self.seconds.values())
+        return self._busy / total if total else 0.0
+
+    def encoded(self, batch: Batch) -> None:
+        kind = batch.kind
+        self.items[kind] = self.items.get(kind, 0) + batch.items
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + batch.seconds / self.devices
+        self._busy += batch.busy / self.devices
         if self.progress is not None:
-            self.progress(items + broken)
+            self.progress(batch.items + batch.broken, self.busy)
 
     def finished(self, record: Record) -> None:
         self.manifest.add(record)
@@ -315,19 +373,3 @@ def _check_place(folder: Path, images: AnyPath | None) -> None:
         path = Path(entry).expanduser()
         if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
             raise OutputError(f"{folder}: lies among the images of {entry}; wanted another place")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder: two runs never write into one."""
-    from clipsoid._output import as_output_errors, lock_or_refuse, new_folders
-
-    with new_folders(folder):
-        with as_output_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder, os.O_RDONLY)
-        try:
-            lock_or_refuse(handle, folder)
-            yield
-        finally:
-            os.close(handle)

@@ -29,6 +29,9 @@ CAPTION_REASON = "_caption_reason"
 #: The number of a row of the input, which every set gets anew.
 SOURCE_ROW = "source_row"
 
+#: Sizes of the pictures in a folder.
+IMAGE_BYTES = "image_bytes"
+
 TABLES = frozenset([".csv", ".tsv", ".parquet"])
 
 
@@ -67,13 +70,18 @@ class Inputs:
         return "caption" in self.frame.columns
 
     def digest(self) -> str:
-        """Digest of everything that the rows say, paths of folders left out; 32 hex digits."""
+        """Digest of everything that the rows say, paths of folders left out; 32 hex digits.
+
+        The sizes of the pictures in a folder are left out too: each shard knows those of its own,
+        and one that was broken may be mended.
+        """
         from polars import selectors
 
         # CSV cannot hold these.
         nested = selectors.nested() | selectors.binary() | selectors.duration()
         digest = blake2b(digest_size=16)
-        names = [name for name in self.frame.columns if name != FILE]
+        aside = {FILE, IMAGE_BYTES} if self.kind == "folder" else {FILE}
+        names = [name for name in self.frame.columns if name not in aside]
         digest.update(repr((self.kind, names)).encode())
         for part in self.frame.select(names).iter_slices(1 << 16):
             text = io.BytesIO()
@@ -167,10 +175,10 @@ def _pictures(files: Files) -> pl.DataFrame:
     return pl.DataFrame(
         {
             IMAGE_PATH: files.names,
-            "image_bytes": [_size(path) for path in files.paths],
+            IMAGE_BYTES: [_size(path) for path in files.paths],
             FILE: [utf8(str(path)) for path in files.paths],
         },
-        {IMAGE_PATH: pl.String, "image_bytes": pl.Int64, FILE: pl.String},
+        {IMAGE_PATH: pl.String, IMAGE_BYTES: pl.Int64, FILE: pl.String},
     )
 
 

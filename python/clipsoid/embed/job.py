@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from clipsoid.embed.loader import CHUNK_BYTES, CHUNK_CAPTIONS, Decoder, Kind, Work, decoded
+from clipsoid.embed.looks import Looks
 from clipsoid.embed.model import Encoder, ModelName, Precision, load
 from clipsoid.embed.shards import Layout, Record, Shard, cut, write
-from clipsoid.embed.stream import Stream
+from clipsoid.embed.stream import Stream, enough_memory
 from clipsoid.errors import ClipsoidError, EmbedError
 
 if TYPE_CHECKING:
@@ -73,26 +74,38 @@ class Options:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a batch, and the time that it took.
+
+    Attributes
+    ----------
+    kind : {"image", "text"}
+        Images or captions.
+    items, broken : int
+        How many were encoded, and how many were broken.
+    seconds, busy : float
+        Since the batch before it; and of these, in which its device encoded.
+    """
+
+    kind: Kind
+    items: int
+    broken: int
+    seconds: float
+    busy: float
+
+
 class Listener(Protocol):
     """Who is told of the work while it goes on."""
 
-    def encoded(self, items: int, broken: int) -> None:
-        """Count more images, or captions where there are no images."""
+    def encoded(self, batch: Batch) -> None:
+        """Count what was encoded."""
 
     def finished(self, record: Record) -> None:
         """Keep that the files of a shard are complete."""
 
     def stopping(self) -> bool:
         """Tell whether no shard is to be begun any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Seconds of a device: encoding, waiting for what is decoded, and in all."""
-
-    busy: float
-    waiting: float
-    total: float
 
 
 @dataclass(slots=True)
@@ -114,35 +127,41 @@ def run(
     decoder: Decoder,
     options: Options,
     listener: Listener,
-) -> Spent:
+) -> None:
     """Embed the shards with these numbers on one device.
 
     Each shard is cut into batches by itself, so its bytes depend on no other shard. Its files are
     written while the next is encoded.
     """
     steps: deque[_Step] = deque()
-    stream = Stream(encoder, options.batch_size)
-    counted = options.kinds[0]
-    waiting = 0.0
-    start = time.perf_counter()
+    # No batch is longer than a shard, whatever was asked for.
+    stream = Stream(encoder, min(options.batch_size, options.layout.longest))
+    last, busy = time.perf_counter(), 0.0
 
-    def planned() -> Iterator[Work]:
-        for number in numbers:
-            if listener.stopping():
-                return
-            for step, work in plan(cut(frame, number, options.layout), decoder, options):
-                steps.append(step)
-                yield work
-
-    with ThreadPoolExecutor(1, "clipsoid-shards") as writer:
+    with enough_memory(options.batch_size), ThreadPoolExecutor(1, "clipsoid-shards") as writer:
         written: deque[Future[Record]] = deque()
 
+        def planned() -> Iterator[Work]:
+            for number in numbers:
+                if listener.stopping():
+                    return
+                shard = cut(frame, number, options.layout)
+                if shard.image_of is not None:
+                    # Before they are read: a change from then on is noticed by the next run.
+                    shard.files = writer.submit(Looks, shard.places)
+                for step, work in plan(shard, decoder, options):
+                    steps.append(step)
+                    yield work
+
         def take(*, wait: bool) -> None:
+            nonlocal last, busy
             for (step, order, broken), found in stream.results(wait=wait):
                 shard = step.shard
                 shard.put(step.kind, order, found)
-                if step.kind == counted:
-                    listener.encoded(len(order), broken)
+                now = time.perf_counter()
+                spent = now - last, stream.busy - busy
+                last, busy = now, stream.busy
+                listener.encoded(Batch(step.kind, len(order), broken, *spent))
                 if step.ends_shard:
                     while len(written) > 1 or (written and written[0].done()):
                         listener.finished(written.popleft().result())
@@ -158,13 +177,7 @@ def run(
             workers=options.workers,
             pinned=encoder.device.type == "cuda",
         )
-        while True:
-            asked = time.perf_counter()
-            piece = next(done, None)
-            waiting += time.perf_counter() - asked
-            if piece is None:
-                break
-            rows, failures = piece
+        for rows, failures in done:
             step = steps.popleft()
             failed = {step.first + i: reason for i, reason in failures}
             for number, reason in failed.items():
@@ -180,7 +193,6 @@ def run(
         take(wait=True)
         for future in written:
             listener.finished(future.result())
-    return Spent(stream.busy, waiting, time.perf_counter() - start)
 
 
 def plan(shard: Shard, decoder: Decoder, options: Options) -> Iterator[tuple[_Step, Work]]:
@@ -219,8 +231,8 @@ class _Reporter:
     def __init__(self, messages: Any, stop: Any) -> None:
         self.messages, self.stop = messages, stop
 
-    def encoded(self, items: int, broken: int) -> None:
-        self.messages.put(("encoded", (items, broken)))
+    def encoded(self, batch: Batch) -> None:
+        self.messages.put(("encoded", batch))
 
     def finished(self, record: Record) -> None:
         self.messages.put(("finished", record))
@@ -244,8 +256,8 @@ def _device_process(
     try:
         model, facts, decoder = load(options.model)
         encoder = options.encoder(model, facts, device)
-        spent = run(frame, numbers, encoder, decoder, options, _Reporter(messages, stop))
-        messages.put(("spent", spent))
+        run(frame, numbers, encoder, decoder, options, _Reporter(messages, stop))
+        messages.put(("done", None))
     except ClipsoidError as error:
         messages.put(("error", error))
 
@@ -256,7 +268,7 @@ def run_on_several(
     devices: Sequence[str],
     options: Options,
     listener: Listener,
-) -> Spent:
+) -> None:
     """Embed shards on several devices, each with a spawned process and every n-th shard."""
     from multiprocessing import get_context
     from queue import Empty
@@ -270,11 +282,11 @@ def run_on_several(
         )
         for i, device in enumerate(devices)
     ]
-    spent: list[Spent] = []
+    working = len(processes)
     try:
         for process in processes:
             process.start()
-        while len(spent) < len(processes):
+        while working:
             if listener.stopping():
                 stop.set()
             try:
@@ -283,11 +295,11 @@ def run_on_several(
                 _check_alive(processes, devices)
                 continue
             if kind == "encoded":
-                listener.encoded(*value)
+                listener.encoded(value)
             elif kind == "finished":
                 listener.finished(value)
-            elif kind == "spent":
-                spent.append(value)
+            elif kind == "done":
+                working -= 1
             else:
                 raise value
         for process in processes:
@@ -297,12 +309,6 @@ def run_on_several(
             if process.is_alive():
                 process.terminate()
                 process.join()
-    # Means: what the devices spent side by side.
-    return Spent(*(sum(times) / len(spent) for times in zip(*map(_times, spent), strict=True)))
-
-
-def _times(spent: Spent) -> tuple[float, float, float]:
-    return spent.busy, spent.waiting, spent.total
 
 
 def _check_alive(processes: Sequence[Any], devices: Sequence[str]) -> None:

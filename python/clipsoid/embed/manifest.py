@@ -3,27 +3,61 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clipsoid._output import as_output_errors, written_beside
+from clipsoid._output import as_output_errors, check_local, new_folders, remove, written_beside
 from clipsoid.embed.shards import Record
-from clipsoid.errors import MismatchError, OutputError
+from clipsoid.errors import MismatchError, OutputError, StoreError
 from clipsoid.store.job import differences
+from clipsoid.store.journal import Journal
 from clipsoid.store.origin import FORMAT, FORMAT_VERSION, MANIFEST, read_manifest
+
+#: Beside the manifest while a set is not finished: each shard as it is finished, with the times of
+#: its pictures. The manifest itself is written when a run begins and when it ends.
+JOURNAL = ".journal.jsonl"
 
 #: What may differ between two runs of one job: names of the same weights.
 _FREE = frozenset(["model.pretrained"])
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[Journal]:
+    """Hold the folder of a set, which is new, empty or ours: two runs never write into one.
+
+    Raises
+    ------
+    OutputError
+        If it holds anything else, is held by another run, or cannot be written.
+    StoreError
+        If its manifest or its journal cannot be understood.
+    """
+    check_local(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; wanted a new or empty folder")
+    others = [path for path in folder.iterdir() if path.name != JOURNAL] if folder.exists() else []
+    if others and read_manifest(folder) is None:
+        raise OutputError(
+            f"{folder}: holds no {MANIFEST} of clipsoid embed; wanted a new or empty folder"
+        )
+    with ExitStack() as stack:
+        stack.enter_context(new_folders(folder))
+        with as_output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            journal = stack.enter_context(Journal.hold(folder / JOURNAL, {}, folder))
+        yield journal
+
+
 class Manifest:
-    """The manifest of a set in a folder; it is written again after every shard.
+    """The manifest of a set in a folder, and the journal of a run that works on it.
 
     Parameters
     ----------
-    folder : Path
-        Of the set.
+    journal : Journal
+        In the folder of the set.
     made : dict
         How it is made: everything that its bytes depend on.
     shards : int
@@ -33,62 +67,79 @@ class Manifest:
     """
 
     def __init__(
-        self, folder: Path, made: dict[str, Any], shards: int, records: dict[int, Record]
+        self, journal: Journal, made: dict[str, Any], shards: int, records: dict[int, Record]
     ) -> None:
-        self.folder, self.made, self.shards, self.records = folder, made, shards, records
+        self._journal, self.folder = journal, journal.path.parent
+        self.made, self.shards, self.records = made, shards, records
 
     @classmethod
-    def begin(cls, folder: Path, made: dict[str, Any], shards: int) -> Manifest:
-        """Begin a set, or take up one that was begun in the same way.
+    def read(cls, journal: Journal) -> Manifest | None:
+        """Return what was begun in the folder of a journal, or None.
+
+        Raises
+        ------
+        StoreError
+            If it is damaged.
+        """
+        folder = journal.path.parent
+        found = read_manifest(folder)
+        if found is None:
+            return None
+        try:
+            made = found["made"]
+            shard_rows, _ = made["output"]["shard_rows"], made["computation"]["batch_size"]
+            broken: dict[int, list[dict[str, Any]]] = {}
+            for row in found["broken"]:
+                broken.setdefault(row["row"] // shard_rows, []).append(row)
+            records = [
+                Record(**shard, broken=broken.get(shard["number"], [])) for shard in found["shards"]
+            ]
+            # What the journal says is newer.
+            records += [Record(**line) for line in journal.lines]
+            wanted = found["counts"]["shards_wanted"]
+            return cls(journal, made, wanted, {record.number: record for record in records})
+        except (KeyError, TypeError, ZeroDivisionError) as error:
+            raise StoreError(
+                f"{folder / MANIFEST}: is damaged: {type(error).__name__}: {error}; wanted one "
+                "that clipsoid embed wrote, or a new folder"
+            ) from None
+
+    def check(self, made: dict[str, Any]) -> None:
+        """Refuse to go on if the set was begun in another way than `made`.
 
         Raises
         ------
         MismatchError
-            If it was begun in another way; the message says in which.
-        OutputError
-            If the folder holds anything else.
-        StoreError
-            If its manifest cannot be read.
+            With what differs.
         """
-        found = read_manifest(folder)
-        if found is None:
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise OutputError(
-                    f"{folder}: holds no {MANIFEST} of clipsoid embed; wanted a new or empty folder"
+        for name, theirs, ours in differences(self.made, made):
+            if name not in _FREE:
+                raise MismatchError(
+                    f"{self.folder}: was begun with {name} {theirs!r}, this run has {ours!r}; "
+                    "wanted the same, or a new folder"
                 )
-            return cls(folder, made, shards, {})
-        for name, theirs, ours in differences(found["made"], made):
-            if name in _FREE:
-                continue
-            raise MismatchError(
-                f"{folder}: was begun with {name} {theirs!r}, this run has {ours!r}; wanted the "
-                "same, or a new folder"
-            )
-        records = {
-            shard["number"]: Record(
-                **shard,
-                broken=[
-                    row
-                    for row in found["broken"]
-                    if shard["first"] <= row["row"] < shard["first"] + shard["read"]
-                ],
-            )
-            for shard in found["shards"]
-        }
-        return cls(folder, found["made"], shards, records)
 
-    def add(self, record: Record) -> None:
-        """Add a finished shard, and write."""
-        self.records[record.number] = record
-        self.write()
+    @property
+    def is_complete(self) -> bool:
+        """Whether all shards are finished."""
+        return len(self.records) == self.shards
 
     def write(self) -> None:
         """Write the manifest: whole or not at all, and the same whichever shard came first."""
         path = self.folder / MANIFEST
-        with as_output_errors(path):
-            self.folder.mkdir(parents=True, exist_ok=True)
         with written_beside(path) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+    def add(self, record: Record) -> None:
+        """Keep that a shard is finished."""
+        self._journal.add(asdict(record))
+        self.records[record.number] = record
+
+    def end(self) -> None:
+        """Write the manifest as it is at the end of a run; a finished set needs no journal."""
+        self.write()
+        if self.is_complete:
+            remove(self._journal.path)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as it is written."""
@@ -96,11 +147,12 @@ class Manifest:
         broken = [row for record in records for row in record.broken]
         shards = [asdict(record) for record in records]
         for shard in shards:
-            del shard["broken"]
+            # Times are of this copy of the pictures.
+            del shard["broken"], shard["times"]
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "complete": len(records) == self.shards,
+            "complete": self.is_complete,
             "made": self.made,
             "counts": {
                 "rows": sum(record.rows for record in records),

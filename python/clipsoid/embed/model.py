@@ -132,18 +132,23 @@ def _check_known(which: ModelName) -> None:
             )
         return
     known = open_clip.list_models()
-    if which.name.replace("/", "-") not in known:
+    name = which.name.replace("/", "-")
+    if name not in known:
         from difflib import get_close_matches
 
-        near = ", ".join(get_close_matches(which.name, known, 3, 0.3))
-        raise EmbedError(f"{which.name}: open_clip knows no such model; near it are {near}")
-    if which.pretrained is None or not Path(which.pretrained).is_file():
-        tags = open_clip.list_pretrained_tags_by_model(which.name)
-        if which.pretrained is None or which.pretrained.replace("-", "_") not in tags:
-            raise EmbedError(
-                f"{which.name}: pretrained is {which.pretrained!r}; wanted the path of a "
-                f"checkpoint or one of {', '.join(tags) or '(no tags for this model)'}"
-            )
+        near = get_close_matches(name, known, 3, 0.3)
+        wanted = (
+            f"near it are {', '.join(near)}" if near else f"it knows {', '.join(known[:3])}, ..."
+        )
+        raise EmbedError(f"{which.name}: open_clip knows no such model; {wanted}")
+    tag = which.pretrained
+    # open_clip itself says which spellings of a tag it takes.
+    if tag is None or not (open_clip.is_pretrained_cfg(name, tag) or Path(tag).is_file()):
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        raise EmbedError(
+            f"{which.name}: pretrained is {tag!r}; wanted the path of a checkpoint or one of "
+            f"{', '.join(tags) or '(no tags for this model)'}"
+        )
 
 
 def _register(which: ModelName) -> None:

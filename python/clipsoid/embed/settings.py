@@ -3,51 +3,69 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from clipsoid import __version__
 from clipsoid.embed.inputs import FILE, OFFSET, Inputs
 from clipsoid.embed.job import Options
+from clipsoid.embed.kept import kept
 from clipsoid.embed.loader import Kind, default_workers
 from clipsoid.embed.manifest import Manifest
 from clipsoid.embed.model import PRECISIONS, Encoder, ModelFacts, ModelName, Precision
 from clipsoid.embed.shards import Layout
 from clipsoid.embed.stream import find_batch_size
-from clipsoid.errors import EmbedError
-from clipsoid.store.origin import read_manifest
+from clipsoid.errors import EmbedError, EmbedWarning
+from clipsoid.store.journal import Journal
 
 DTYPES = ("float16", "float32")
+
+#: The model where none is named, and the tag of its weights.
+DEFAULT_MODEL = ("ViT-B-32", "laion2b_s34b_b79k")
+
+#: Images that may be encoded more often than once before that is said: in a fifth more of shards.
+OFTEN = 1.2
+
+#: What is asked of options: the least of a number, the choices that there are, or types.
+COUNTS = {"batch_size": 1, "workers": 0, "shard_rows": 1, "captions_per_image": 1}
+CHOICES = {"dtype": DTYPES, "precision": PRECISIONS, "on_error": ("skip", "fail")}
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(
+        ("out", "captions", "pretrained", "model_config"), ((str, os.PathLike), "a path")
+    ),
+    **dict.fromkeys(("model", "image_column", "caption_column"), ((str,), "a name")),
+    **dict.fromkeys(("compile", "normalize"), ((bool,), "True or False")),
+}
+
+#: Those that have no default to be found, so that None is no choice.
+NEEDED = frozenset(["out", "shard_rows", "compile", "normalize", "on_error"])
 
 #: Whose versions change bits.
 LIBRARIES = ("open_clip_torch", "torch", "torchvision", "pillow")
 
 
-def check(
-    batch_size: int | None,
-    workers: int | None,
-    shard_rows: int,
-    dtype: str | None,
-    precision: str | None,
-    on_error: str,
-) -> None:
-    """Refuse options that mean nothing, before anything is read."""
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("workers", workers, 0),
-        ("shard_rows", shard_rows, 1),
-    ):
-        if value is not None and value < least:
-            raise EmbedError(f"{name} is {value}; wanted {least} or more")
-    for name, chosen, choices in (
-        ("dtype", dtype, DTYPES),
-        ("precision", precision, PRECISIONS),
-        ("on_error", on_error, ("skip", "fail")),
-    ):
-        if chosen is not None and chosen not in choices:
-            raise EmbedError(f"{name} is {chosen!r}; wanted {', '.join(choices)}")
+def check(**given: object) -> None:
+    """Refuse options that mean nothing, before anything is read; None is for most the default."""
+    for name, value in given.items():
+        wanted = _wanted(name, value) if value is not None or name in NEEDED else None
+        if wanted is not None:
+            raise EmbedError(f"{name} is {value!r}; wanted {wanted}")
+
+
+def _wanted(name: str, value: Any) -> str | None:
+    """Return what is wanted of an option, if `value` is something else."""
+    if name in COUNTS:
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        least = COUNTS[name]
+        return None if is_whole and value >= least else f"a whole number of {least} or more"
+    if name in CHOICES:
+        return None if value in CHOICES[name] else ", ".join(CHOICES[name])
+    kinds, what = KINDS[name]
+    return None if isinstance(value, kinds) else what
 
 
 def devices(device: str | Sequence[str] | None) -> list[str]:
@@ -57,7 +75,14 @@ def devices(device: str | Sequence[str] | None) -> list[str]:
     count = torch.cuda.device_count()
     if device is None:
         device = "cuda" if count else "cpu"
-    names = device.split(",") if isinstance(device, str) else list(device)
+    names = device.split(",") if isinstance(device, str) else device
+    if (
+        not isinstance(names, (list, tuple))
+        or not names
+        or not all(isinstance(n, str) for n in names)
+    ):
+        raise EmbedError(f"device is {device!r}; wanted 'cpu', 'cuda' or 'cuda:0,cuda:1'")
+    names = list(names)
     if names == ["cuda"]:
         names = [f"cuda:{i}" for i in range(count)] or ["cuda:0"]
     for name in names:
@@ -79,11 +104,17 @@ def workers(workers: int | None, devices: Sequence[str]) -> int:
 
 
 def model_name(
-    model: str,
+    model: str | None,
     pretrained: str | os.PathLike[str] | None,
     model_config: str | os.PathLike[str] | None,
 ) -> ModelName:
     """Return which model is meant."""
+    if model is None and model_config is not None:
+        model = Path(model_config).stem
+    if model is None and pretrained is None:
+        model, pretrained = DEFAULT_MODEL
+    if model is None:
+        raise EmbedError(f"pretrained is {os.fspath(pretrained or '')!r}; wanted a model beside it")
     return ModelName(
         model,
         None if pretrained is None else os.fspath(pretrained),
@@ -92,7 +123,7 @@ def model_name(
 
 
 def prepare(
-    folder: Path,
+    journal: Journal,
     inputs: Inputs,
     which: ModelName,
     network: Any,
@@ -111,7 +142,7 @@ def prepare(
     """Put the model on the first device, find the batch size, and begin or take up the set."""
     there: dict[Kind, bool] = {"image": inputs.has_images, "text": inputs.has_captions}
     kinds = tuple(kind for kind, is_there in there.items() if is_there)
-    layout = Layout(folder, inputs.count, shard_rows)
+    layout = Layout(journal.path.parent, inputs.count, shard_rows)
     encoder = Encoder(
         network,
         facts,
@@ -121,13 +152,13 @@ def prepare(
         normalize=normalize,
         compile=compile,
     )
+    begun = Manifest.read(journal)
     if batch_size is None:
         # A set that was begun goes on with its batches, whatever memory is free now.
-        begun = read_manifest(folder)
         batch_size = (
             find_batch_size(encoder, kinds)
             if begun is None
-            else begun["made"]["computation"]["batch_size"]
+            else begun.made["computation"]["batch_size"]
         )
     made = {
         "clipsoid_version": __version__,
@@ -153,7 +184,12 @@ def prepare(
             "digest": inputs.digest(),
         },
     }
-    manifest = Manifest.begin(folder, made, layout.count)
+    if begun is None:
+        manifest = Manifest(journal, made, layout.count, {})
+    else:
+        begun.check(made)
+        records = kept(inputs.frame, begun.records.values(), layout)
+        manifest = Manifest(journal, begun.made, layout.count, records)
     options = Options(
         model=which,
         layout=layout,
@@ -199,14 +235,30 @@ def _hardware(device: str) -> str:
 
 
 def items_in(inputs: Inputs, options: Options, shards: Sequence[int]) -> int:
-    """Count the images (captions, where there are none) of some shards."""
+    """Count the images and captions that are to be encoded for some shards.
+
+    Warns
+    -----
+    EmbedWarning
+        If captions of one image are in so many shards that images are encoded much more than once.
+    """
     import polars as pl
 
     rows = options.layout.shard_rows
+    keys = [name for name in (FILE, OFFSET) if name in inputs.frame.columns]
     number = pl.int_range(pl.len()) // rows
-    frame = inputs.frame.with_columns(number.alias("_shard"))
-    frame = frame.filter(pl.col("_shard").is_in(list(shards)))
+    places = inputs.frame.select(number.alias("_shard"), *keys)
+    part = places.filter(pl.col("_shard").is_in(list(shards)))
+    captions = part.height * inputs.has_captions
     if not inputs.has_images:
-        return frame.height
-    keys = [name for name in (FILE, OFFSET) if name in frame.columns]
-    return frame.select("_shard", *keys).n_unique()
+        return captions
+    each = places.unique()
+    distinct = each.select(keys).n_unique()
+    if each.height > OFTEN * distinct:
+        warnings.warn(
+            f"{distinct:,} images are encoded {each.height:,} times: captions of one image are in "
+            "several shards, and it is encoded in each; rows that are sorted by image take less",
+            EmbedWarning,
+            stacklevel=3,
+        )
+    return captions + part.n_unique()

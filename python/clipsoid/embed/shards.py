@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from clipsoid._output import PART_SUFFIX, written_beside
 from clipsoid.embed.loader import NO_CAPTION, Kind, Missing, Place
+from clipsoid.embed.looks import Looks, bytes_of
 from clipsoid.errors import EmbedError
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ class Layout:
         """Number of shards."""
         return -(-self.rows // self.shard_rows)
 
+    @property
+    def longest(self) -> int:
+        """Rows of the longest shard."""
+        return min(self.rows, self.shard_rows)
+
     def path(self, what: str, number: int) -> Path:
         """File of a shard: ``"image"``, ``"text"`` or ``"metadata"``."""
         folder, suffix = FOLDERS[what]
@@ -69,15 +76,26 @@ class Record:
         Of the shard; the row of the input that it begins with; rows of the input that it has.
     rows : int
         Rows that its files hold: all that are in order.
+    files : dict of str to int
+        Their names within the set, and their lengths in bytes.
+    pictures : str or None
+        Digest of the sizes of the pictures that are in order; None where there are no images.
     broken : list of dict
-        The others: ``row`` of the input, ``image_path`` if there is one, ``reason``.
+        The other rows: ``row`` of the input, ``image_path`` if there is one, ``reason``, and
+        where it is the picture's, its ``bytes``; None if they cannot be read.
+    times : str or None
+        Digest of the times of the pictures that are in order, as far as it is known: they differ
+        from copy to copy, and are in no finished set.
     """
 
     number: int
     first: int
     read: int
     rows: int
+    files: dict[str, int]
+    pictures: str | None
     broken: list[dict[str, Any]]
+    times: str | None = None
 
 
 @dataclass(slots=True)
@@ -94,6 +112,8 @@ class Shard:
         Its images, each once, in the order in which they first occur.
     image_of : ndarray of shape (rows,) or None
         Number of each row's image.
+    files : Future of Looks, optional
+        The files of its images, as they were before they were read.
     """
 
     number: int
@@ -101,6 +121,7 @@ class Shard:
     frame: pl.DataFrame
     places: list[Place]
     image_of: np.ndarray[Any, Any] | None
+    files: Future[Looks] | None = None
     features: dict[Kind, np.ndarray[Any, Any]] = field(default_factory=dict)
     reasons: dict[Kind, dict[int, str]] = field(default_factory=dict)
 
@@ -162,7 +183,8 @@ def cut(frame: pl.DataFrame, number: int, layout: Layout) -> Shard:
 def write(shard: Shard, layout: Layout, kinds: tuple[Kind, ...], made: Mapping[str, Any]) -> Record:
     """Write the files of a shard; each is complete or not there.
 
-    A shard without a row in order has no files, as in clip-retrieval.
+    A shard without a row in order has no files, as in clip-retrieval; those of an earlier run, in
+    which it had some, are removed.
 
     Raises
     ------
@@ -176,21 +198,11 @@ def write(shard: Shard, layout: Layout, kinds: tuple[Kind, ...], made: Mapping[s
     broken = shard.broken()
     count = shard.frame.height
     kept = np.setdiff1d(np.arange(count), np.fromiter(broken, np.int64, len(broken)))
-    names = shard.frame["image_path"] if "image_path" in shard.frame.columns else None
-    record = Record(
-        shard.number,
-        shard.first,
-        count,
-        len(kept),
-        [
-            {"row": shard.first + row}
-            | ({} if names is None else {"image_path": names[row]})
-            | {"reason": reason}
-            for row, reason in broken.items()
-        ],
-    )
+    files: dict[str, int] = {}
     if not len(kept):
-        return record
+        for what in FOLDERS:
+            layout.path(what, shard.number).unlink(missing_ok=True)
+        return _record(shard, files, broken)
     for kind in kinds:
         rows = kept if kind == "text" or shard.image_of is None else shard.image_of[kept]
         found = shard.features[kind][rows]
@@ -205,6 +217,7 @@ def write(shard: Shard, layout: Layout, kinds: tuple[Kind, ...], made: Mapping[s
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_beside(path) as temporary, temporary.open("wb") as file:
             np.save(file, found)
+            files[path.relative_to(layout.folder).as_posix()] = file.tell()
     public = [name for name in shard.frame.columns if not name.startswith("_")]
     table = shard.frame.select(
         pl.int_range(shard.first, shard.first + count, dtype=pl.Int64).alias("source_row"), *public
@@ -213,4 +226,34 @@ def write(shard: Shard, layout: Layout, kinds: tuple[Kind, ...], made: Mapping[s
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(path) as temporary:
         table[kept].write_parquet(temporary, metadata={"clipsoid": json.dumps(made)})
-    return record
+        files[path.relative_to(layout.folder).as_posix()] = temporary.stat().st_size
+    return _record(shard, files, broken)
+
+
+def _record(shard: Shard, files: dict[str, int], broken: dict[int, str]) -> Record:
+    """Return what is kept of a shard whose files are written."""
+    images = shard.reasons.get("image", {})
+    look = None
+    if shard.files is not None:
+        in_order = [place for i, place in enumerate(shard.places) if i not in images]
+        look = shard.files.result().look(in_order)
+    names = shard.frame["image_path"] if "image_path" in shard.frame.columns else None
+    left_out = []
+    for row, reason in broken.items():
+        said: dict[str, Any] = {"row": shard.first + row}
+        if names is not None:
+            said["image_path"] = names[row]
+        said["reason"] = reason
+        if shard.image_of is not None and (image := int(shard.image_of[row])) in images:
+            said["bytes"] = bytes_of(shard.places[image])
+        left_out.append(said)
+    return Record(
+        shard.number,
+        shard.first,
+        shard.frame.height,
+        shard.frame.height - len(broken),
+        files,
+        None if look is None else look.sizes,
+        left_out,
+        None if look is None else look.times,
+    )

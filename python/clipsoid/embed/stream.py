@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,24 @@ class _Launched:
     host: torch.Tensor
     begun: Any
     ended: Any
+
+
+@contextmanager
+def enough_memory(batch_size: int) -> Iterator[None]:
+    """Raise an EmbedError in place of what torch and numpy say of memory that ran out."""
+    import torch
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # On a CPU, torch says it by words alone.
+        if isinstance(error, RuntimeError) and not (
+            isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+        ):
+            raise
+        raise EmbedError(
+            f"memory is too small for a batch of {batch_size} rows; wanted a smaller --batch-size"
+        ) from None
 
 
 class Stream:

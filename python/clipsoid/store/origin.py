@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from clipsoid.errors import MismatchError, StoreError
@@ -29,11 +29,14 @@ class Origin:
         Of the model's loss.
     logit_bias : float or None
         Of a sigmoid loss; None for a softmax loss.
+    is_complete : bool
+        Whether the set was embedded to its end.
     """
 
     encoder: str
     temperature: float
     logit_bias: float | None
+    is_complete: bool = field(default=True, compare=False)
 
 
 def origin(store: Store) -> Origin | None:
@@ -97,7 +100,10 @@ def _origin(folder: Place, manifest: dict[str, Any]) -> Origin:
         model = manifest["made"]["model"]
         name = " ".join(filter(None, [model["name"], model["pretrained"]]))
         return Origin(
-            f"{name} ({model['weights'][:8]})", float(model["temperature"]), model["logit_bias"]
+            f"{name} ({model['weights'][:8]})",
+            float(model["temperature"]),
+            model["logit_bias"],
+            manifest.get("complete") is not False,
         )
     except (KeyError, TypeError, ValueError):
         raise StoreError(f"{folder}: its {MANIFEST} does not say which model made it") from None

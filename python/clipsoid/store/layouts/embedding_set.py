@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from clipsoid._checks import checked_count, checked_seed
 from clipsoid._shown import Shown
-from clipsoid.errors import ClipsoidError, MismatchError, PairingWarning, StoreError
+from clipsoid.errors import (
+    ClipsoidError,
+    EmbedWarning,
+    MismatchError,
+    PairingWarning,
+    StoreError,
+)
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.arrays import OPENAI_TEMPERATURE, encoder_of
@@ -242,6 +248,11 @@ def open_set(path: AnyPath, *, key: str | None = None, dtype: str | None = None)
     StoreError, DTypeError, ShapeError, MismatchError
         As by `open_store`; also if names do not tell which arrays or files are wanted.
 
+    Warns
+    -----
+    EmbedWarning
+        If `clipsoid.embed.embed` has not finished the set.
+
     Notes
     -----
     The layout is recognised by names and the header of one file; then every header is read. No row
@@ -262,7 +273,15 @@ def open_set(path: AnyPath, *, key: str | None = None, dtype: str | None = None)
     >>> shutil.rmtree("laion")
     """
     check_wanted(dtype)
-    return _opened(path, recognise(path, key), dtype, None)
+    found = _opened(path, recognise(path, key), dtype, None)
+    if found.origin is not None and not found.origin.is_complete:
+        warnings.warn(
+            f"{found.path}: its manifest says that it is not finished: rows are missing; clipsoid "
+            "embed goes on with it",
+            EmbedWarning,
+            stacklevel=2,
+        )
+    return found
 
 
 def survey(
