@@ -6,8 +6,6 @@ The only room that imports torch, and only when something is embedded.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +16,9 @@ from clipsoid.errors import EmbedError, OutputError
 
 if TYPE_CHECKING:
     from clipsoid.embed.inputs import Inputs
-    from clipsoid.embed.job import Batch
-    from clipsoid.embed.loader import Kind
+    from clipsoid.embed.listener import ManifestListener
     from clipsoid.embed.manifest import Manifest
     from clipsoid.embed.model import ModelFacts
-    from clipsoid.embed.shards import Record
     from clipsoid.store.paths import AnyPath
 
 __all__ = ["Embedded", "embed"]
@@ -205,6 +201,7 @@ def embed(
     check_embed("embed")
     from clipsoid.embed import job, loader, settings
     from clipsoid.embed.inputs import find_inputs
+    from clipsoid.embed.listener import ManifestListener
     from clipsoid.embed.manifest import held
     from clipsoid.embed.model import load
 
@@ -266,7 +263,7 @@ def embed(
         items = settings.items_in(inputs, options, todo)
         if prepared is not None:
             prepared(items)
-        with _Listener(manifest, progress, len(devices)) as listener:
+        with ManifestListener(manifest, progress, len(devices)) as listener:
             try:
                 if todo and len(devices) > 1:
                     del network, encoder
@@ -289,7 +286,9 @@ def _interrupted(manifest: Manifest) -> KeyboardInterrupt:
     )
 
 
-def _result(manifest: Manifest, facts: ModelFacts, inputs: Inputs, listener: _Listener) -> Embedded:
+def _result(
+    manifest: Manifest, facts: ModelFacts, inputs: Inputs, listener: ManifestListener
+) -> Embedded:
     whole = manifest.to_dict()
     if not whole["counts"]["rows"]:
         first = whole["broken"][0]
@@ -314,56 +313,6 @@ def _result(manifest: Manifest, facts: ModelFacts, inputs: Inputs, listener: _Li
         },
         device_busy=listener.busy,
     )
-
-
-class _Listener:
-    """Keeps the manifest, passes progress on, and turns Ctrl-C into a wish to stop."""
-
-    def __init__(
-        self, manifest: Manifest, progress: Callable[[int, float], object] | None, devices: int
-    ) -> None:
-        self.manifest, self.progress, self.devices = manifest, progress, devices
-        self.items: dict[Kind, int] = {}
-        # Of devices that work side by side.
-        self.seconds: dict[Kind, float] = {}
-        self.stop = False
-        self._busy = 0.0
-        self._before: Any = None
-
-    @property
-    def busy(self) -> float:
-        """Fraction of the time in which the devices encoded."""
-        total = sum(self.seconds.values())
-        return self._busy / total if total else 0.0
-
-    def encoded(self, batch: Batch) -> None:
-        kind = batch.kind
-        self.items[kind] = self.items.get(kind, 0) + batch.items
-        self.seconds[kind] = self.seconds.get(kind, 0.0) + batch.seconds / self.devices
-        self._busy += batch.busy / self.devices
-        if self.progress is not None:
-            self.progress(batch.items + batch.broken, self.busy)
-
-    def finished(self, record: Record) -> None:
-        self.manifest.add(record)
-
-    def stopping(self) -> bool:
-        return self.stop
-
-    def __enter__(self) -> _Listener:
-        # Only the main thread may handle signals; in another, Ctrl-C is the program's own affair.
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._interrupted)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _interrupted(self, *_: object) -> None:
-        if self.stop:
-            raise KeyboardInterrupt
-        self.stop = True
 
 
 def _check_place(folder: Path, images: AnyPath | None) -> None:
