@@ -16,7 +16,8 @@ from PIL import Image
 
 from clipsoid.cli import parser
 from clipsoid.cli.embed import _report
-from clipsoid.embed import Embedded, _Listener, embed
+from clipsoid.embed import Embedded, embed
+from clipsoid.embed.listener import ManifestListener
 from clipsoid.embed.model import ModelName
 from clipsoid.embed.settings import DEFAULT_MODEL
 from clipsoid.errors import EmbedError
@@ -130,10 +131,10 @@ def test_an_unfinished_set_is_warned_of(
         encoded(self, batch)
         signal.raise_signal(signal.SIGINT)
 
-    encoded = _Listener.encoded
+    encoded = ManifestListener.encoded
     command = ["embed", photos, "--out", "set", "--shard-rows", 3, "--workers", 0, *model]
     with monkeypatch.context() as here:
-        here.setattr(_Listener, "encoded", interrupted)
+        here.setattr(ManifestListener, "encoded", interrupted)
         stopped = run(*command, "--quiet")
     assert stopped.code == 130
     assert stopped.err == (
