@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from clipsoid._native import zero_fills
 from clipsoid._scoring import Reference, score_batches
 from clipsoid._source import Source, as_source
 from clipsoid.ellipsoid import Ellipsoid
-from clipsoid.errors import DTypeError, InvalidRowError, MismatchError
+from clipsoid.errors import DTypeError, InvalidRowError, MismatchError, StoreError
 from clipsoid.partners import cosine
 from clipsoid.results import Scores
 from clipsoid.whitening import Whitening
@@ -48,7 +50,8 @@ class Scored:
             )
         if series.null_count() == len(series):
             return _without_scores(series)
-        values = self.measure(as_source(series, _label(series)))
+        with _whole_files(_label(series)):
+            values = self.measure(as_source(series, _label(series)))
         found = pl.Series(series.name, values, nan_to_null=True)
         if self.on_invalid == "error":
             _refuse_invalid(series, found)
@@ -74,12 +77,28 @@ class Cosine:
             found = _without_scores(one)
         else:
             sources = (as_source(series, _label(series)) for series in columns)
-            values = cosine(*sources, on_invalid="null", n_threads=self.n_threads)
+            with _whole_files(_label(one)):
+                values = cosine(*sources, on_invalid="null", n_threads=self.n_threads)
             found = pl.Series(one.name, values, nan_to_null=True)
         if self.on_invalid == "error":
             for series in columns:
                 _refuse_invalid(series, found)
         return found
+
+
+@contextmanager
+def _whole_files(label: str) -> Generator[None, None, None]:
+    """Raise StoreError at the end if pages of a mapped file were gone: zeros were read for them.
+
+    A column may be a view of a file that `scan` has read, and be used long after that.
+    """
+    before = zero_fills()
+    yield
+    if zero_fills() != before:
+        raise StoreError(
+            f"{label}: a file that was scanned was truncated while its rows were in use; wanted "
+            "files that stay as they are until the query ends (CLIPSOID_READ=pread copies them)"
+        )
 
 
 def norms(source: Source, n_threads: int | None) -> Array:

@@ -122,6 +122,7 @@ class Frames:
                 if part.keep is not None:
                     frame = frame.filter(part.keep[part.start : part.stop])
                 # A batch may go as soon as its frame, which may be a view of it, does.
+                shard = part.shard
                 del part
                 if costly:
                     frame = frame.filter(costly)
@@ -129,6 +130,7 @@ class Frames:
                 for start in range(0, len(frame), batch_size or len(frame)):
                     yield frame[start : start + batch_size] if batch_size else frame
                 del frame
+                shard.check_unchanged()
 
     def _parts(
         self, needed: list[str], cheap: list[pl.Expr], n_rows: int | None

@@ -36,7 +36,9 @@ def part_of(temporary: Path) -> Path:
     return temporary.with_name(name.rpartition(".")[0])
 
 
-def check_writable(path: str | os.PathLike[str], may_replace: Callable[[Path], bool]) -> None:
+def check_writable(
+    path: str | os.PathLike[str], may_replace: Callable[[Path], bool], kind: str = "ellipsoid"
+) -> None:
     """Refuse, before any work is done, a file that could not or must not be written after it.
 
     A file that is there is replaced only if `may_replace` recognises it as one of its own kind.
@@ -44,7 +46,7 @@ def check_writable(path: str | os.PathLike[str], may_replace: Callable[[Path], b
     check_local(path)
     path = Path(path)
     if path.is_file() and not may_replace(path):
-        raise OutputError(f"{path}: is there already and is no ellipsoid; wanted a new name")
+        raise OutputError(f"{path}: is there already and is no {kind}; wanted a new name")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; wanted the name of a file")
     # A pipe or a device would be replaced by the file, not written to.

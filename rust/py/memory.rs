@@ -16,10 +16,17 @@ pub fn populate(py: Python<'_>, address: usize, length: usize) -> PyResult<()> {
     py.detach(|| system::populate(address, length)).map_err(PyErr::from)
 }
 
-/// Guards a mapping against SIGBUS, and returns the number of the guard: None where there are too many.
+/// Guards a mapping against SIGBUS, and returns the number of the guard: None where there are too many, or
+/// the system has no guards.
 #[pyfunction]
 pub fn guard(address: usize, length: usize) -> Option<usize> {
     system::guard(address, length)
+}
+
+/// How often guarded pages were replaced by zeros so far.
+#[pyfunction]
+pub fn zero_fills() -> usize {
+    system::zero_fills()
 }
 
 /// Ends a guard, by its number, when the mapping is gone.
@@ -43,6 +50,8 @@ mod system {
 
     /// Two readers have some four mappings each at one time; what finds no place goes without a guard.
     static GUARDED: [Guarded; 64] = [const { Guarded(AtomicUsize::new(0), AtomicUsize::new(0)) }; 64];
+
+    static ZERO_FILLS: AtomicUsize = AtomicUsize::new(0);
 
     /// What was done about SIGBUS before.
     struct Before(UnsafeCell<MaybeUninit<libc::sigaction>>);
@@ -86,6 +95,10 @@ mod system {
         GUARDED[guard].0.store(0, Ordering::Release);
     }
 
+    pub fn zero_fills() -> usize {
+        ZERO_FILLS.load(Ordering::Acquire)
+    }
+
     fn install() {
         // SAFETY: both actions are valid for the call; the handler does what a handler may.
         unsafe {
@@ -116,6 +129,7 @@ mod system {
                 let zeros = libc::mmap(first as *mut c_void, end - first, libc::PROT_READ, flags, -1, 0);
                 *libc::__errno_location() = errno;
                 if zeros != libc::MAP_FAILED {
+                    ZERO_FILLS.fetch_add(1, Ordering::AcqRel);
                     return;
                 }
             }
@@ -140,4 +154,8 @@ mod system {
     }
 
     pub fn release(_: usize) {}
+
+    pub fn zero_fills() -> usize {
+        0
+    }
 }

@@ -55,6 +55,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(memory::populate, module)?)?;
     module.add_function(wrap_pyfunction!(memory::guard, module)?)?;
     module.add_function(wrap_pyfunction!(memory::release, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::zero_fills, module)?)?;
     module.add_function(wrap_pyfunction!(arrow::arrow_column, module)?)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -225,3 +226,46 @@ def test_scores_inside_a_set_are_no_metadata_of_it(run, tmp_path):
     assert before["notes"] == []
     done = run("score", "set", "--modality", "image", "--id-column", "caption", "--out", "s")
     assert done.code == 0, done.err
+
+
+def test_info_pairs_as_scores_do(run, tmp_path):
+    image, text = made.pairs("float32")
+    (tmp_path / "set" / "image").mkdir(parents=True)
+    (tmp_path / "set" / "text").mkdir()
+    ids = [f"{row:04}" for row in range(len(image))]
+    for side, rows, names in (("image", image, ids), ("text", text[::-1], ids[::-1])):
+        frame = pl.DataFrame({"uid": names, "embedding": rows.tolist()})
+        frame.write_parquet(tmp_path / "set" / side / "0.parquet")
+    done = run("info", "set")
+    assert "looks wrong" not in done.out and "pairs         by uid: cosine 0." in done.out
+    # Half of the ids are on one side only.
+    frame.with_columns(uid=pl.Series([*ids[:52], *(f"x{one}" for one in ids[52:])])).write_parquet(
+        tmp_path / "set" / "text" / "0.parquet"
+    )
+    found = run("info", "set", "--json").json
+    assert found["pairs"] is None and "which no row of" in found["notes"][0]
+
+
+@pytest.mark.parametrize("shape", [(2**70, 512), (-1, 512), (2**62, 512), ()])
+def test_headers_of_no_array(run, tmp_path, shape):
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    done = run("info", "x.npy")
+    assert done.code == 3 and done.err.startswith("clipsoid: x.npy: ")
+    halves = np.zeros(3, "u8,u8")
+    np.save(tmp_path / "uids.npy", halves)
+    contents = (tmp_path / "uids.npy").read_bytes().replace(b"(3,)", b"(-1,)")
+    (tmp_path / "uids.npy").write_bytes(contents)
+    done = run("info", "uids.npy")
+    assert done.code == 3 and "uids.npy: is damaged" in done.err
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "parquet", "safetensors"])
+def test_a_pipe_is_no_file(run, tmp_path, suffix):
+    (tmp_path / "set").mkdir()
+    os.mkfifo(tmp_path / "set" / f"x.{suffix}")
+    for path in ("set", f"set/x.{suffix}"):
+        done = run("fit", path, "--out", "e")
+        assert done.code == 3 and f"x.{suffix}: is no regular file" in done.err
+        assert run("info", path).code == 3

@@ -213,3 +213,22 @@ def test_a_second_fit_of_groups_is_refused(laid_out, tmp_path, capsys) -> None:
     (tmp_path / ".x.groups.123.part").write_bytes(b"left by a kill")
     assert main([*fit, "--quiet"]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"set", "x.groups"}
+
+
+def test_ids_that_partners_are_found_by(tmp_path, capsys) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
+    for side, order in (("image", range(30)), ("text", range(29, -1, -1))):
+        (tmp_path / side).mkdir()
+        for i in range(2):
+            np.save(tmp_path / side / f"emb_{i}.npy", rows[list(order)])
+            frame = pl.DataFrame({"uid": [f"{row:04}" for row in order]})
+            frame.write_parquet(tmp_path / side / f"emb_{i}.parquet")
+    out, options = tmp_path / "s", ("--partner", str(tmp_path / "text"), "--quiet")
+    assert score(tmp_path / "image", out, *options, "--shards", "0/2") == 0
+    assert np.allclose(pl.read_parquet(out / "emb_0.parquet")["cosine_to_partner"], 1)
+    pl.DataFrame({"uid": [f"{row:04}" for row in range(30)]}).write_parquet(
+        tmp_path / "text" / "emb_0.parquet"
+    )
+    assert score(tmp_path / "image", out, *options, "--shards", "1/2") == 3
+    error = capsys.readouterr().err
+    assert "metadata text/emb_0.parquet: has changed since" in error

@@ -150,6 +150,27 @@ def test_texts_come_in_the_order_of_the_images(tmp_path: Path):
     assert batch.missing is not None and np.flatnonzero(batch.missing).tolist() == [4]
 
 
+def test_names_of_their_own_pair_up_by_row(tmp_path: Path):
+    image, text = made.pairs("float32")
+    with_ids_of(tmp_path, image, text)
+    for i, (part, ids) in enumerate(zip(made.parts(text), made.parts(made.UIDS), strict=True)):
+        with_ids(tmp_path / f"texts/{i}.parquet", part, [f"text of {one}" for one in ids])
+    found = cs.open_set(tmp_path).check_pairs()
+    assert found.is_paired and found.id_column is None
+
+
+def test_ids_of_some_shards_only(tmp_path: Path):
+    image, text = made.pairs("float32")
+    with_ids_of(tmp_path, image, text)
+    # The first is in another order, so that pairs by row would be others.
+    ids, rows = made.parts(made.UIDS)[0], made.parts(text)[0]
+    with_ids(tmp_path / "texts/0.parquet", rows[::-1], ids[::-1])
+    last = tmp_path / "texts/3.parquet"
+    pl.read_parquet(last).drop("uid").write_parquet(last)
+    with pytest.raises(MismatchError, match=r"texts/3\.parquet: have no column 'uid' in common"):
+        cs.open_set(tmp_path).pairs()
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
@@ -157,6 +178,7 @@ def test_texts_come_in_the_order_of_the_images(tmp_path: Path):
         (lambda ids: [ids[1], ids[1], *ids[2:]], "row 0 has uid '{1}', which is no id of one row"),
         (lambda ids: [*ids[:3], None, *ids[4:]], "row 3 has uid None, which is no id of one row"),
         (lambda ids: [*range(len(ids))], "column uid is String, that of .* is Int64; wanted one"),
+        (lambda ids: [f"text {i}" for i in ids], "row 0 has uid '{0}', which no row of"),
     ],
 )
 def test_ids_that_do_not_pair_up(tmp_path: Path, ids, message: str):

@@ -404,3 +404,29 @@ def test_a_broken_shard_is_a_store_error(npy: Path, engine: str, tmp_path: Path)
         scanned.sink_parquet(tmp_path / "out.parquet")
     # What is not read cannot be broken.
     assert len(scanned.filter(pl.col("shard") != "s2.npy").collect(engine=engine)) == 31
+
+
+#: What is cut lies in a frame that polars holds, long after the source has checked it.
+CUT_IN_USE = """
+import os, numpy as np, polars as pl, clipsoid as cs
+np.save("x.npy", np.ones((30_000, 64), np.float32))
+held = cs.scan("x.npy").collect()
+os.truncate("x.npy", 4096)
+norm, cosine = (pl.col("embedding").clipsoid.norm(on_invalid="null"),
+                pl.col("embedding").clipsoid.cosine("embedding", on_invalid="null"))
+for expression in (norm, cosine):
+    try:
+        print(held.select(expression).sum())
+    except Exception as error:
+        print(type(error).__name__, error)
+    # The pages that were gone are zeros by now: only the first use meets them.
+    np.save("x.npy", np.ones((30_000, 64), np.float32))
+    held = cs.scan("x.npy").collect()
+    os.truncate("x.npy", 4096)
+"""
+
+
+def test_a_file_that_is_cut_while_its_frame_is_in_use(tmp_path: Path) -> None:
+    done = run_python(f"import os; os.chdir({str(tmp_path)!r})\n{CUT_IN_USE}")
+    lines = [line for line in done.stdout.splitlines() if "truncated while its rows" in line]
+    assert len(lines) == 2 and "column 'embedding': a file that was scanned" in lines[0]

@@ -93,7 +93,7 @@ def _run_by(options: argparse.Namespace) -> None:
     if options.precision != "auto":
         options.usage("--precision is that of a covariance, which groups do not have")
     out = Path(options.out)
-    check_writable(out, is_groups)
+    check_writable(out, is_groups, "file of groups")
     store = shared.selected(sets.open_rows(options), options)
     for shard in store.shards:
         shard.check_columns([options.by])

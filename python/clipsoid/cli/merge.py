@@ -77,7 +77,7 @@ def _merge_fitted(options: argparse.Namespace) -> None:
     from clipsoid.groups import GroupedEllipsoids
 
     if is_groups(Path(options.files[0])):
-        check_writable(options.out, is_groups)
+        check_writable(options.out, is_groups, "file of groups")
         merged = _merged(options.files, GroupedEllipsoids.load, GroupedEllipsoids.merge)
         groups.save(options, merged, files=options.files)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ UIDS = 1 << 20
 BLOCK = 1 << 24
 
 #: What files of uids hold: both halves of 128 bits.
-HALVES = "u8,u8"
+UID_HEADER = b"[('f0', '<u8'), ('f1', '<u8')]"
 
 
 def show_product(options: argparse.Namespace, path: Path) -> bool:
@@ -29,7 +30,7 @@ def show_product(options: argparse.Namespace, path: Path) -> bool:
         _show_score_files(options, path)
     elif path.suffix.lower() == ".json" and path.is_file():
         _show_recipe(options, path)
-    elif path.suffix.lower() == ".npy" and _holds_uids(path):
+    elif path.suffix.lower() == ".npy" and path.is_file() and _holds_uids(path):
         _show_uids(options, path)
     elif path.suffix.lower() == ".txt" and is_recipe(recipe_path(path)):
         _show_ids(options, path)
@@ -197,13 +198,10 @@ def _show_recipe(options: argparse.Namespace, path: Path) -> None:
 
 
 def _holds_uids(path: Path) -> bool:
-    import numpy as np
-
-    try:
-        return bool(np.load(path, mmap_mode="r").dtype == np.dtype(HALVES))
-    except (OSError, ValueError, EOFError):
-        # Whoever reads embeddings says what is wrong.
-        return False
+    """Whether the header says so; what is wrong with it, whoever reads embeddings says."""
+    with suppress(OSError), path.open("rb") as file:
+        return UID_HEADER in file.read(128)
+    return False
 
 
 def _show_uids(options: argparse.Namespace, path: Path) -> None:
@@ -211,10 +209,14 @@ def _show_uids(options: argparse.Namespace, path: Path) -> None:
     import numpy as np
 
     from clipsoid.cli.output import lines, show, size_of
+    from clipsoid.errors import StoreError
     from clipsoid.selection.outputs import recipe_path
     from clipsoid.selection.recipe import is_recipe
 
-    uids = np.load(path, mmap_mode="r")
+    try:
+        uids = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, OverflowError, EOFError) as error:
+        raise StoreError(f"{path}: is damaged: {error}") from None
     ascends = True
     for first in range(0, len(uids), UIDS):
         part = uids[first : first + UIDS + 1]

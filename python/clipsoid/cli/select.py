@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,10 @@ def _add_rules(group: Any) -> None:
         help="a band of the rows by rank, 0 <= LO < HI <= 1",
     )
     group.add_argument(
-        "--fraction", type=_finite, metavar="F", help="that share of the rows, of each stratum"
+        "--fraction",
+        type=_share,
+        metavar="F",
+        help="that share of the rows, of each stratum: 0.1, or 10%%",
     )
     group.add_argument("--per", metavar="COLUMN", help="with --fraction: what makes the strata")
     pick = group.add_mutually_exclusive_group()
@@ -281,7 +285,15 @@ def _band(text: str) -> tuple[float, float]:
 
 def _finite(text: str) -> float:
     """Read one finite number."""
-    found = shared.numbers(text)
-    if len(found) != 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one number")
-    return found[0]
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
+    return found
+
+
+def _share(text: str) -> float:
+    """Read a share of something: a number, or a percentage."""
+    return _finite(text[:-1]) / 100 if text.endswith("%") else _finite(text)

@@ -52,7 +52,7 @@ def show_set(options: argparse.Namespace) -> None:
                 f"{name}: {sample.invalid:,} of {sample.rows:,} sampled rows are missing, not "
                 "finite or zero"
             )
-    pairs = _pairs(found)
+    pairs = _pairs(found, notes)
     if pairs is not None and pairs.is_paired is False:
         notes.append("the images and texts of the sample are no nearer than shuffled ones")
     result = {
@@ -72,19 +72,23 @@ def show_set(options: argparse.Namespace) -> None:
         raise StoreError(f"{len(faults)} of the files cannot be read: {faults[0]}")
 
 
-def _pairs(found: EmbeddingSet) -> PairCheck | None:
-    """Look at a sample of the pairs, where shards go together."""
-    from clipsoid.errors import MismatchError
-    from clipsoid.store.layouts.pairing import check_cosines, check_shards
+def _pairs(found: EmbeddingSet, notes: list[str]) -> PairCheck | None:
+    """Look at a sample of the pairs; where the sides do not go together, that is a note."""
+    import warnings
+
+    from clipsoid.errors import ClipsoidError, PairingWarning
 
     if found.image is None or found.text is None:
         return None
-    try:
-        check_shards(found.image, found.text)
-    except MismatchError:
+    with warnings.catch_warnings():
         # It is a note.
-        return None
-    return check_cosines(found.image, found.text, sample=SAMPLE, seed=0)
+        warnings.simplefilter("ignore", PairingWarning)
+        try:
+            return found.check_pairs(sample=SAMPLE)
+        except ClipsoidError as error:
+            if str(error) not in notes:
+                notes.append(str(error))
+            return None
 
 
 def _totals(stores: list[Store]) -> dict[str, Any]:
@@ -162,7 +166,10 @@ def _text(
         cosines = (
             f"cosine {number(pairs.cosine)}, of shuffled pairs {number(pairs.shuffled_cosine)}"
         )
-        yield line("pairs", f"{cosines}, in a sample of {pairs.sample:,}")
+        by = "" if pairs.id_column is None else f"by {pairs.id_column}: "
+        few = "too few rows to compare cosines"
+        told = f"{cosines}, in a sample of {pairs.sample:,}" if pairs.sample > 1 else few
+        yield line("pairs", by + told)
     yield line("size", size_of(_bytes(list(stores.values()))))
     unread = [array for array in found.arrays if array not in _parts(found)]
     if unread:

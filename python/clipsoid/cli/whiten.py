@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value > 1:
             options.usage(f"--{name}: {value:g} is too great; wanted 1 or less")
-    check_writable(options.out, is_whitening)
+    check_writable(options.out, is_whitening, "whitening")
     e = Ellipsoid.load(options.ellipsoid)
     try:
         w = Whitening.from_ellipsoid(

@@ -6,6 +6,7 @@ A file is a local one, or one behind a URL (`clipsoid.store.remote`): readers se
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,10 @@ def open_file(path: Place) -> tuple[RawIOBase, Stamp]:
         remote = open_remote(path)
         return remote, remote.stamp
     try:
+        status = path.stat()
+        # To open a pipe waits for whoever writes into it.
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"{path}: is no regular file")
         file = path.open("rb", buffering=0)
         return file, Stamp.of(os.fstat(file.fileno()))
     except OSError as error:

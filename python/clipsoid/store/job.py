@@ -76,11 +76,16 @@ class Job:
         StoreError
             If a file cannot be read, or has changed since it was opened.
         """
+        partner = tuple(partner)
+        # Ids that partners are found by; where both sides share a table, they are found by row.
+        shared = {shard.metadata for shard in store.shards}
+        ids = [shard for shard in partner if shard.metadata and shard.metadata not in shared]
+        described = [*(store.shards if columns or ids else ()), *ids]
         sections = {
             "rows": tuple(map(_of_shard, store.shards)),
             "partner": tuple(map(_of_shard, partner)),
             "against": tuple(map(_of_shard, against)),
-            "metadata": tuple(_of_metadata(store)) if columns else (),
+            "metadata": tuple(_of_metadata(described)),
         }
         made = {"clipsoid_version": __version__, "simd": simd_level(), **parameters}
         inputs = {name: found for name, found in sections.items() if found or name == "rows"}
@@ -206,9 +211,9 @@ def _of_shard(shard: Shard) -> Input:
     return _input(shard.name, known, shard.path, shard.stamp)
 
 
-def _of_metadata(store: Store) -> Iterator[Input]:
+def _of_metadata(shards: Iterable[Shard]) -> Iterator[Input]:
     """Describe the files of columns, as they are held to until the last of them is read."""
-    files = {shard.metadata.path: shard.metadata for shard in store.shards if shard.metadata}
+    files = {shard.metadata.path: shard.metadata for shard in shards if shard.metadata}
     for name, (path, metadata) in zip(names_of(list(files)), files.items(), strict=True):
         yield _input(name, {"rows": metadata.count()}, path, metadata.stamp)
 

@@ -192,8 +192,10 @@ class MappedShard(Shard):
         pages = np.frombuffer(view, np.uint8)
         address = pages.ctypes.data
         number = guard(address, length)
-        if number is not None:
-            weakref.finalize(view, release, number).atexit = False
+        if number is None:
+            # So many are held that no more can be guarded against a cut of their files.
+            return None
+        weakref.finalize(view, release, number).atexit = False
         try:
             populate(address, length)
         except OSError as error:

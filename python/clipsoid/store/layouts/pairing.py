@@ -112,32 +112,62 @@ def check_numbers(image: Store, text: Store) -> None:
 def paired_by_id(image: Store, text: Store) -> tuple[Store, str | None]:
     """Bring the texts into the order of the images, where each side has ids of its own.
 
-    They are compared shard by shard. The second that is returned is their column; None where the
-    sides have none in common, or share one metadata file.
+    They are compared shard by shard. The second that is returned is their column; None where rows
+    are paired by their numbers: the sides have no id in common, or share one metadata file.
 
     Raises
     ------
     MismatchError
-        If an id is null or there twice where the order differs, or only one side has it.
+        If only some shards have ids, only some ids are on both sides, or an id is null or there
+        twice where the order differs.
     """
-    column, texts = None, list(text.shards)
-    places = [i for i, shard in enumerate(texts) if shard.count]
-    for left, i in zip(_filled(image), places, strict=False):
-        right = texts[i]
-        if left.path == right.path or (left.metadata and left.metadata == right.metadata):
-            continue
-        if left.count != right.count:
-            # Whoever pairs the rows refuses that, or pairs them by their numbers in all.
-            return text, None
-        common = left.schema().keys() & right.schema().keys()
-        column = next((name for name in ID_COLUMNS if name in common), None)
-        if column is None:
-            return text, None
+    images, texts = _filled(image), _filled(text)
+    if [shard.count for shard in images] != [shard.count for shard in texts]:
+        # Cut in two ways, rows go by their numbers in all, or are refused by whoever pairs them.
+        return text, None
+    sides = [pair for pair in zip(images, texts, strict=True) if not _share_ids(*pair)]
+    column = _id_column(sides)
+    if column is None:
+        return text, None
+    moved: dict[str, Shard] = {}
+    strangers: list[tuple[Shard, Shard]] = []
+    for left, right in sides:
         ours, theirs = (one.columns([column]).to_series() for one in (left, right))
-        if not ours.equals(theirs, null_equal=True):
-            order_by(right, left, column)
-            texts[i] = ReorderedShard.by(right, left, column)
-    return replace(text, shards=tuple(texts)), column
+        if ours.equals(theirs, null_equal=True):
+            continue
+        if ours.dtype == theirs.dtype and not ours.is_in(theirs.implode()).any():
+            strangers.append((left, right))
+            continue
+        order_by(right, left, column)
+        moved[right.name] = ReorderedShard.by(right, left, column)
+    if len(strangers) == len(sides):
+        # Images and texts have names of their own.
+        return text, None
+    for left, right in strangers:
+        order_by(right, left, column)
+    return replace(text, shards=tuple(moved.get(one.name, one) for one in text.shards)), column
+
+
+def _share_ids(left: Shard, right: Shard) -> bool:
+    """Whether one file describes the rows of both."""
+    return left.path == right.path or bool(left.metadata and left.metadata == right.metadata)
+
+
+def _id_column(sides: list[tuple[Shard, Shard]]) -> str | None:
+    """Return the id column that all shards of both sides have, or None if none has one."""
+    common = [left.schema().keys() & right.schema().keys() for left, right in sides]
+    found = [[name for name in ID_COLUMNS if name in names] for names in common]
+    if not any(found):
+        return None
+    everywhere = [name for name in ID_COLUMNS if all(name in names for names in found)]
+    if everywhere:
+        return everywhere[0]
+    first = next(filter(None, found))[0]
+    left, right = next(pair for pair, names in zip(sides, found, strict=True) if first not in names)
+    raise MismatchError(
+        f"{left.path} and {right.path}: have no column {first!r} in common, as other shards of "
+        "these sets have; wanted ids in all of them, or in none"
+    )
 
 
 def check_cosines(
