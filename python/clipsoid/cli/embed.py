@@ -196,7 +196,8 @@ def _report(made: Embedded) -> Iterator[tuple[str, str]]:
         if len(made.broken) > SHOWN:
             yield "  ...", f"the others are in {made.folder}/manifest.json"
         if any("bytes" in row for row in made.broken):
-            yield "  to mend", "put other files in their place, and run the same command again"
+            hint = "put other files in their place, and run the same command again"
+            yield "  to mend", _wrapped(hint, column)
     yield "written", f"{made.folder}/"
 
 
