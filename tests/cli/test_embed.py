@@ -16,6 +16,7 @@ from PIL import Image
 
 from clipsoid.cli import parser
 from clipsoid.cli.embed import _report
+from clipsoid.cli.output import lines
 from clipsoid.embed import Embedded, embed
 from clipsoid.embed.listener import ManifestListener
 from clipsoid.embed.model import ModelName
@@ -184,6 +185,41 @@ def test_the_line_from_pictures_to_a_report(monkeypatch: pytest.MonkeyPatch, pho
     with pytest.raises(EmbedError, match="no weights"):
         embed(photos, out=photos.parent / "set", device="cpu")
     assert wanted == [ModelName("ViT-B-32", "laion2b_s34b_b79k", None)]
+
+
+def test_broken_rows_fit_a_terminal(tmp_path: Path) -> None:
+    long = "a" * 90 + " " + "b" * 500
+    broken = (
+        {"row": 0, "image_path": "x\x1b[2J\n.jpg", "reason": "is no picture", "bytes": 3},
+        {"row": 123456789012, "image_path": long, "reason": "is no picture"},
+        {"row": 2, "reason": "the caption is missing"},
+        {"row": 3, "image_path": None, "reason": "the path is missing"},
+    )
+    made = Embedded(
+        folder=tmp_path,
+        rows=8,
+        dim=16,
+        broken=broken,
+        passed_over={},
+        model="tiny",
+        temperature=0.01,
+        logit_bias=None,
+        encoded=8,
+        seconds=9.0,
+        speeds={},
+        device_busy=0.97,
+    )
+    report = dict(_report(replace(made, folder=Path("set"))))
+    text = lines(report)
+    assert max(map(len, text.splitlines())) <= 80
+    assert report["  row 0"] == r"'x\x1b[2J\n.jpg': is no picture"
+    assert report["  row 2"] == "caption: the caption is missing"
+    assert report["  row 3"] == "the path is missing"
+    cut = report["  row 123456789012"]
+    assert cut.startswith("a" * 50)
+    assert (len(cut.splitlines()), cut.endswith(" ...")) == (3, True)
+    # As far as the column of the others.
+    assert {len(line) - len(line.lstrip()) for line in cut.splitlines()[1:]} == {20}
 
 
 def test_limits_are_named_after_long_runs_only(tmp_path: Path) -> None:

@@ -203,5 +203,5 @@ def test_inputs_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(EmbedError, match=message):
             find_inputs(*arguments, **options)
     pl.DataFrame({"image": [1]}).write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(EmbedError, match="column 'image_path' is Int64; wanted text"):
+    with pytest.raises(EmbedError, match="column 'image' is Int64; wanted text"):
         find_inputs(tmp_path / "t.parquet", None)

@@ -27,6 +27,20 @@ from unit.samples import run_python
         ({"workers": -1}, "workers is -1; wanted a whole number of 0 or more"),
         ({"workers": True}, "workers is True; wanted a whole number of 0 or more"),
         ({"shard_rows": 0}, "shard_rows is 0; wanted a whole number of 1 or more"),
+        ({"shard_rows": 10**20}, "shard_rows is 100000000000000000000; wanted 2147483647 at most"),
+        ({"images": 5}, "images is 5; wanted a path or a list of paths"),
+        ({"images": [5]}, r"images is \[5\]; wanted a path or a list of paths"),
+        ({"images": b"photos"}, "images is b'photos'; wanted a path or a list of paths"),
+        ({"images": {"photos"}}, r"images is \{'photos'\}; wanted a path or a list of paths"),
+        ({"images": ""}, "images is ''; wanted a path or a list of paths"),
+        ({"images": ["photos", ""]}, r"images is \['photos', ''\]; wanted a path or a list of pa"),
+        ({"captions": ""}, "captions is ''; wanted a path"),
+        ({"out": ""}, "out is ''; wanted a path"),
+        ({"pretrained": ""}, "pretrained is ''; wanted a path"),
+        ({"model": ""}, "model is ''; wanted a name"),
+        ({"caption_column": ""}, "caption_column is ''; wanted a name"),
+        ({"progress": 3}, "progress is 3; wanted a function"),
+        ({"prepared": "x"}, "prepared is 'x'; wanted a function"),
         ({"captions_per_image": 1.5}, "captions_per_image is 1.5; wanted a whole number of 1"),
         ({"captions": ["a.csv"]}, r"captions is \['a.csv'\]; wanted a path"),
         ({"out": None}, "out is None; wanted a path"),
@@ -66,7 +80,7 @@ from unit.samples import run_python
 )
 def test_options(run, folder: Path, tmp_path: Path, options: dict, message: str) -> None:
     with pytest.raises(EmbedError, match=message):
-        run(folder, **options)
+        run(**{"images": folder, **options})
     assert not (tmp_path / "set").exists()
 
 
@@ -86,6 +100,84 @@ def test_checkpoints_and_configurations(run, folder: Path, tmp_path: Path) -> No
         config.write_text(text)
         with pytest.raises(EmbedError, match=message):
             run(folder, model_config=config)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "EOFError"),
+        (b"105", "UnpicklingError: Weights only load failed"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "UnpicklingError: Weights only load failed"),
+    ],
+)
+def test_files_that_are_no_checkpoints(
+    run, folder: Path, tmp_path: Path, content: bytes, said: str
+) -> None:
+    bad = tmp_path / "bad.pt"
+    bad.write_bytes(content)
+    with pytest.raises(EmbedError) as raised:
+        run(folder, pretrained=bad)
+    assert str(raised.value) == (
+        f"tiny-clip with {bad}: cannot be loaded: {said}; wanted a checkpoint of this architecture"
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        (
+            "vision_cfg",
+            {"patch_size": 0},
+            r"cannot be loaded: ZeroDivisionError: .*; wanted a chec",
+        ),
+        ("text_cfg", {"heads": 3}, "cannot be loaded: AssertionError: embed_dim must be divisible"),
+        ("text_cfg", None, r"odd\.json: text_cfg is 5; wanted an object"),
+        ("vision_cfg", None, r"odd\.json: vision_cfg is 5; wanted an object"),
+    ],
+)
+def test_architectures_that_cannot_be_built(
+    run, folder: Path, tmp_path: Path, part: str, change: dict | None, message: str
+) -> None:
+    config = tmp_path / "odd.json"
+    changed = 5 if change is None else {**TINY[part], **change}
+    config.write_text(json.dumps({**TINY, part: changed}))
+    with pytest.raises(EmbedError, match=message):
+        run(folder, model_config=config)
+
+
+def test_weights_that_do_not_fit_are_named_in_a_few_lines(
+    run, model, folder: Path, tmp_path: Path
+) -> None:
+    state = torch.load(model.checkpoint)
+    other = tmp_path / "other.pt"
+    torch.save({name: tensor[..., None] for name, tensor in state.items()}, other)
+    with pytest.raises(EmbedError) as raised:
+        run(folder, pretrained=other)
+    first, *lines = str(raised.value).splitlines()
+    assert first.endswith(
+        "cannot be loaded: RuntimeError: Error(s) in loading state_dict for CLIP:"
+    )
+    assert 1 < len(lines) <= 4
+    assert "size mismatch for" in lines[0]
+    assert lines[-1].endswith(" more; wanted a checkpoint of this architecture")
+    assert max(map(len, lines)) < 400
+
+
+def test_weights_that_cannot_be_downloaded_are_told_of_once(
+    run, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def download(*_: object, **__: object) -> None:
+        raise OSError("there is no network. Please check your connection")
+
+    monkeypatch.setattr("open_clip.factory.download_pretrained", download)
+    chosen = {"model_config": None, "model": "ViT-B-32", "pretrained": "openai"}
+    message = (
+        r"cannot be loaded: \w+: .*there is no network; wanted a network to download it; without "
+        "one, give --pretrained a checkpoint of this machine$"
+    )
+    with pytest.raises(EmbedError, match=message):
+        run(folder, **chosen)
+    assert "network" not in caplog.text
 
 
 def test_features_that_are_not_finite(run, model, folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clipsoid.errors import MismatchError, OutputError, StoreError
+from clipsoid.errors import EmbedError, MismatchError, OutputError, StoreError
 from clipsoid.store.journal import Journal
 from embed.models import contents
 
@@ -171,6 +171,31 @@ def test_folders_that_are_not_ours(run, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="file: is a file; wanted a new or empty folder"):
         run(folder, out=tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_kill_while_the_first_manifest_is_written(run, folder: Path, tmp_path: Path) -> None:
+    want = contents(run(folder, out=tmp_path / "whole").folder)
+    out = tmp_path / "set"
+    out.mkdir()
+    (out / ".journal.jsonl").touch()
+    (out / ".manifest.json.123.part").write_text('{"format": "cli')
+    run(folder)
+    assert contents(out) == want
+    (out / "manifest.json").rename(out / "manifest.json.part")
+    with pytest.raises(OutputError, match=r"set: holds no manifest\.json of clipsoid embed"):
+        run(folder)
+
+
+def test_failing_at_the_first_broken_row_holds_for_kept_shards(
+    run, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "03.png").write_bytes(b"broken")
+    (folder / "05.png").write_bytes(b"")
+    run(folder, shard_rows=2)
+    before = contents(tmp_path / "set")
+    with pytest.raises(EmbedError, match=r"row 3: 03\.png: is no picture that Pillow knows"):
+        run(folder, shard_rows=2, on_error="fail")
+    assert contents(tmp_path / "set") == before
 
 
 def test_two_runs_on_one_folder(run, folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: Broken rows that are named on the terminal; the manifest names all.
 SHOWN = 5
 
+#: Width of a terminal, and how many lines of it a broken row may take.
+COLUMNS, SHOWN_LINES = 80, 3
+
 #: Seconds after which the report says what the limit was: before that, it is the start. And the
 #: fraction of the time above which the device is.
 LONG, BUSY = 10.0, 0.8
@@ -181,10 +184,31 @@ def _report(made: Embedded) -> Iterator[tuple[str, str]]:
         yield "passed over", f"{', '.join(kinds)}: no pictures"
     if made.broken:
         yield "broken", f"{plural(len(made.broken), 'row')}, left out"
-        for row in made.broken[:SHOWN]:
-            yield f"  row {row['row']}", f"{row.get('image_path', 'caption')}: {row['reason']}"
+        named = {
+            f"  row {row['row']}": ": ".join(
+                map(_printable, filter(None, (row.get("image_path", "caption"), row["reason"])))
+            )
+            for row in made.broken[:SHOWN]
+        }
+        column = max(map(len, ["temperature", *named])) + 2
+        for name, text in named.items():
+            yield name, _wrapped(text, column)
         if len(made.broken) > SHOWN:
             yield "  ...", f"the others are in {made.folder}/manifest.json"
         if any("bytes" in row for row in made.broken):
-            yield "  to mend", "put other files in their place, and run the same command again"
+            hint = "put other files in their place, and run the same command again"
+            yield "  to mend", _wrapped(hint, column)
     yield "written", f"{made.folder}/"
+
+
+def _printable(text: str) -> str:
+    """Return a name, or how Python writes one that would move the cursor."""
+    return text if text.isprintable() else repr(text)
+
+
+def _wrapped(text: str, column: int) -> str:
+    """Wrap a text that begins at a column; the manifest has what is cut off."""
+    from textwrap import wrap
+
+    lines = wrap(text, COLUMNS - column, max_lines=SHOWN_LINES, placeholder=" ...")
+    return ("\n" + " " * column).join(lines)

@@ -41,7 +41,8 @@ class Embedded:
         Features of a row.
     broken : tuple of dict
         What was left out: ``row`` of the input, ``image_path`` if there is one, ``reason``, and
-        where it is the picture's, its ``bytes``; None if they cannot be read.
+        where it is the picture's and that is a file of its own, its ``bytes``; None if they
+        cannot be read.
     passed_over : dict of str to int
         Files in folders of pictures that are no pictures, by their suffix.
     model : str
@@ -206,6 +207,7 @@ def embed(
     from clipsoid.embed.model import load
 
     settings.check(
+        images=images,
         out=out,
         captions=captions,
         model=model,
@@ -222,6 +224,8 @@ def embed(
         image_column=image_column,
         caption_column=caption_column,
         captions_per_image=captions_per_image,
+        progress=progress,
+        prepared=prepared,
     )
     folder = Path(out)
     which = settings.model_name(model, pretrained, model_config)

@@ -139,12 +139,7 @@ def _images(
         raise EmbedError("images is an empty list; wanted one path or more")
     path = Path(entries[0]).expanduser()
     if len(entries) == 1 and path.is_file() and path.suffix.lower() in TABLES:
-        frame = read_table(path, image_column, caption_column)
-        if IMAGE_PATH not in frame.columns:
-            raise EmbedError(
-                f"{path}: has columns {', '.join(frame.columns)}; wanted one with the paths of "
-                "images: --image-column"
-            )
+        frame = read_table(path, image_column, caption_column, needed=IMAGE_PATH)
         return Inputs("table", _located(frame, path.parent))
     files = find_files(entries)
     refuse_columns(path, image_column, caption_column)

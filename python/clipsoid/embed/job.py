@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -138,17 +138,17 @@ def run(
     stream = Stream(encoder, min(options.batch_size, options.layout.longest))
     last, busy = time.perf_counter(), 0.0
 
-    with enough_memory(options.batch_size), ThreadPoolExecutor(1, "clipsoid-shards") as writer:
+    with (
+        enough_memory(options.batch_size),
+        ThreadPoolExecutor(1, "clipsoid-looks") as looker,
+        ThreadPoolExecutor(1, "clipsoid-shards") as writer,
+    ):
         written: deque[Future[Record]] = deque()
 
         def planned() -> Iterator[Work]:
-            for number in numbers:
+            for shard in looked_at(frame, numbers, options.layout, looker):
                 if listener.stopping():
                     return
-                shard = cut(frame, number, options.layout)
-                if shard.image_of is not None:
-                    # Before they are read: a change from then on is noticed by the next run.
-                    shard.files = writer.submit(Looks, shard.places)
                 for step, work in plan(shard, decoder, options):
                     steps.append(step)
                     yield work
@@ -193,6 +193,29 @@ def run(
         take(wait=True)
         for future in written:
             listener.finished(future.result())
+
+
+def looked_at(
+    frame: pl.DataFrame, numbers: Iterable[int], layout: Layout, looker: ThreadPoolExecutor
+) -> Iterator[Shard]:
+    """Cut shards one ahead; the files of each are looked at before any of them is read.
+
+    A change from then on is noticed by the next run.
+    """
+
+    def begin(number: int) -> Shard:
+        shard = cut(frame, number, layout)
+        if shard.image_of is not None:
+            shard.files = Looks(shard.places)
+        return shard
+
+    coming: deque[Future[Shard]] = deque()
+    for number in numbers:
+        coming.append(looker.submit(begin, number))
+        if len(coming) > 1:
+            yield coming.popleft().result()
+    for future in coming:
+        yield future.result()
 
 
 def plan(shard: Shard, decoder: Decoder, options: Options) -> Iterator[tuple[_Step, Work]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,11 @@ class Place(NamedTuple):
     offset: int | None = None
     length: int | None = None
     has_picture: bool = True
+
+    @property
+    def is_own_file(self) -> bool:
+        """Whether it is a file by itself: if it is broken, another can be put in its place."""
+        return bool(self.file) and self.offset is None and self.has_picture
 
 
 class Missing(NamedTuple):
@@ -130,6 +136,9 @@ def read(place: Place) -> bytes:
     if not place.has_picture:
         raise PictureError("the sample has no picture")
     try:
+        if not stat.S_ISREG(Path(place.file).stat().st_mode):
+            # A named pipe would be waited for.
+            raise PictureError("is no regular file")
         if place.offset is None:
             return Path(place.file).read_bytes()
         with Path(place.file).open("rb") as file:
@@ -137,6 +146,8 @@ def read(place: Place) -> bytes:
             data = file.read(place.length)
     except OSError as error:
         raise PictureError(error.strerror or str(error)) from None
+    except PictureError:
+        raise
     except ValueError as error:
         # Such as a zero byte.
         raise PictureError(f"the path cannot be opened: {error}") from None
@@ -160,7 +171,10 @@ def decoded(
     if not workers:
         with ThreadPoolExecutor(processors(), "clipsoid-decode") as pool:
             for piece in work:
-                yield decoder.do(piece, pool.map)
+                with warnings.catch_warnings():
+                    _ignore_oddities()
+                    done = decoder.do(piece, pool.map)
+                yield done
         return
     start_server()
     loader: Any = DataLoader(
@@ -187,12 +201,17 @@ def _as_it_is(done: Any) -> Any:
 
 
 def _begin(number: int) -> None:
-    """Begin a worker: Ctrl-C is the parent's to handle, and what Pillow finds odd is no news."""
+    """Begin a worker: Ctrl-C is the parent's to handle."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
+    _ignore_oddities()
     torch.set_num_threads(1)
+
+
+def _ignore_oddities() -> None:
+    """Warn of nothing: what Pillow finds odd in a picture, such as its size, is no news."""
+    warnings.simplefilter("ignore")
 
 
 def processors() -> int:

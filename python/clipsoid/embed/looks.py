@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import stat
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -39,15 +39,21 @@ class Looks:
 
 
 def bytes_of(place: Place) -> int | None:
-    """Return how many bytes a picture has, or None where they cannot be read."""
-    if place.offset is not None:
-        return place.length
+    """Return how many bytes the file of a picture has, or None where they cannot be read."""
+    if not place.file:
+        return None
+    path = Path(place.file)
     try:
-        with Path(place.file or "").open("rb") as file:
-            return os.fstat(file.fileno()).st_size
+        found = path.stat()
+        # A named pipe has no length, and to open it would wait.
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        # Whether it may be read, only this says.
+        path.open("rb").close()
     # A path with a null in it is a ValueError.
     except (OSError, ValueError):
         return None
+    return found.st_size
 
 
 def _stat(file: str | None) -> tuple[int, int] | None:

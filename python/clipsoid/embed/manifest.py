@@ -9,7 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clipsoid._output import as_output_errors, check_local, new_folders, remove, written_beside
+from clipsoid._output import (
+    PART_SUFFIX,
+    as_output_errors,
+    check_local,
+    new_folders,
+    remove,
+    remove_leftovers,
+    written_beside,
+)
 from clipsoid.embed.shards import Record
 from clipsoid.errors import MismatchError, OutputError, StoreError
 from clipsoid.store.job import differences
@@ -38,7 +46,10 @@ def held(folder: Path) -> Iterator[Journal]:
     check_local(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; wanted a new or empty folder")
-    others = [path for path in folder.iterdir() if path.name != JOURNAL] if folder.exists() else []
+    found = folder.iterdir() if folder.exists() else ()
+    # A kill while the first manifest was written leaves a part of it.
+    ours = (JOURNAL, f".{MANIFEST}.*{PART_SUFFIX}")
+    others = [path for path in found if not any(map(path.match, ours))]
     if others and read_manifest(folder) is None:
         raise OutputError(
             f"{folder}: holds no {MANIFEST} of clipsoid embed; wanted a new or empty folder"
@@ -48,6 +59,7 @@ def held(folder: Path) -> Iterator[Journal]:
         with as_output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             journal = stack.enter_context(Journal.hold(folder / JOURNAL, {}, folder))
+            remove_leftovers(folder / MANIFEST)
         yield journal
 
 

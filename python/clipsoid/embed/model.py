@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import pickle
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipsoid.embed.loader import Decoder, Kind
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "fp16", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+
+#: What is shown of an error of weights that do not fit: lines, and characters of each.
+SHOWN_LINES, SHOWN_WIDTH = 4, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +91,27 @@ def load(which: ModelName) -> tuple[Any, ModelFacts, Decoder]:
 
     _check_known(which)
     try:
-        model, preprocess = open_clip.create_model_from_pretrained(which.name, which.pretrained)
-        tokenizer = open_clip.get_tokenizer(which.name)
+        with _errors_only_raised():
+            model, preprocess = open_clip.create_model_from_pretrained(which.name, which.pretrained)
+            tokenizer = open_clip.get_tokenizer(which.name)
+        model.eval().requires_grad_(False)
+        with torch.inference_mode():
+            tokens = tokenizer(["a photo"])
+            dim = model.encode_text(tokens, normalize=False).shape[1]
     except ImportError as error:
         # Some text towers and tokenizers are of another library's.
         raise UnavailableError(f"{_called(which)}: {error}: pip install {error.name}") from None
-    # What open_clip, torch, safetensors and the hub raise for a model that cannot be loaded.
-    except (RuntimeError, OSError, ValueError, KeyError, TypeError, pickle.PickleError) as error:
-        raise EmbedError(f"{_called(which)}: cannot be loaded: {error}") from None
-    model.eval().requires_grad_(False)
+    except Exception as error:
+        # On purpose everything: open_clip, torch, safetensors and the hub raise whatever their code
+        # meets in a file that is no checkpoint, or in an architecture that cannot be built.
+        raise EmbedError(
+            f"{_called(which)}: cannot be loaded: {_said(error)}; wanted {_wanted(which)}"
+        ) from None
     height, width = _size(model.visual.preprocess_cfg["size"])
     decoder = Decoder(_until_pixels(preprocess), height, width, tokenizer)
     with torch.inference_mode():
         scale = float(model.logit_scale.float().exp())
         bias = getattr(model, "logit_bias", None)
-        tokens = tokenizer(["a photo"])
-        dim = model.encode_text(tokens, normalize=False).shape[1]
     facts = ModelFacts(
         weights=_digest(model.state_dict()),
         dim=int(dim),
@@ -157,14 +168,57 @@ def _register(which: ModelName) -> None:
     path = Path(which.config or "")
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EmbedError(f"{path}: cannot be read: {error}") from None
     needed = ("embed_dim", "vision_cfg", "text_cfg")
     if not isinstance(found, dict) or any(name not in found for name in needed):
         raise EmbedError(f"{path}: is no model's configuration; wanted {', '.join(needed)}")
+    for name in ("vision_cfg", "text_cfg"):
+        if not isinstance(found[name], dict):
+            raise EmbedError(f"{path}: {name} is {brief(found[name])}; wanted an object")
     if path.suffix != ".json" or path.stem != which.name:
         raise EmbedError(f"{path}: defines model {path.stem!r}; wanted {which.name}.json")
     open_clip.add_model_config(path)
+
+
+@contextmanager
+def _errors_only_raised() -> Iterator[None]:
+    """Leave out what open_clip logs as an error and raises with the same words."""
+    root = logging.getLogger()
+
+    def is_no_error(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR
+
+    root.addFilter(is_no_error)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_no_error)
+
+
+def _said(error: Exception) -> str:
+    """Return the type of a foreign error and its first sentence, which torch's advice follows.
+
+    Of weights that do not fit, a few lines: which they are is not in the first.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "state_dict" not in str(error):
+        lines = [line.partition(". ")[0] for line in lines[:1]]
+    more = [f"and {len(lines) - SHOWN_LINES} more"] if len(lines) > SHOWN_LINES else []
+    shown = [f"{line[:SHOWN_WIDTH]}..." if len(line) > SHOWN_WIDTH else line for line in lines]
+    said = "\n  ".join([*shown[:SHOWN_LINES], *more]).removesuffix(".")
+    return f"{type(error).__name__}: {said}".removesuffix(": ")
+
+
+def _wanted(which: ModelName) -> str:
+    """Return what a model that cannot be loaded should be."""
+    if which.name.startswith("local-dir:"):
+        return "a folder with a model as open_clip saves it"
+    if which.name.startswith("hf-hub:"):
+        return "a model of open_clip's there, and a network; without one, give --model local-dir:"
+    if Path(which.pretrained or "").is_file():
+        return "a checkpoint of this architecture"
+    return "a network to download it; without one, give --pretrained a checkpoint of this machine"
 
 
 def _called(which: ModelName) -> str:

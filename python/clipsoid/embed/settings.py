@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from numbers import Integral
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 from clipsoid import __version__
@@ -17,7 +18,7 @@ from clipsoid.embed.kept import kept
 from clipsoid.embed.loader import Kind, default_workers
 from clipsoid.embed.manifest import Manifest
 from clipsoid.embed.model import PRECISIONS, Encoder, ModelFacts, ModelName, Precision
-from clipsoid.embed.shards import Layout
+from clipsoid.embed.shards import Layout, Record
 from clipsoid.embed.stream import find_batch_size
 from clipsoid.errors import EmbedError, EmbedWarning
 from clipsoid.store.journal import Journal
@@ -30,13 +31,17 @@ DEFAULT_MODEL = ("ViT-B-32", "laion2b_s34b_b79k")
 #: Images that may be encoded more often than once before that is said: in a fifth more of shards.
 OFTEN = 1.2
 
-#: What is asked of options: the least of a number, the choices that there are, or types.
+#: What is asked of options: of a number the least and the most, the choices that there are, what
+#: can be called, or types.
 COUNTS = {"batch_size": 1, "workers": 0, "shard_rows": 1, "captions_per_image": 1}
+MOST = 2**31 - 1
 CHOICES = {"dtype": DTYPES, "precision": PRECISIONS, "on_error": ("skip", "fail")}
+CALLED = ("progress", "prepared")
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(
         ("out", "captions", "pretrained", "model_config"), ((str, os.PathLike), "a path")
     ),
+    "images": ((str, os.PathLike), "a path or a list of paths"),
     **dict.fromkeys(("model", "image_column", "caption_column"), ((str,), "a name")),
     **dict.fromkeys(("compile", "normalize"), ((bool,), "True or False")),
 }
@@ -53,7 +58,7 @@ def check(**given: object) -> None:
     for name, value in given.items():
         wanted = _wanted(name, value) if value is not None or name in NEEDED else None
         if wanted is not None:
-            raise EmbedError(f"{name} is {value!r}; wanted {wanted}")
+            raise EmbedError(f"{name} is {shown(value)}; wanted {wanted}")
 
 
 def _wanted(name: str, value: Any) -> str | None:
@@ -61,11 +66,19 @@ def _wanted(name: str, value: Any) -> str | None:
     if name in COUNTS:
         is_whole = isinstance(value, Integral) and not isinstance(value, bool)
         least = COUNTS[name]
-        return None if is_whole and value >= least else f"a whole number of {least} or more"
+        if not is_whole or value < least:
+            return f"a whole number of {least} or more"
+        return None if value <= MOST else f"{MOST} at most"
     if name in CHOICES:
         return None if value in CHOICES[name] else ", ".join(CHOICES[name])
+    if name in CALLED:
+        return None if callable(value) else "a function"
     kinds, what = KINDS[name]
-    return None if isinstance(value, kinds) else what
+    # A list has an order, which a set has not; an empty one is refused where it is read.
+    is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    values = value if name == "images" and is_list else [value]
+    # An empty string would be the folder that the process is in.
+    return None if all(isinstance(one, kinds) and one != "" for one in values) else what
 
 
 def devices(device: str | Sequence[str] | None) -> list[str]:
@@ -189,6 +202,8 @@ def prepare(
     else:
         begun.check(made)
         records = kept(inputs.frame, begun.records.values(), layout)
+        if on_error == "fail":
+            _refuse_broken(records)
         manifest = Manifest(journal, begun.made, layout.count, records)
     options = Options(
         model=which,
@@ -206,6 +221,13 @@ def prepare(
     layout.remove_unfinished()
     manifest.write()
     return options, manifest, encoder
+
+
+def _refuse_broken(records: Mapping[int, Record]) -> None:
+    """Stop at the first row that an earlier run left out of the shards that are kept."""
+    broken = (row for _, record in sorted(records.items()) for row in record.broken)
+    for row in broken:
+        raise EmbedError(f"row {row['row']}: {row.get('image_path', 'caption')}: {row['reason']}")
 
 
 def _model(which: ModelName, facts: ModelFacts) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,13 +78,14 @@ class Record:
     files : dict of str to int
         Their names within the set, and their lengths in bytes.
     pictures : str or None
-        Digest of the sizes of the pictures that are in order; None where there are no images.
+        Digest of the sizes of the other pictures' files; None where there are no images.
     broken : list of dict
         The other rows: ``row`` of the input, ``image_path`` if there is one, ``reason``, and
-        where it is the picture's, its ``bytes``; None if they cannot be read.
+        where it is the picture's and that is a file of its own, its ``bytes``; None if they
+        cannot be read.
     times : str or None
-        Digest of the times of the pictures that are in order, as far as it is known: they differ
-        from copy to copy, and are in no finished set.
+        Digest of their times, as far as it is known: they differ from copy to copy, and are in no
+        finished set.
     """
 
     number: int
@@ -112,7 +112,7 @@ class Shard:
         Its images, each once, in the order in which they first occur.
     image_of : ndarray of shape (rows,) or None
         Number of each row's image.
-    files : Future of Looks, optional
+    files : Looks, optional
         The files of its images, as they were before they were read.
     """
 
@@ -121,7 +121,7 @@ class Shard:
     frame: pl.DataFrame
     places: list[Place]
     image_of: np.ndarray[Any, Any] | None
-    files: Future[Looks] | None = None
+    files: Looks | None = None
     features: dict[Kind, np.ndarray[Any, Any]] = field(default_factory=dict)
     reasons: dict[Kind, dict[int, str]] = field(default_factory=dict)
 
@@ -232,11 +232,12 @@ def write(shard: Shard, layout: Layout, kinds: tuple[Kind, ...], made: Mapping[s
 
 def _record(shard: Shard, files: dict[str, int], broken: dict[int, str]) -> Record:
     """Return what is kept of a shard whose files are written."""
-    images = shard.reasons.get("image", {})
+    # Those that can be mended; the tar around another is to stay as it is.
+    images = {i for i in shard.reasons.get("image", {}) if shard.places[i].is_own_file}
     look = None
     if shard.files is not None:
         in_order = [place for i, place in enumerate(shard.places) if i not in images]
-        look = shard.files.result().look(in_order)
+        look = shard.files.look(in_order)
     names = shard.frame["image_path"] if "image_path" in shard.frame.columns else None
     left_out = []
     for row, reason in broken.items():

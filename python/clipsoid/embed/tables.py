@@ -21,6 +21,12 @@ IMAGE_ID, CAPTION_ID = "image_id", "caption_id"
 IMAGE_COLUMNS = (IMAGE_PATH, "filepath", "file_path", "file_name", "filename", "path", "image")
 CAPTION_COLUMNS = (CAPTION, "text", "title", "prompt")
 
+#: What each is, and how it is named.
+NEEDED = {
+    IMAGE_PATH: "the paths of images: --image-column",
+    CAPTION: "captions: --caption-column",
+}
+
 
 def read_captions(
     path: Path, image_column: str | None, caption_column: str | None
@@ -33,13 +39,7 @@ def read_captions(
     if suffix in (".json", ".txt"):
         refuse_columns(path, image_column, caption_column)
         return ("coco", _read_coco(path)) if suffix == ".json" else ("captions", _read_lines(path))
-    frame = read_table(path, image_column, caption_column)
-    if CAPTION not in frame.columns:
-        raise EmbedError(
-            f"{path}: has columns {', '.join(frame.columns)}; wanted one with captions: "
-            "--caption-column"
-        )
-    return "table", frame
+    return "table", read_table(path, image_column, caption_column, needed=CAPTION)
 
 
 def refuse_columns(path: Path, image_column: str | None, caption_column: str | None) -> None:
@@ -49,10 +49,13 @@ def refuse_columns(path: Path, image_column: str | None, caption_column: str | N
             raise EmbedError(f"{option} is {name!r}, but {path} is no table; wanted none")
 
 
-def read_table(path: Path, image_column: str | None, caption_column: str | None) -> pl.DataFrame:
+def read_table(
+    path: Path, image_column: str | None, caption_column: str | None, *, needed: str
+) -> pl.DataFrame:
     """Read a CSV or parquet file; paths and captions get the names that clip-retrieval uses.
 
-    A column that is named must be there; one that is not is looked for by its usual names.
+    A column that is named must be there; one that is not is looked for by its usual names. The one
+    that is `needed`, ``"image_path"`` or ``"caption"``, must be found.
     """
     import polars as pl
 
@@ -73,16 +76,20 @@ def read_table(path: Path, image_column: str | None, caption_column: str | None)
         reason = _ragged(path, separator) if suffix in (".csv", ".tsv") else None
         raise EmbedError(f"{path}: cannot be read: {reason or first_line(error)}") from None
     chosen = {
-        IMAGE_PATH: _column(path, frame, image_column, IMAGE_COLUMNS),
-        CAPTION: _column(path, frame, caption_column, CAPTION_COLUMNS),
+        IMAGE_PATH: _column(path, frame, image_column, IMAGE_COLUMNS, caption_column),
+        CAPTION: _column(path, frame, caption_column, CAPTION_COLUMNS, image_column),
     }
+    if chosen[needed] is None:
+        raise EmbedError(
+            f"{path}: has columns {', '.join(frame.columns)}; wanted one with {NEEDED[needed]}"
+        )
     renamed = {found: name for name, found in chosen.items() if found is not None}
     # A column that has one of the names without being chosen would be taken for the other.
     clash = [name for name in chosen if name in frame.columns and name not in renamed]
-    frame = frame.drop(clash).rename(renamed)
-    for name in renamed.values():
+    for name in renamed:
         if frame.schema[name] != pl.String:
             raise EmbedError(f"{path}: column {name!r} is {frame.schema[name]}; wanted text")
+    frame = frame.drop(clash).rename(renamed)
     return frame.select(name for name in frame.columns if not name.startswith("_"))
 
 
@@ -110,10 +117,13 @@ def _ragged(path: Path, separator: str) -> str | None:
 
 
 def _column(
-    path: Path, frame: pl.DataFrame, wanted: str | None, usual: tuple[str, ...]
+    path: Path, frame: pl.DataFrame, wanted: str | None, usual: tuple[str, ...], other: str | None
 ) -> str | None:
+    """Return which column is meant; it is not the one that is named for something else."""
     if wanted is None:
-        return next((name for name in usual if name in frame.columns), None)
+        return next((name for name in usual if name in frame.columns and name != other), None)
+    if wanted == other:
+        raise EmbedError(f"{path}: images and captions are both to be in {wanted!r}; wanted two")
     if wanted not in frame.columns:
         raise EmbedError(
             f"{path}: has no column {wanted!r}; it has {', '.join(map(str, frame.columns))}"

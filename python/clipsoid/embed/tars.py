@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from reprlib import repr as shown
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clipsoid.embed.files import PICTURES, utf8
 from clipsoid.embed.tables import CAPTION, IMAGE_ID, IMAGE_PATH, first_line, is_text
@@ -62,8 +62,11 @@ def read_tars(paths: Sequence[Path], workers: int) -> pl.DataFrame:
 def list_tar(path: Path) -> list[Sample]:
     """List key, name, offset and length of the picture, and caption of each sample of a tar."""
     samples: dict[str, dict[str, Any]] = {}
+    if path.exists() and not path.is_file():
+        # A named pipe would be waited for.
+        raise EmbedError(f"{path}: is no regular file; wanted a tar")
     try:
-        with tarfile.open(path, "r:") as tar:
+        with path.open("rb") as whole, tarfile.open(fileobj=whole, mode="r:") as tar:
             for member in tar:
                 folder, _, name = member.name.rpartition("/")
                 # Hidden are what macOS adds to each file, ._1.jpg beside 1.jpg.
@@ -80,9 +83,23 @@ def list_tar(path: Path) -> list[Sample]:
                 elif suffix in ("txt", "json"):
                     file = tar.extractfile(member)
                     sample.setdefault(suffix, file.read() if file is not None else b"")
+            _check_end(path, whole, tar.offset)
     except (tarfile.TarError, OSError) as error:
         raise EmbedError(f"{path}: cannot be read as a tar: {error}") from None
     return [_sample(path, key, sample) for key, sample in samples.items()]
+
+
+def _check_end(path: Path, tar: BinaryIO, end: int) -> None:
+    """Refuse a tar that was cut or is damaged at `end`, at which tarfile stops without a word.
+
+    POSIX wants two blocks of zeros at the end; writers that leave one are read.
+    """
+    tar.seek(end)
+    if tar.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise EmbedError(
+            f"{path}: cannot be read as a tar: ends without its end block at byte {end}; wanted a "
+            "whole tar"
+        )
 
 
 def _sample(path: Path, key: str, sample: dict[str, Any]) -> Sample:
