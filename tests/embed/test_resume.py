@@ -196,6 +196,14 @@ def test_failing_at_the_first_broken_row_holds_for_kept_shards(
     with pytest.raises(EmbedError, match=r"row 3: 03\.png: is no picture that Pillow knows"):
         run(folder, shard_rows=2, on_error="fail")
     assert contents(tmp_path / "set") == before
+    # A name that would move the cursor is shown as Python writes it.
+    (folder / "03.png").rename(folder / "\x1b[2J.png")
+    (folder / "05.png").unlink()
+    for _ in range(2):
+        with pytest.raises(EmbedError, match=r"row \d+: '.*\\x1b\[2J\.png': is no picture"):
+            run(folder, out=tmp_path / "odd", on_error="fail")
+        # The second time, an earlier run has left it out.
+        run(folder, out=tmp_path / "odd")
 
 
 def test_two_runs_on_one_folder(run, folder: Path, tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _report(made: Embedded) -> Iterator[tuple[str, str]]:
     from clipsoid.cli.output import plural
+    from clipsoid.embed.files import printable
 
     yield "embedded", f"{plural(made.rows, 'row')} x {made.dim} features"
     yield "model", made.model
@@ -186,7 +187,7 @@ def _report(made: Embedded) -> Iterator[tuple[str, str]]:
         yield "broken", f"{plural(len(made.broken), 'row')}, left out"
         named = {
             f"  row {row['row']}": ": ".join(
-                map(_printable, filter(None, (row.get("image_path", "caption"), row["reason"])))
+                map(printable, filter(None, (row.get("image_path", "caption"), row["reason"])))
             )
             for row in made.broken[:SHOWN]
         }
@@ -199,11 +200,6 @@ def _report(made: Embedded) -> Iterator[tuple[str, str]]:
             hint = "put other files in their place, and run the same command again"
             yield "  to mend", _wrapped(hint, column)
     yield "written", f"{made.folder}/"
-
-
-def _printable(text: str) -> str:
-    """Return a name, or how Python writes one that would move the cursor."""
-    return text if text.isprintable() else repr(text)
 
 
 def _wrapped(text: str, column: int) -> str:

@@ -122,6 +122,11 @@ def _matches(entry: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
+def printable(text: str) -> str:
+    """Return a name for a terminal: as Python writes it, if it would move the cursor."""
+    return text if text.isprintable() else repr(text)
+
+
 def utf8(name: str) -> str:
     """Return a name of a file, if tables can hold it.
 

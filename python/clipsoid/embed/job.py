@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from clipsoid.embed.files import printable
 from clipsoid.embed.loader import CHUNK_BYTES, CHUNK_CAPTIONS, Decoder, Kind, Work, decoded
 from clipsoid.embed.looks import Looks
 from clipsoid.embed.model import Encoder, ModelName, Precision, load
@@ -244,7 +245,7 @@ def _fail(step: _Step, number: int, reason: str, options: Options) -> None:
         row = number
         if step.kind == "image" and shard.image_of is not None:
             row = int(np.argmax(shard.image_of == number))
-        raise EmbedError(f"row {shard.first + row}: {what}: {reason}")
+        raise EmbedError(f"row {shard.first + row}: {printable(what or 'image')}: {reason}")
     shard.fail(step.kind, number, reason)
 
 

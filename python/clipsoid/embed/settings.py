@@ -12,6 +12,7 @@ from reprlib import repr as shown
 from typing import Any
 
 from clipsoid import __version__
+from clipsoid.embed.files import printable
 from clipsoid.embed.inputs import FILE, OFFSET, Inputs
 from clipsoid.embed.job import Options
 from clipsoid.embed.kept import kept
@@ -227,7 +228,8 @@ def _refuse_broken(records: Mapping[int, Record]) -> None:
     """Stop at the first row that an earlier run left out of the shards that are kept."""
     broken = (row for _, record in sorted(records.items()) for row in record.broken)
     for row in broken:
-        raise EmbedError(f"row {row['row']}: {row.get('image_path', 'caption')}: {row['reason']}")
+        what = printable(row.get("image_path", "caption") or "image")
+        raise EmbedError(f"row {row['row']}: {what}: {row['reason']}")
 
 
 def _model(which: ModelName, facts: ModelFacts) -> dict[str, Any]:
