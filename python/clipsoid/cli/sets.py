@@ -82,9 +82,9 @@ def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
 
 def _warn_of_missing_shards(found: EmbeddingSet) -> None:
     """Say once what shows that shards are missing: one side of a set by itself does not."""
-    from clipsoid.store.layouts.notes import missing_shards
+    from clipsoid.store.layouts.notes import shard_gaps
 
-    for note in islice(missing_shards(found), 1):
+    for note in islice(shard_gaps(found), 1):
         print(f"clipsoid: warning: {note}", file=sys.stderr)
 
 

@@ -139,6 +139,17 @@ def fit_store(
     return e
 
 
+@contextmanager
+def sound(path: Path, made: dict[str, Any], job: Job) -> Generator[None, None, None]:
+    """Check a checkpoint within; its faults are named with the file and the way on."""
+    try:
+        yield
+        if made["shards"] > len(job.rows):
+            raise StoreError(f"is damaged: it is of {made['shards']} shards of {len(job.rows)}")
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}; remove it to begin again") from None
+
+
 def _write(path: Path, e: Ellipsoid, job: Job, done: int) -> None:
     """Keep the sums of the first `done` shards, and the rows that wait for their block to fill."""
     sums, scatter, dtype, waiting = e._moments.snapshot()
@@ -161,17 +172,13 @@ def _read(path: Path, job: Job) -> tuple[Ellipsoid, int]:
         path, lambda contents: unpacked(contents, FORMAT, VERSION, "a checkpoint")
     )
     job.check(path, Job.read(path, made.get("job")))
-    try:
+    with sound(path, made, job):
         check_fields(made, _FIELDS)
         waiting = tensors.pop("waiting", None)
         check_tensors(tensors, shapes(made["dim"], made["covariance"]))
         carrier = CARRIERS[made["waiting_dtype"]]
         if waiting is None or waiting.nbytes % (made["dim"] * carrier.itemsize):
             raise StoreError("is damaged: its waiting rows are incomplete")
-        if made["shards"] > len(job.rows):
-            raise StoreError(f"is damaged: it is of {made['shards']} shards of {len(job.rows)}")
-    except StoreError as error:
-        raise StoreError(f"{path}: {error}; remove it to begin again") from None
     moments = _native.Moments.restore(
         *sums_from_tensors(made, tensors),
         waiting.view(carrier).reshape(-1, made["dim"]),

@@ -18,7 +18,7 @@ from clipsoid._source import OnInvalid, Progress, as_source, check_policy, check
 from clipsoid.errors import StoreError
 from clipsoid.groups import GroupedEllipsoids
 from clipsoid.store.base import Store
-from clipsoid.store.checkpoint import Pace
+from clipsoid.store.checkpoint import Pace, sound
 from clipsoid.store.job import Job
 
 FORMAT, VERSION = "clipsoid.groups.checkpoint", 1
@@ -117,17 +117,13 @@ def _read(path: Path, job: Job, shape: tuple[int, int]) -> tuple[GroupSums, int]
         path, lambda contents: unpacked(contents, FORMAT, VERSION, "a checkpoint of groups")
     )
     job.check(path, Job.read(path, made.get("job")))
-    try:
+    with sound(path, made, job):
         check_fields(made, dict.fromkeys((*_COUNTS, "shards", "missing"), is_count))
         matrices = dict.fromkeys(("mean", "squares", "unit_sum"), shape)
         check_tensors(tensors, {**matrices, "norms": (shape[0], 4)})
         count = tensors.get("count")
         if count is None or count.dtype != np.uint64 or count.shape != shape[:1]:
             raise StoreError(f"is damaged: it has no tensor 'count' of {shape[0]} uint64")
-        if made["shards"] > len(job.rows):
-            raise StoreError(f"is damaged: it is of {made['shards']} shards of {len(job.rows)}")
-    except StoreError as error:
-        raise StoreError(f"{path}: {error}; remove it to begin again") from None
     native = _native.GroupMoments.restore(
         **{name: tensors[name] for name in ARRAYS}, **{name: made[name] for name in _COUNTS}
     )

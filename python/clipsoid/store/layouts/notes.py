@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NUMBERED = ("clip-retrieval", "clipsoid")
 
 
-def missing_shards(found: EmbeddingSet) -> Iterator[str]:
+def shard_gaps(found: EmbeddingSet) -> Iterator[str]:
     """Say which shards are missing, by the other modality or by a gap in the numbers."""
     if found.image is not None and found.text is not None:
         try:
@@ -46,7 +46,7 @@ def notes_of(found: EmbeddingSet) -> Iterator[str]:
     manifest = read_manifest(place_of(found.path))
     if manifest is not None and not manifest.get("complete"):
         yield f"{found.path}: is not finished, its manifest says; clipsoid embed goes on with it"
-    yield from missing_shards(found)
+    yield from shard_gaps(found)
     for name, store in found.stores.items():
         if len(store.dtypes) > 1:
             counts = {
