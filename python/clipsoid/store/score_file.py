@@ -1,4 +1,4 @@
-"""One parquet file of scores, written in a thread of its own while the next are computed."""
+"""Parquet files of scores, written by a thread of their own while the next are computed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clipsoid._output import sync
 from clipsoid.errors import OutputError
@@ -26,36 +27,64 @@ FRAME_ROWS = 1 << 17
 #: Rows of a row group.
 GROUP_ROWS = 1 << 20
 
-
 #: Scores that every file has, and the element types of those that float32 does not hold.
 SCORES = ("conformity", "cosine_to_mean", "norm")
 _WIDE = {"group_rows": "UInt64"}
 
 
-class ScoreFile:
-    """A parquet file that grows by frames, written by polars in a thread of its own.
+class Writer:
+    """The thread that writes score files, one after the other, while the next scores are computed.
 
-    The caller computes the next scores meanwhile; at most two frames wait. An error of the writer
-    is raised by the next `write`, or by `finish`.
+    A file that is not finished comes to a regular end all the same when it is closed: polars, when
+    it is interrupted, may still be writing when it returns.
     """
 
-    def __init__(
+    def __init__(self) -> None:
+        self._files: queue.SimpleQueue[ScoreFile | None] = queue.SimpleQueue()
+        # A daemon: a process that is told twice to end does not wait for it.
+        self._thread = threading.Thread(target=self._run, name="clipsoid-scores", daemon=True)
+        self._thread.start()
+
+    def begin(
         self,
         path: Path,
         shard: str,
         ids: pl.DataFrame | None,
         made: str,
         beside: Sequence[str] = (),
+    ) -> ScoreFile:
+        """Begin a file; it is written when those before it are."""
+        file = ScoreFile(path, shard, ids, made, beside)
+        self._files.put(file)
+        return file
+
+    def close(self) -> None:
+        """Wait for the files that were begun; each has come to its end."""
+        self._files.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (file := self._files.get()) is not None:
+            file.run()
+
+
+class ScoreFile:
+    """A parquet file that grows by the scores of some rows at a time.
+
+    At most two parts wait for the writer. An error of the writer is raised by the next `write`, or
+    by `finish`.
+    """
+
+    def __init__(
+        self, path: Path, shard: str, ids: pl.DataFrame | None, made: str, beside: Sequence[str]
     ) -> None:
         self.path, self.shard, self.ids, self.made = path, shard, ids, made
         self.scores = (*SCORES, *beside)
         self._parts: list[Scores] = []
         self._waiting = 0
-        self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(maxsize=2)
+        self._handed: queue.Queue[list[Scores] | None] = queue.Queue(maxsize=2)
         self._error: BaseException | None = None
-        self._finished = False
-        self._thread = threading.Thread(target=self._write, name="clipsoid-scores", daemon=True)
-        self._thread.start()
+        self._written = threading.Event()
 
     def write(self, part: Scores) -> int:
         """Append scores; the number of rows is returned."""
@@ -73,57 +102,78 @@ class ScoreFile:
 
     def finish(self) -> None:
         """Wait until the file is complete and on its disk."""
-        self._thread.join()
+        self._written.wait()
         self._raise_error()
-        if not self._finished:
-            raise OutputError(f"{self.path.parent}: cannot be written: the writer ended early")
 
     def close(self) -> None:
         """Let go of the writer, finished or not. Whoever made the file removes it."""
-        # Not finished, it comes to a regular end all the same: polars, when it is interrupted, may
-        # still be writing when it returns.
         self._put(None)
-        self._thread.join()
+        self._written.wait()
 
     def _flush(self) -> None:
         if self._waiting:
-            self._put(self._frame())
+            self._put(self._parts)
         self._parts, self._waiting = [], 0
 
-    def _put(self, frame: pl.DataFrame | None) -> None:
-        while self._thread.is_alive():
+    def _put(self, parts: list[Scores] | None) -> None:
+        while not self._written.is_set():
             try:
-                return self._frames.put(frame, timeout=0.2)
+                return self._handed.put(parts, timeout=0.2)
             except queue.Full:
                 continue
 
-    def _frame(self) -> pl.DataFrame:
+    def run(self) -> None:
+        """Write the file: the work of the writer's thread."""
+        try:
+            self._write()
+            sync(self.path)
+        except BaseException as error:  # raised again, as an OutputError, by the caller's thread
+            self._error = error
+        finally:
+            self._written.set()
+
+    def _write(self) -> None:
+        from polars.io.plugins import register_io_source
+
+        def frames(*_: Any) -> Iterator[pl.DataFrame]:
+            while (parts := self._handed.get()) is not None:
+                yield self._frame(parts)
+
+        register_io_source(frames, schema=self._schema()).sink_parquet(
+            self.path,
+            # Scores are noise to a compressor; shard names and row numbers are not.
+            compression="lz4",
+            row_group_size=GROUP_ROWS,
+            metadata={METADATA_KEY: self.made},
+        )
+
+    def _frame(self, parts: list[Scores]) -> pl.DataFrame:
         import polars as pl
 
-        def joined(name: str) -> Any:
-            arrays = [getattr(part, name) for part in self._parts]
-            return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        def joined(name: str, dtype: npt.DTypeLike) -> Any:
+            arrays = [getattr(part, name) for part in parts]
+            return np.concatenate(arrays, dtype=dtype, casting="unsafe")
 
-        row, status = joined("row"), joined("status")
+        row = joined("row", np.uint32)
         columns: dict[str, Any] = {
-            "shard": pl.repeat(self.shard, len(row), dtype=pl.String, eager=True),
-            "row": row.astype(np.uint32),
+            "shard": pl.Series([self.shard], dtype=pl.String).new_from_index(0, len(row)),
+            "row": row,
         }
         if self.ids is not None:
             columns |= self.ids[row].to_dict()
         for name in self.scores:
             if name in _WIDE:
-                columns[name] = pl.Series(joined(name), dtype=getattr(pl, _WIDE[name]))
+                columns[name] = joined(name, _WIDE[name])
                 continue
             with np.errstate(over="ignore"):
-                values = joined(name).astype(np.float32)
+                values = joined(name, np.float32)
             columns[name] = pl.Series(values)
             finite = np.isfinite(values)
             if not finite.all():
                 # A null, and never a number, where there is no score, or none that float32 holds.
                 columns[name] = columns[name].set(pl.Series(~finite), None)
-        columns["status"] = pl.Series(status).cat.to(pl.Enum(Scores.STATUS))
-        return pl.DataFrame(columns)
+        columns["status"] = pl.Series(joined("status", np.uint8)).cat.to(pl.Enum(Scores.STATUS))
+        return pl.DataFrame(columns, schema=self._schema())
 
     def _schema(self) -> dict[str, Any]:
         import polars as pl
@@ -134,26 +184,6 @@ class ScoreFile:
         }
         places = {"shard": pl.String, "row": pl.UInt32}
         return {**places, **ids, **scores, "status": pl.Enum(Scores.STATUS)}
-
-    def _write(self) -> None:
-        from polars.io.plugins import register_io_source
-
-        def frames(*_: Any) -> Iterator[pl.DataFrame]:
-            while (frame := self._frames.get()) is not None:
-                yield frame
-
-        try:
-            register_io_source(frames, schema=self._schema()).sink_parquet(
-                self.path,
-                # Scores are noise to a compressor; shard names and row numbers are not.
-                compression="lz4",
-                row_group_size=GROUP_ROWS,
-                metadata={METADATA_KEY: self.made},
-            )
-            sync(self.path)
-            self._finished = True
-        except BaseException as error:  # raised again, as an OutputError, by the caller's thread
-            self._error = error
 
     def _raise_error(self) -> None:
         if self._error is not None:

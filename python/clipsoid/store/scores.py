@@ -21,7 +21,7 @@ from clipsoid.results import Scores
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.beside import StoreBeside
 from clipsoid.store.job import Job
-from clipsoid.store.score_file import SCORES, ScoreFile
+from clipsoid.store.score_file import SCORES, ScoreFile, Writer
 from clipsoid.store.score_folder import ScoreFolder
 from clipsoid.store.score_kept import digest_of_reference
 from clipsoid.store.score_parts import finished, score_path
@@ -193,10 +193,11 @@ def _score(
     is_verified = False
     first = 0
     with as_output_errors(job.path), closing(parts), ExitStack() as cleanup:
+        writer = cleanup.enter_context(closing(Writer()))
         cleanup.callback(_discard, files)
         try:
             for shard in job.todo:
-                files.append(_begun(job.path, shard, made, id_columns, names))
+                files.append(_begun(writer, job.path, shard, made, id_columns, names))
                 is_verified = False
                 left = shard.count
                 while left:
@@ -242,6 +243,7 @@ class _Growing:
 
 
 def _begun(
+    writer: Writer,
     folder: Path,
     shard: Shard,
     made: Mapping[str, Any],
@@ -252,7 +254,7 @@ def _begun(
     target.parent.mkdir(parents=True, exist_ok=True)
     ids = shard.columns(list(id_columns)) if id_columns else None
     text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
-    file = ScoreFile(beside(target), shard.name, ids, text, names)
+    file = writer.begin(beside(target), shard.name, ids, text, names)
     return _Growing(shard, file, np.zeros(len(Scores.STATUS), np.int64))
 
 
