@@ -299,8 +299,12 @@ class Encoder:
             self._encode = {
                 kind: torch.compile(encode, dynamic=False) for kind, encode in self._encode.items()
             }
+        # As large as a picture: a channel at a time, the arithmetic would take twice as long.
         self._mean, self._std = (
-            torch.tensor(facts.preprocessing[name], device=self.device).view(1, 3, 1, 1)
+            torch.tensor(facts.preprocessing[name], device=self.device)
+            .view(1, 3, 1, 1)
+            .expand(1, 3, *self.size)
+            .contiguous(memory_format=torch.channels_last)
             for name in ("mean", "std")
         )
 
