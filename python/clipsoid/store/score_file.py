@@ -186,7 +186,7 @@ class ScoreFile:
     def _raise_error(self) -> None:
         if self._error is not None:
             number = getattr(self._error, "errno", None)
-            reason = getattr(self._error, "strerror", None) or str(self._error).strip()
-            raise OutputError(
-                number, f"{self.path.parent}: cannot be written: {reason or self._error!r}"
-            ) from None
+            # What polars says of the system's error begins with what it was doing.
+            said = str(self._error).strip().strip("'").rpartition("IO error: ")[2]
+            reason = getattr(self._error, "strerror", None) or said or repr(self._error)
+            raise OutputError(number, f"{self.path.parent}: cannot be written: {reason}") from None
