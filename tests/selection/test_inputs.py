@@ -106,7 +106,7 @@ def test_metadata_by_id(frame: pl.DataFrame, folder: Path, tmp_path: Path) -> No
 
 
 def test_metadata_of_other_rows(frame: pl.DataFrame) -> None:
-    other = captions(frame).with_columns("of another set: " + pl.col("uid"))
+    other = captions(frame).with_columns(pl.col("uid") + " of another set")
     with pytest.raises(cs.SelectionError, match=r"metadata: has no uid of the scores: its first"):
         cs.select(frame, metadata=other, on="uid", where="width > 1")
 
