@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.names import MODALITIES, modality_of_name, paired_arrays
+from clipsoid.store.opening import ARROW
 
 #: DataComp stores embeddings of two models of OpenAI side by side; the larger is taken unless a key
 #: names the other.
@@ -32,6 +33,10 @@ def array_names(path: Place) -> list[str]:
             from clipsoid.store.parquet_columns import read_header
 
             return embedding_columns(read_header(path).types)
+        case suffix if suffix in ARROW:
+            from clipsoid.store.arrow import column_names
+
+            return column_names(path)
         case _:
             return []
 
