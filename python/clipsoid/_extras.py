@@ -8,6 +8,7 @@ from clipsoid.errors import UnavailableError
 
 #: By the extra and the name to import, the name to install.
 _PACKAGES = {
+    "arrow": {"pyarrow": "pyarrow"},
     "cloud": {"obstore": "obstore"},
     "stats": {"scipy": "scipy", "sklearn": "scikit-learn"},
     "report": {
@@ -38,6 +39,11 @@ def check_embed(what: str) -> None:
 def check_cloud(what: str) -> None:
     """Raise unless the modules of the extra ``cloud`` are installed."""
     _check("cloud", f"{what}: reading it", "needs", tuple(_PACKAGES["cloud"]))
+
+
+def check_arrow(what: str) -> None:
+    """Raise unless the modules of the extra ``arrow`` are installed."""
+    _check("arrow", f"{what}: reading it", "needs", tuple(_PACKAGES["arrow"]))
 
 
 def _check(extra: str, what: str, verb: str, modules: tuple[str, ...]) -> None:

@@ -68,7 +68,9 @@ def add_parser(commands: Any) -> None:
         help="of the histograms of the divergence (50)",
     )
     parser.add_argument(
-        "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
+        "--key",
+        metavar="NAME",
+        help="npz member, tensor or column (parquet, Arrow) of the rows",
     )
     parser.add_argument(
         "--reference-key", metavar="NAME", help="the same of the reference, if it is another"

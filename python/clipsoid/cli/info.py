@@ -28,7 +28,9 @@ def add_parser(commands: Any) -> None:
         help="an ellipsoid, groups, a whitening, a report, scores, a selection, a recipe, ids or "
         "uids of select, or embeddings (see fit)",
     )
-    parser.add_argument("--key", metavar="NAME", help="npz member, parquet column or tensor")
+    parser.add_argument(
+        "--key", metavar="NAME", help="npz member, tensor or column (parquet, Arrow)"
+    )
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
     shared.add_common(parser)
 

@@ -21,9 +21,9 @@ MAX_THREADS = 4096
 MAX_NUMBERS = 100_000
 
 PATH_HELP = (
-    "embeddings: .npy, .npz, .parquet, .safetensors or .pt files, a folder of them as its producer "
-    "laid it out, or a quoted pattern such as 'img_emb_{00000..00041}.npy' or 'shards/*.npy'; "
-    "also behind s3://, gs://, hf:// and http(s)://"
+    "embeddings: .npy, .npz, .parquet, .safetensors, .arrow or .pt files, a folder of them as its "
+    "producer laid it out, or a quoted pattern such as 'img_emb_{00000..00041}.npy' or "
+    "'shards/*.npy'; also behind s3://, gs://, hf:// and http(s)://"
 )
 
 
@@ -40,7 +40,7 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     """Add what is said about a set of which every row is to be read."""
     parser.add_argument("path", metavar="PATH", nargs="+", help=PATH_HELP)
     parser.add_argument(
-        "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
+        "--key", metavar="NAME", help="npz member, tensor or column (parquet, Arrow) of the rows"
     )
     parser.add_argument(
         "--modality",
@@ -76,7 +76,7 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", metavar="PATH", nargs="+", help=PATH_HELP)
     parser.add_argument("--texts", metavar="PATH", nargs="+", help="their texts, row by row")
     parser.add_argument(
-        "--key", metavar="NAME", help="npz member, parquet column or tensor that holds the rows"
+        "--key", metavar="NAME", help="npz member, tensor or column (parquet, Arrow) of the rows"
     )
     for name in ("image", "text"):
         parser.add_argument(

@@ -174,28 +174,17 @@ class MappedShard(Shard):
 
     def _map(self, file: RawIOBase, start: int, stop: int) -> Matrix | None:
         """Map and populate rows `start` to `stop`; None where the system cannot do that."""
-        from clipsoid._native import guard, populate, release
+        from clipsoid._native import populate
 
         row_bytes = self.dim * self.disk.itemsize
         first = self.offset + start * row_bytes
         window = first - first % mmap.ALLOCATIONGRANULARITY
         length = first - window + (stop - start) * row_bytes
-        try:
-            view = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=window)
-        except ValueError:
-            # How mmap says that the file ends before the window does.
-            raise StoreError(f"{self.path}: {length} bytes at {window} cannot be mapped") from None
-        except OSError as error:
-            if error.errno in _UNSUPPORTED:
-                return None
-            raise StoreError(f"{self.path}: cannot be mapped: {error.strerror}") from None
+        view = mapping(file, self.path, window, length)
+        if view is None or not guarded(view):
+            return None
         pages = np.frombuffer(view, np.uint8)
         address = pages.ctypes.data
-        number = guard(address, length)
-        if number is None:
-            # So many are held that no more can be guarded against a cut of their files.
-            return None
-        weakref.finalize(view, release, number).atexit = False
         try:
             populate(address, length)
         except OSError as error:
@@ -223,6 +212,33 @@ class MappedShard(Shard):
                 fill_at(file, offset, as_bytes(columns[i - left]), self.path)
             rows[:, left:right] = columns[: right - left].T
         return rows
+
+
+def mapping(file: RawIOBase, path: Place, offset: int, length: int) -> mmap.mmap | None:
+    """Map a window of a file, read-only; None where the system cannot do that."""
+    try:
+        return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=offset)
+    except ValueError:
+        # How mmap says that the file ends before the window does.
+        raise StoreError(f"{path}: {length} bytes at {offset} cannot be mapped") from None
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return None
+        raise StoreError(f"{path}: cannot be mapped: {error.strerror}") from None
+
+
+def guarded(view: mmap.mmap) -> bool:
+    """Guard a mapping, as long as it lives, against a cut of its file.
+
+    False where the system has no guards, or so many are held that there is none left.
+    """
+    from clipsoid._native import guard, release
+
+    number = guard(np.frombuffer(view, np.uint8).ctypes.data, len(view))
+    if number is None:
+        return False
+    weakref.finalize(view, release, number).atexit = False
+    return True
 
 
 def as_bytes(array: Matrix) -> memoryview:

@@ -11,15 +11,17 @@ from clipsoid._batch import CARRIERS
 from clipsoid.errors import DTypeError, MismatchError, StoreError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.files import Place
-from clipsoid.store.foreign import advice
 from clipsoid.store.paths import AnyPath, find_files
 from clipsoid.store.remote.path import RemotePath
 
 #: What opening a file gives: a shard, a header, or in its place why there is none.
 Opened = TypeVar("Opened")
 
+#: Names of Arrow IPC files and streams; Feather is one since its version 2.
+ARROW = (".arrow", ".feather", ".ipc")
+
 #: Formats, by the suffix of the file.
-SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors", ".pt", ".pth")
+SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors", *ARROW, ".pt", ".pth")
 
 
 def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = None) -> Store:
@@ -28,14 +30,14 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     Parameters
     ----------
     path : str, Path, or list or tuple of these
-        A file (``.npy``, ``.npz``, ``.parquet``, ``.safetensors``; ``.pt`` or ``.pth`` of
-        `torch.save`, without torch); a folder, read recursively
-        and sorted by name, with numbers in names as numbers; a brace pattern such as
+        A file (``.npy``, ``.npz``, ``.parquet``, ``.safetensors``; Arrow IPC: ``.arrow``,
+        ``.feather``, ``.ipc``; what ``torch.save`` wrote: ``.pt``, ``.pth``); a folder, read
+        recursively and sorted by name, with numbers in names as numbers; a brace pattern such as
         ``img_emb_{00000..00041}.npy``; a glob pattern; a URL of one of these (``s3://``,
-        ``gs://``, ``hf://``, ``http(s)://``); or several of these.
+        ``gs://``, ``hf://``, ``http(s)://``), but for Arrow; or several of these.
     key : str, optional
-        The member (``.npz``), tensor (``.safetensors``, ``.pt``) or column (``.parquet``) that
-        holds the embeddings; needed where a file has several.
+        The member (``.npz``), tensor (``.safetensors``, ``.pt``) or column (``.parquet``, Arrow)
+        that holds the embeddings; needed where a file has several.
     dtype : str, optional
         Element type that every shard must have. ``"bfloat16"`` also says that the 2-byte void or
         uint16 elements of an ``.npy`` or ``.npz`` file are bfloat16, which numpy cannot express.
@@ -56,7 +58,7 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     MismatchError
         If two shards differ in dimension.
     UnavailableError
-        If a URL needs a package that is not installed.
+        If a URL or an Arrow file needs a package that is not installed.
     """
     check_wanted(dtype)
     files = find_files(path, SUFFIXES)
@@ -117,10 +119,13 @@ def open_shard(path: Place, name: str, *, key: str | None, dtype: str | None) ->
             from clipsoid.store.torch_file import open_torch
 
             return open_torch(path, name, key=key, dtype=dtype)
+        case suffix if suffix in ARROW:
+            from clipsoid.store.arrow import open_arrow
+
+            return open_arrow(path, name, key=key, dtype=dtype)
         case suffix:
             raise StoreError(
                 f"{path}: the suffix is {suffix or 'missing'!r}; wanted {', '.join(SUFFIXES)}"
-                f"{advice([suffix])}"
             )
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipsoid._batch import CARRIERS, Batch
-from clipsoid.errors import DTypeError, StoreError
+from clipsoid.errors import StoreError
 from clipsoid.store.base import BATCH_BYTES, Shard
 from clipsoid.store.files import Place, open_file
+from clipsoid.store.list_columns import check_lengths, choose_column, null_element
 from clipsoid.store.opening import check_dtype
 from clipsoid.store.parquet_columns import check_names, parsed_schema, read_columns
 from clipsoid.store.parquet_cuts import Cut
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from clipsoid.store.remote.ahead import Block
-
-WANTED = "a list or array of float16, float32 or float64"
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,40 +148,21 @@ class ParquetShard(Shard):
         valid = series if missing is None else series.drop_nulls()
         # Numbers, within the file, of the rows in `valid`.
         numbers = first + (np.arange(len(series)) if missing is None else np.flatnonzero(~missing))
-        self._check_lengths(_lengths(valid).to_numpy(), numbers)
+        label = f"{self.path}: column {self.part!r}"
+        check_lengths(label, self.dim, _lengths(valid).to_numpy(), numbers)
         carrier = CARRIERS[self.dtype]
         if not len(valid):
             return np.full((len(series), self.dim), np.nan, carrier), missing
         flat = valid.explode()
         if flat.null_count():
             at = int(flat.is_null().arg_max() or 0)
-            raise StoreError(
-                f"{self.path}: column {self.part!r}, row {numbers[at // self.dim]}: element "
-                f"{at % self.dim} is null; wanted a number, or a null in place of the whole list"
-            )
+            raise null_element(label, numbers[at // self.dim], at % self.dim)
         rows = flat.to_numpy().reshape(-1, self.dim)
         if missing is None:
             return rows, None
         spread = np.full((len(series), self.dim), np.nan, carrier)
         spread[~missing] = rows
         return spread, missing
-
-    def _check_lengths(
-        self, lengths: np.ndarray[Any, np.dtype[Any]], numbers: np.ndarray[Any, np.dtype[Any]]
-    ) -> None:
-        if (lengths == self.dim).all():
-            return
-        label = f"{self.path}: column {self.part!r}"
-        other = np.flatnonzero(lengths != lengths[0])
-        if len(other):
-            raise StoreError(
-                f"{label}: the list of row {numbers[other[0]]} has {lengths[other[0]]} elements, "
-                f"that of row {numbers[0]} has {lengths[0]}; wanted one length"
-            )
-        raise StoreError(
-            f"{label}: the list of row {numbers[0]} has {lengths[0]} elements; "
-            f"wanted {self.dim}, as in the rest of the set"
-        )
 
 
 def open_parquet(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
@@ -193,7 +173,7 @@ def open_parquet(path: Place, name: str, *, key: str | None, dtype: str | None) 
     with file:
         schema = parsed_schema(read_footer(file, path, stamp.size), path)
         candidates = {column: found for column, kind in schema.items() if (found := _element(kind))}
-        key = _choose(path, key, schema, list(candidates))
+        key = choose_column(path, key, schema, list(candidates))
         element = check_dtype(f"{path}: column {key!r}", candidates[key], dtype)
         remote = isinstance(path, RemotePath)
         pages = ColumnPages(file, path, stamp.size, key, groups=None if remote else 1)
@@ -223,23 +203,6 @@ def _first_length(shard: ParquetShard, file: RawIOBase) -> int:
 def embedding_columns(schema: Mapping[str, pl.DataType]) -> list[str]:
     """Those columns that may hold embeddings, by their types."""
     return [name for name, kind in schema.items() if _element(kind)]
-
-
-def _choose(path: Place, key: str | None, schema: Mapping[str, pl.DataType], fit: list[str]) -> str:
-    listed = ", ".join(f"{name} ({kind})" for name, kind in schema.items())
-    if key is None:
-        if len(fit) == 1:
-            return fit[0]
-        if not fit:
-            raise StoreError(f"{path}: no column is {WANTED}; found {listed or 'no columns'}")
-        raise StoreError(
-            f"{path}: {len(fit)} columns are {WANTED}: {', '.join(fit)}; wanted key= with one"
-        )
-    if key not in schema:
-        raise StoreError(f"{path}: has no column {key!r}; found {listed or 'no columns'}")
-    if key not in fit:
-        raise DTypeError(f"{path}: column {key!r} is {schema[key]}; wanted {WANTED}")
-    return key
 
 
 def _element(kind: pl.DataType) -> str | None:

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place
-from clipsoid.store.foreign import advice
 from clipsoid.store.remote.path import RemotePath, check_url, is_url
 
 PlaceT = TypeVar("PlaceT", Path, RemotePath, Place)
@@ -309,7 +308,6 @@ def _one_format(
     if not formats:
         raise StoreError(
             f"{where}: {verb} {found or 'no files'}; wanted {', '.join(suffixes)} files"
-            f"{advice(sorted(kinds))}"
         )
     if len(formats) > 1:
         raise StoreError(

@@ -1,4 +1,4 @@
-"""Reader of the files that `torch.save` writes: one tensor, mapped where it lies.
+"""Reader of the files that ``torch.save`` writes: one tensor, mapped where it lies.
 
 Such a file is a zip of a pickle, which says what there is, and of stored members, which hold the
 elements. The pickle is read, never run: of all that it may call, only what describes a tensor is

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.names import MODALITIES, modality_of_name, paired_arrays
+from clipsoid.store.opening import ARROW
 
 #: DataComp stores embeddings of two models of OpenAI side by side; the larger is taken unless a key
 #: names the other.
@@ -36,6 +37,10 @@ def array_names(path: Place) -> list[str]:
             from clipsoid.store.torch_file import matrix_names
 
             return [name for name in matrix_names(path) if name]
+        case suffix if suffix in ARROW:
+            from clipsoid.store.arrow import column_names
+
+            return column_names(path)
         case _:
             return []
 

@@ -53,7 +53,8 @@ class EmbeddingSet(Shown):
         As given; of several paths, the first.
     kind : str
         The layout: ``"clipsoid"``, ``"clip-retrieval"``, ``"DataComp"``, ``"NeMo Curator"``,
-        ``"img2dataset"``, or the format of the files, such as ``"npy"`` or ``"npy + parquet"``.
+        ``"img2dataset"``, ``"Hugging Face datasets"``, or the format of the files, such as
+        ``"npy"`` or ``"npy + parquet"``.
     image, text : Store or None
         Rows of each modality.
     rows : Store or None

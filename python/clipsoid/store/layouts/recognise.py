@@ -18,7 +18,7 @@ from clipsoid.store.layouts.names import (
     modality_of_path,
     number_of,
 )
-from clipsoid.store.opening import SUFFIXES, open_each
+from clipsoid.store.opening import ARROW, SUFFIXES, open_each
 from clipsoid.store.paths import (
     MODELS,
     AnyPath,
@@ -41,6 +41,9 @@ IMAGE_FOLDER, TEXT_FOLDER, METADATA_FOLDER = "img_emb", "text_emb", "metadata"
 STATISTICS = "_stats.json"
 
 NEMO_COLUMNS = ("id", "embeddings")
+
+#: What Hugging Face datasets puts beside the Arrow files that it saves.
+DATASET_FILES = ("dataset_info.json", "state.json")
 
 PARQUET = ".parquet"
 
@@ -162,7 +165,7 @@ def _holds_embeddings(table: Place) -> bool:
 
 def _tables(files: Sequence[tuple[Place, str]], beside: Iterable[Place]) -> list[Place]:
     """Parquet files that may describe the rows of `files`; tables of embeddings have their own."""
-    if files[0][0].suffix.lower() == PARQUET:
+    if files[0][0].suffix.lower() in (PARQUET, *ARROW):
         return []
     tables = [file for file in beside if file.suffix.lower() == PARQUET]
     scores = {parent for parent in {file.parent for file in tables} if _holds_scores(parent)}
@@ -314,6 +317,9 @@ def _kind(
 
         if NEMO_COLUMNS[0] in read_header(first).types:
             return "NeMo Curator"
+    here = {file.name for file in beside if file.absolute().parent == first.parent}
+    if f".{suffix}" in ARROW and here.issuperset(DATASET_FILES):
+        return "Hugging Face datasets"
     if metadata and any(file.name.endswith(STATISTICS) for file in beside):
         return "img2dataset"
     return f"{suffix} + parquet" if metadata else suffix
