@@ -35,15 +35,20 @@ def recipe_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def check_targets(paths: Sequence[Path]) -> None:
-    """Refuse, before any work is done, files that could not or must not be written after it."""
-    seen = set()
+def check_suffixes(paths: Sequence[Path]) -> None:
+    """Refuse files of other kinds: which options a selection makes use of depends on the kinds."""
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
             raise OutputError(
                 f"{path}: the suffix is {path.suffix or 'missing'!r}; wanted .npy for uids, .txt "
                 "for ids, .parquet for rows"
             )
+
+
+def check_targets(paths: Sequence[Path]) -> None:
+    """Refuse, before any work is done, files that could not or must not be written after it."""
+    seen = set()
+    for path in paths:
         if path.resolve() in seen:
             raise OutputError(f"{path}: is named twice; wanted every file once")
         seen.add(path.resolve())
@@ -66,6 +71,7 @@ def write_selection(
 ) -> None:
     """Write files that get their names when all of them are complete."""
     paths = [Path(name) for name in names]
+    check_suffixes(paths)
     check_used(paths, ids=id_column != ID_COLUMN, columns=columns is not None)
     check_targets(paths)
     check_columns(selection._table, paths, id_column, columns)
