@@ -101,8 +101,7 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
     from clipsoid.cli.reference import against_of, check_options
-    from clipsoid.store.job import Job
-    from clipsoid.store.scores import ScoreFolder, job_parameters, score_into
+    from clipsoid.store.scores import ScoreFolder, score_into, score_job
 
     check_options(options)
     store = sets.open_rows(options)
@@ -117,13 +116,14 @@ def run(options: argparse.Namespace) -> None:
     opened = open_beside(options, store)
     against = against_of(options, store, part)
     # Known before the first pass: nobody waits for a fit whose scores have no place.
-    known = {**against.known, **opened.known}
-    begun = Job.of(
+    begun = score_job(
         store,
-        job_parameters(known, id_columns, options.on_invalid),
+        {**against.known, **opened.known},
+        id_columns,
+        options.on_invalid,
         partner=opened.partners.values(),
         against=against.shards,
-        columns=bool(id_columns) or options.by is not None,
+        has_groups=options.by is not None,
     )
     with ScoreFolder.hold(folder, store, begun, options.shards or (0, 1)) as job:
         e, groups = against.fitted(job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from clipsoid.store.score_folder import ScoreFolder
 from clipsoid.store.score_kept import digest_of_reference
 from clipsoid.store.score_parts import finished, score_path
 
-__all__ = ["ScoreFolder", "Written", "finished", "job_parameters", "score_into", "write_scores"]
+__all__ = ["ScoreFolder", "Written", "finished", "score_into", "score_job", "write_scores"]
 
 #: Columns that score files may have; id columns may not take their names.
 COLUMNS = ("shard", "row", *SCORES, *Scores.BESIDE, "status")
@@ -108,11 +108,13 @@ def write_scores(
         If a row or a file is at fault; the files of the shards before it stay.
     """
     made = {**made, "reference": digest_of_reference(reference)}
-    begun = Job.of(
+    begun = score_job(
         store,
-        job_parameters(made, id_columns, on_invalid),
+        made,
+        id_columns,
+        on_invalid,
         partner=() if wanted is None else wanted.partners.values(),
-        columns=bool(id_columns) or (wanted is not None and wanted.groups is not None),
+        has_groups=wanted is not None and wanted.groups is not None,
     )
     with ScoreFolder.hold(folder, store, begun, part) as job:
         return score_into(
@@ -127,14 +129,37 @@ def write_scores(
         )
 
 
-def job_parameters(
-    made: Mapping[str, Any], id_columns: Sequence[str], on_invalid: str
-) -> dict[str, Any]:
-    """Return what the bytes of score files depend on, beside the rows."""
+def score_job(
+    store: Store,
+    made: Mapping[str, Any],
+    id_columns: Sequence[str],
+    on_invalid: OnInvalid,
+    *,
+    partner: Iterable[Shard] = (),
+    against: Iterable[Shard] = (),
+    has_groups: bool = False,
+) -> Job:
+    """Return what the bytes of score files depend on: the rows, and all else.
+
+    Parameters
+    ----------
+    store, made, id_columns, on_invalid
+        As for `write_scores`.
+    partner, against : iterable of Shard
+        Those of other sets that are read.
+    has_groups : bool
+        Whether a column of the shards says which group a row is in.
+    """
     import polars as pl
 
     more = {"id_columns": list(id_columns), "on_invalid": on_invalid}
-    return {**made, **more, "polars_version": pl.__version__}
+    return Job.of(
+        store,
+        {**made, **more, "polars_version": pl.__version__},
+        partner=partner,
+        against=against,
+        columns=bool(id_columns) or has_groups,
+    )
 
 
 def score_into(

@@ -198,6 +198,13 @@ class EmbeddingSet(Shown):
         return f"EmbeddingSet({self.kind}, {found})"
 
 
+def pairs_of(found: EmbeddingSet) -> tuple[Store, Store]:
+    """Return the pairs of a set once a sample of them is checked: ids are read once for both."""
+    image, text, id_column = found._paired()
+    checked_pairs(image, text, found.path, id_column)
+    return image, text
+
+
 def checked_pairs(
     image: Store,
     text: Store,
