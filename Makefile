@@ -8,7 +8,7 @@ LOCKS := requirements
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-rust test-python bench lint docs pictures wheel lock clean native-quick native-release
+.PHONY: help demo test test-long test-rust test-python bench lint docs pictures wheel lock clean environment native-quick native-release
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,8 @@ $(VENV)/bin/python:
 $(VENV)/%.stamp: $(LOCKS)/%.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r $<
 	touch $@
+
+environment: $(VENV)/build.stamp $(VENV)/test.stamp $(VENV)/docs.stamp
 
 # The package itself, editable: the same optimisation for tests, without link-time passes.
 native-quick: $(VENV)/build.stamp

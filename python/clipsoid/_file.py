@@ -180,10 +180,12 @@ def unpacked(
     if not isinstance(made, dict):
         raise StoreError(f"is not {what} file, or is damaged")
     found = made.get("format"), made.get("format_version")
-    if found != (wanted, version):
+    if found[0] != wanted:
+        raise StoreError(f"is of format {found[0]!r}; wanted {wanted!r}")
+    if found[1] != version:
         raise StoreError(
-            f"is of format {found[0]!r} version {found[1]!r}; "
-            f"this clipsoid ({_native.__version__}) reads {wanted!r} version {version}"
+            f"is of format {wanted!r} version {found[1]!r}; "
+            f"this clipsoid ({_native.__version__}) reads version {version}"
         )
     return made, tensors
 

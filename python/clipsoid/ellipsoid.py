@@ -118,8 +118,9 @@ class Ellipsoid(Drawn, Geometry):
         x, member, n_threads
             As for `conformity`.
         partner : array, tensor, column, path or store of shape (n, d), optional
-            The rows' partners, such as the captions of images: adds the cosine to them. Element
-            types and batches may differ from those of `x`.
+            The rows' partners, such as the captions of images: adds the cosine to them. Row by
+            row, as they are stored: `EmbeddingSet.pairs` brings a set's into one order by ids.
+            Element types and batches may differ from those of `x`.
         whitening : Whitening, optional
             Adds the log-likelihood under its normal law.
         on_invalid : {"error", "skip", "null"}, default="error"

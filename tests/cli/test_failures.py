@@ -195,10 +195,11 @@ def test_two_runs_into_one_place(run, shards, tmp_path):
         assert run(command, shards, "--out", out).code == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("command", ["fit", "score"])
 def test_a_folder_that_is_read_only(run, shards, tmp_path, command):
     (tmp_path / "out").mkdir(mode=0o500)
+    if os.access(tmp_path / "out", os.W_OK):
+        pytest.skip("this user may write everywhere")
     outcome = run(command, shards, "--out", "out/x")
     assert outcome.code == 4 and "cannot be written" in outcome.err
 

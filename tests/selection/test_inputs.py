@@ -105,6 +105,12 @@ def test_metadata_by_id(frame: pl.DataFrame, folder: Path, tmp_path: Path) -> No
     )
 
 
+def test_metadata_of_other_rows(frame: pl.DataFrame) -> None:
+    other = captions(frame).with_columns(pl.col("uid") + " of another set")
+    with pytest.raises(cs.SelectionError, match=r"metadata: has no uid of the scores: its first"):
+        cs.select(frame, metadata=other, on="uid", where="width > 1")
+
+
 def test_columns_that_both_have_are_those_of_the_scores(
     frame: pl.DataFrame, folder: Path, tmp_path: Path
 ) -> None:

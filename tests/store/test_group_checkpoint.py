@@ -105,5 +105,7 @@ def test_a_damaged_checkpoint_is_named(
     stopped(labelled, path, 571)
     assert path.read_bytes().count(old) == 1
     path.write_bytes(path.read_bytes().replace(old, new))
-    with pytest.raises(StoreError, match=rf"\.g\.checkpoint: .*{words}"):
+    with pytest.raises(
+        StoreError, match=rf"\.g\.checkpoint: .*{words}.*; remove it to begin again"
+    ):
         fit_groups(cs.open_store(labelled), "label", path, on_invalid="skip")

@@ -331,3 +331,15 @@ def test_numbers_and_leftovers():
     for name in ("part_0.npy", "part.0.parquet", "a.npy", "temp.npy", "template.parquet"):
         assert not looks_unfinished(PurePath(name))
     assert paired_arrays(["a_img", "b_txt"]) == {}
+
+
+def test_numbers_that_do_not_count_shards(tmp_path: Path):
+    folder = tmp_path / "set/img_emb"
+    folder.mkdir(parents=True)
+    for number in (0, 1, 2, 4, 5):
+        np.save(folder / f"img_emb_{number}.npy", np.ones((3, 2), np.float32))
+    missing = "image: no shard of number 3 (an empty partition writes none)"
+    assert missing in cs.open_set(tmp_path / "set").notes
+    # A time of day is no place in a row, and the numbers below it would fill any memory.
+    (folder / "img_emb_5.npy").rename(folder / "img_emb_20261122103000.npy")
+    assert not any("no shard of number" in note for note in cs.open_set(tmp_path / "set").notes)

@@ -13,6 +13,7 @@ import clipsoid as cs
 from clipsoid.errors import MismatchError, PairingWarning, ShapeError
 from clipsoid.store.layouts.pairing import check_cosines
 from clipsoid.store.layouts.sample import places, sample_rows
+from clipsoid.store.mapped import MappedShard
 from clipsoid.store.parquet import ParquetShard
 from store import layouts as made
 
@@ -217,3 +218,52 @@ def test_an_analysis_of_a_set(tmp_path: Path):
         cs.analyze(made.pairs()[0])
     with pytest.raises(cs.StoreError, match="found image, no text embeddings"):
         cs.analyze(tmp_path / "set/img_emb")
+
+
+def test_ids_in_shards_of_another_place(tmp_path: Path):
+    image, text = made.pairs("float32")
+    with_ids_of(tmp_path, image, text)
+    # Each shard of texts goes to the next place: no shard has an id in common with its partner.
+    size = min(made.SIZES)
+    ids = [made.parts(made.UIDS)[i][:size] for i in range(len(made.SIZES))]
+    for i, own in enumerate(ids):
+        with_ids(tmp_path / f"images/{i}.parquet", made.parts(image)[i][:size], own)
+        with_ids(tmp_path / f"texts/{(i + 1) % len(ids)}.parquet", made.parts(text)[i][:size], own)
+    message = (
+        rf"images/0\.parquet: uid '{ids[0][0]}' is in .*texts/1\.parquet, not in .*texts/0\.parq"
+    )
+    for ask in (cs.open_set(tmp_path).pairs, cs.open_set(tmp_path).check_pairs):
+        with pytest.raises(MismatchError, match=message):
+            ask()
+
+
+def test_a_sample_of_reordered_shards_reads_the_rows_of_the_sample(tmp_path: Path, monkeypatch):
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(40, 100, 8)).astype(np.float32)
+    for folder in ("img_emb", "text_emb", "metadata/image", "metadata/text"):
+        (tmp_path / folder).mkdir(parents=True)
+    for i, rows in enumerate(image):
+        order = rng.permutation(len(rows))
+        ids = pl.DataFrame({"uid": [f"{i}-{j}" for j in range(len(rows))]})
+        for side, own in (("img", np.arange(len(rows))), ("text", order)):
+            np.save(tmp_path / f"{side}_emb/{side}_emb_{i}.npy", rows[own])
+            ids[own].write_parquet(tmp_path / f"{side}_emb/{side}_emb_{i}.parquet")
+    found = cs.open_set(tmp_path)
+    asked, read = [], []
+    columns, batches = MappedShard.columns, MappedShard.batches
+
+    def noted_columns(shard, names):
+        asked.append(shard.name)
+        return columns(shard, names)
+
+    def noted_batches(shard, max_bytes=None):
+        for batch in batches(shard, max_bytes):
+            read.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(MappedShard, "columns", noted_columns)
+    monkeypatch.setattr(MappedShard, "batches", noted_batches)
+    check = found.check_pairs(sample=160)
+    assert check.count == 4000 and check.sample == 160 and check.cosine > 1 - 1e-6
+    # 16 places of both sides, and no more than a few rows of each.
+    assert len({*asked}) == 32 and sum(read) == 320

@@ -147,6 +147,27 @@ def test_a_part_of_a_set_finds_its_metadata(bucket: Bucket, tmp_path: Path):
         assert pl.concat(captions).to_list() == made.CAPTIONS
 
 
+def test_a_key_that_may_read_but_not_list(bucket: Bucket, tmp_path: Path):
+    made.clip_retrieval(tmp_path / "set")
+    url = bucket.put_folder(tmp_path / "set")
+    backend = bucket.server.backend
+
+    def refuse(environ, start):
+        if environ["REQUEST_METHOD"] == "GET" and not environ["PATH_INFO"].endswith(".npy"):
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"no"]
+        return backend(environ, start)
+
+    bucket.server.backend = refuse
+    try:
+        found = cs.open_set(f"{url}/text_emb/text_emb_{{0..10}}.npy")
+        assert found.text.count == len(made.UIDS)
+        with pytest.raises(StoreError, match="has no columns"):
+            found.text.shards[0].check_columns(["caption"])
+    finally:
+        bucket.server.backend = backend
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".parquet", ".npz"])
 def test_a_sample_of_rows_is_no_pass(bucket: Bucket, tmp_path: Path, suffix: str):
     rows = np.random.default_rng(0).standard_normal((40_000, 32), np.float32)

@@ -33,12 +33,13 @@ def opened(
     if text is None:
         from clipsoid.store import EmbeddingSet, open_set
         from clipsoid.store.layouts.columns import CAPTIONS, IMAGE_PATHS, column_of
-        from clipsoid.store.layouts.embedding_set import pairs_of
+        from clipsoid.store.layouts.embedding_set import checked_pairs
 
         if not isinstance(image, EmbeddingSet) and not is_path(image):
             raise ValueError("text=None; wanted images and texts, or one set that holds both")
         found = image if isinstance(image, EmbeddingSet) else open_set(image)
-        image, text = pairs_of(found)
+        image, text = found.pairs()
+        checked_pairs(image, text, found.path)
         known = found.temperature
         captions = column_of(image, CAPTIONS) if captions is None else captions
         image_paths = column_of(image, IMAGE_PATHS) if image_paths is None else image_paths

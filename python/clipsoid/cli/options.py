@@ -151,7 +151,10 @@ def selected(store: Store, options: argparse.Namespace) -> Store:
     i, n = options.shards
     part = store.select(i, n)
     if not part.shards:
-        raise StoreError(f"--shards {i}/{n}: there are only {len(store.shards)} shards")
+        raise StoreError(
+            f"--shards {i}/{n}: there are only {len(store.shards)} shards, so only "
+            f"{len(store.shards)} parts; wanted i/{len(store.shards)}"
+        )
     return part
 
 

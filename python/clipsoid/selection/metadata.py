@@ -40,6 +40,15 @@ def joined(table: Table, metadata: Any, on: str) -> Table:
             raise SelectionError(f"{beside.label}: {on} {found.item(0, 0)!r} is there twice")
         alone = table.frame.select(on).join(ids, on=on, how="anti").select(pl.len())
         missing = alone.collect(engine="streaming").item()
+        if missing == table.count:
+            there, here = (
+                frame.select(on).drop_nulls().head(1).collect().to_series().to_list()
+                for frame in (beside.frame, table.frame)
+            )
+            raise SelectionError(
+                f"{beside.label}: has no {on} of the scores: its first are {there}, theirs {here}; "
+                "wanted metadata of these rows"
+            )
     new, notes = _without_known(table, [name for name in beside.schema if name != on])
     if missing:
         notes = (*notes, f"{missing:,} rows have no metadata")

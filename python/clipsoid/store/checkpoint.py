@@ -139,6 +139,16 @@ def fit_store(
     return e
 
 
+def read_kept(
+    path: Path, wanted: str, version: int, what: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the header and the tensors of a checkpoint; its faults are named with the way on."""
+    try:
+        return read_file(path, lambda contents: unpacked(contents, wanted, version, what))
+    except StoreError as error:
+        raise StoreError(f"{error}; remove it to begin again") from None
+
+
 @contextmanager
 def sound(path: Path, made: dict[str, Any], job: Job) -> Generator[None, None, None]:
     """Check a checkpoint within; its faults are named with the file and the way on."""
@@ -168,9 +178,7 @@ def _write(path: Path, e: Ellipsoid, job: Job, done: int) -> None:
 
 def _read(path: Path, job: Job) -> tuple[Ellipsoid, int]:
     """Return what `_write` kept, if it is of this job."""
-    made, tensors = read_file(
-        path, lambda contents: unpacked(contents, FORMAT, VERSION, "a checkpoint")
-    )
+    made, tensors = read_kept(path, FORMAT, VERSION, "a checkpoint")
     job.check(path, Job.read(path, made.get("job")))
     with sound(path, made, job):
         check_fields(made, _FIELDS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clipsoid import _native
-from clipsoid._file import check_fields, check_tensors, is_count, packed, read_file, unpacked
+from clipsoid._file import check_fields, check_tensors, is_count, packed
 from clipsoid._group_merge import ARRAYS
 from clipsoid._group_sums import GroupSums
 from clipsoid._labels import labels_of
@@ -18,7 +18,7 @@ from clipsoid._source import OnInvalid, Progress, as_source, check_policy, check
 from clipsoid.errors import StoreError
 from clipsoid.groups import GroupedEllipsoids
 from clipsoid.store.base import Store
-from clipsoid.store.checkpoint import Pace, sound
+from clipsoid.store.checkpoint import Pace, read_kept, sound
 from clipsoid.store.job import Job
 
 FORMAT, VERSION = "clipsoid.groups.checkpoint", 1
@@ -113,9 +113,7 @@ def _write(path: Path, sums: GroupSums, job: Job, done: int) -> None:
 
 def _read(path: Path, job: Job, shape: tuple[int, int]) -> tuple[GroupSums, int]:
     """Return what `_write` kept, if it is of this job."""
-    made, tensors = read_file(
-        path, lambda contents: unpacked(contents, FORMAT, VERSION, "a checkpoint of groups")
-    )
+    made, tensors = read_kept(path, FORMAT, VERSION, "a groups checkpoint")
     job.check(path, Job.read(path, made.get("job")))
     with sound(path, made, job):
         check_fields(made, dict.fromkeys((*_COUNTS, "shards", "missing"), is_count))

@@ -133,7 +133,9 @@ def read_header(stream: Readable, label: str, wanted: str | None) -> ArrayHeader
     try:
         shape, fortran, disk = parse(BytesIO(len(text).to_bytes(width, "little") + text))
     except _UNPARSABLE as error:
-        raise StoreError(f"{label}: the .npy header cannot be parsed: {error}") from None
+        # What follows is numpy's advice to whoever called it.
+        reason = str(error).partition("\n")[0]
+        raise StoreError(f"{label}: the .npy header cannot be parsed: {reason}") from None
     if any(isinstance(n, bool) or n < 0 for n in shape):
         raise StoreError(f"{label}: the header gives shape {shape}; wanted numbers of rows")
     if named:

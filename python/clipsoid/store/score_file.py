@@ -27,9 +27,9 @@ FRAME_ROWS = 1 << 17
 #: Rows of a row group.
 GROUP_ROWS = 1 << 20
 
-#: Scores that every file has, and the element types of those that float32 does not hold.
+#: Scores that every file has; and counts, which float32 does not hold.
 SCORES = ("conformity", "cosine_to_mean", "norm")
-_WIDE = {"group_rows": "UInt64"}
+_COUNTS = frozenset({"group_rows"})
 
 
 class Writer:
@@ -162,8 +162,8 @@ class ScoreFile:
         if self.ids is not None:
             columns |= self.ids[row].to_dict()
         for name in self.scores:
-            if name in _WIDE:
-                columns[name] = joined(name, _WIDE[name])
+            if name in _COUNTS:
+                columns[name] = joined(name, np.uint64)
                 continue
             with np.errstate(over="ignore"):
                 values = joined(name, np.float32)
@@ -179,16 +179,14 @@ class ScoreFile:
         import polars as pl
 
         ids = {} if self.ids is None else dict(self.ids.schema)
-        scores = {
-            name: getattr(pl, _WIDE[name]) if name in _WIDE else pl.Float32 for name in self.scores
-        }
+        scores = {name: pl.UInt64 if name in _COUNTS else pl.Float32 for name in self.scores}
         places = {"shard": pl.String, "row": pl.UInt32}
         return {**places, **ids, **scores, "status": pl.Enum(Scores.STATUS)}
 
     def _raise_error(self) -> None:
         if self._error is not None:
             number = getattr(self._error, "errno", None)
-            reason = getattr(self._error, "strerror", None) or str(self._error).strip()
-            raise OutputError(
-                number, f"{self.path.parent}: cannot be written: {reason or self._error!r}"
-            ) from None
+            # What polars says of the system's error begins with what it was doing.
+            said = str(self._error).strip().strip("'").rpartition("IO error: ")[2]
+            reason = getattr(self._error, "strerror", None) or said or repr(self._error)
+            raise OutputError(number, f"{self.path.parent}: cannot be written: {reason}") from None

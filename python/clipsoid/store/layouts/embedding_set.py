@@ -21,7 +21,13 @@ from clipsoid.store.base import Shard, Store
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.arrays import OPENAI_TEMPERATURE, encoder_of
 from clipsoid.store.layouts.notes import notes_of
-from clipsoid.store.layouts.pairing import PairCheck, check_cosines, check_shards, paired_by_id
+from clipsoid.store.layouts.pairing import (
+    PairCheck,
+    check_cosines,
+    check_shards,
+    paired_by_id,
+    some_shards,
+)
 from clipsoid.store.layouts.recognise import Recognised, Side, recognise
 from clipsoid.store.opening import check_wanted, open_each, open_shard, store_of
 from clipsoid.store.origin import Origin, origin, read_manifest
@@ -146,15 +152,14 @@ class EmbeddingSet(Shown):
         MismatchError
             If shards or counts differ, or an id is on one side only; file and row are named.
         """
-        return self._paired()[:2]
-
-    def _paired(self) -> tuple[Store, Store, str | None]:
         image, text = self.modality("image"), self.modality("text")
         check_shards(image, text)
-        return image, *paired_by_id(image, text)
+        return image, paired_by_id(image, text)[0]
 
     def check_pairs(self, *, sample: int = SAMPLE, seed: int = 0) -> PairCheck:
         """Compare pairs with shuffled pairs: in an order that is right, pairs are nearer.
+
+        Ids are compared in the shards that are looked at: 16 of them, spread over the set.
 
         Parameters
         ----------
@@ -189,20 +194,17 @@ class EmbeddingSet(Shown):
         (True, True)
         >>> Path("pairs.npz").unlink()
         """
-        image, text, id_column = self._paired()
-        return checked_pairs(image, text, self.path, id_column, sample, seed)
+        image, text = self.modality("image"), self.modality("text")
+        check_shards(image, text)
+        some = some_shards(image, text)
+        text_by_id, id_column = paired_by_id(*some)
+        found = checked_pairs(some[0], text_by_id, self.path, id_column, sample, seed)
+        return replace(found, count=image.count)
 
     def __repr__(self) -> str:
         """Kind, and rows of each modality."""
         found = ", ".join(f"{name}={store!r}" for name, store in self.stores.items())
         return f"EmbeddingSet({self.kind}, {found})"
-
-
-def pairs_of(found: EmbeddingSet) -> tuple[Store, Store]:
-    """Return the pairs of a set once a sample of them is checked: ids are read once for both."""
-    image, text, id_column = found._paired()
-    checked_pairs(image, text, found.path, id_column)
-    return image, text
 
 
 def checked_pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from clipsoid.errors import MismatchError, StoreError
@@ -33,12 +34,16 @@ def shard_gaps(found: EmbeddingSet) -> Iterator[str]:
     if found.kind not in NUMBERED or folder_of(found.path, SUFFIXES) is None:
         return
     for name, store in found.stores.items():
-        numbers = [number_of(shard.path) for shard in store.shards]
-        if None not in numbers:
-            gaps = sorted({*range(max(filter(None, numbers), default=0))}.difference(numbers))
-            if gaps:
-                listed = ", ".join(map(str, gaps[:3])) + (", ..." if gaps[3:] else "")
-                yield f"{name}: no shard of number {listed} (an empty partition writes none)"
+        found_numbers = [number_of(shard.path) for shard in store.shards]
+        if None in found_numbers:
+            continue
+        numbers = sorted({-1, *(number for number in found_numbers if number is not None)})
+        gaps = (gap for low, high in pairwise(numbers) for gap in range(low + 1, high))
+        first = list(islice(gaps, len(numbers)))
+        # Dates are numbers, too: where more are missing than there are, they do not count shards.
+        if first and len(first) < len(numbers):
+            listed = ", ".join(map(str, first[:3])) + (", ..." if first[3:] else "")
+            yield f"{name}: no shard of number {listed} (an empty partition writes none)"
 
 
 def notes_of(found: EmbeddingSet) -> Iterator[str]:

@@ -12,13 +12,16 @@ from clipsoid.errors import MismatchError, ShapeError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.layouts.names import number_of
 from clipsoid.store.layouts.reordered import ReorderedShard, order_by
-from clipsoid.store.layouts.sample import Array, has_windows, places, rows_at
+from clipsoid.store.layouts.sample import PLACES, Array, has_windows, places, rows_at
 
 #: Columns that name a row, in the order in which they are looked for.
 ID_COLUMNS = ("uid", "id", "key", "sample_id", "image_id")
 
 #: Fewer pairs than this cannot tell.
 LEAST_PAIRS = 20
+
+#: Ids of each shard of texts that are looked for among all images, where no shards share any.
+SOME_IDS = 64
 
 #: Of the one-sided test: pairs in the wrong order pass it once in so many.
 LEVEL = 1e-3
@@ -142,10 +145,44 @@ def paired_by_id(image: Store, text: Store) -> tuple[Store, str | None]:
         moved[right.name] = ReorderedShard.by(right, left, column)
     if len(strangers) == len(sides):
         # Images and texts have names of their own.
+        _check_nowhere(sides, column)
         return text, None
     for left, right in strangers:
         order_by(right, left, column)
     return replace(text, shards=tuple(moved.get(one.name, one) for one in text.shards)), column
+
+
+def some_shards(image: Store, text: Store) -> tuple[Store, Store]:
+    """Return the shards of a sample: all of a few, or as many pairs of them as there are places."""
+    images, texts = _filled(image), _filled(text)
+    if len(images) != len(texts) or len(images) <= PLACES:
+        return image, text
+    chosen = [int(k * len(images) / PLACES) for k in range(PLACES)]
+    return (
+        replace(image, shards=tuple(images[i] for i in chosen)),
+        replace(text, shards=tuple(texts[i] for i in chosen)),
+    )
+
+
+def _check_nowhere(sides: list[tuple[Shard, Shard]], column: str) -> None:
+    """Refuse ids of texts that images have in a shard of another place; the first of each tell."""
+    import polars as pl
+
+    heads = [right.columns([column]).to_series().head(SOME_IDS) for _, right in sides]
+    some = pl.concat(heads).drop_nulls()
+    for left, right in sides:
+        ids = left.columns([column]).to_series()
+        met = ids.filter(ids.is_in(some.implode()))
+        if len(met):
+            there = next(
+                other
+                for (_, other), head in zip(sides, heads, strict=True)
+                if head.is_in(met.head(1).implode()).any()
+            )
+            raise MismatchError(
+                f"{left.path}: {column} {met[0]!r} is in {there.path}, not in {right.path}; "
+                "wanted the same ids in shards of the same place"
+            )
 
 
 def _share_ids(left: Shard, right: Shard) -> bool:

@@ -29,6 +29,7 @@ from clipsoid.store.paths import (
     name_in,
     walk,
 )
+from clipsoid.store.remote.answers import RemoteError
 from clipsoid.store.remote.path import RemotePath
 from clipsoid.store.score_parts import JOURNALS
 
@@ -192,7 +193,12 @@ def _listed_in(folder: Place) -> Iterator[Place]:
         if folder.is_dir():
             yield from (file for file in folder.iterdir() if not file.name.startswith("."))
     elif folder.name == METADATA_FOLDER and folder.scheme not in ("http", "https"):
-        yield from walk(folder)
+        try:
+            yield from walk(folder)
+        except RemoteError as error:
+            # Nobody named the folder, and a key to read files may be none to list them.
+            if not error.absent:
+                raise
 
 
 def match_metadata(

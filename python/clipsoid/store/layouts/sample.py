@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clipsoid._gather import widened
 from clipsoid.store.base import Shard, Store
+from clipsoid.store.layouts.reordered import ReorderedShard, order_by
 from clipsoid.store.remote.path import RemotePath
 
 #: Places that are looked at, spread over the set.
@@ -52,6 +53,11 @@ def rows_at(store: Store, place: tuple[int, int, int]) -> Array:
     """Read one run of rows as float64; of an invalid one, whatever it holds."""
     i, first, count = place
     shard, skipped = store.shards[i], first
+    if isinstance(shard, ReorderedShard) and has_windows(shard.of):
+        # One by one, where they are stored: all of the shard may be a large part of the memory.
+        order = order_by(shard.of, shard.like, shard.id_column)[first : first + count]
+        stored = replace(store, shards=(shard.of,))
+        return np.concatenate([rows_at(stored, (0, int(row), 1)) for row in order])
     window = shard.window(first, count)
     if window is not None:
         shard, skipped = window, 0
