@@ -223,20 +223,20 @@ def _show_uids(options: argparse.Namespace, path: Path) -> None:
         high, low = part["f0"], part["f1"]
         tied = high[1:] == high[:-1]
         ascends &= bool(((high[1:] > high[:-1]) | tied & (low[1:] > low[:-1])).all())
-    beside = recipe_path(path)
-    recipe = beside.name if is_recipe(beside, path) else None
+    recipe = recipe_path(path)
+    as_written = is_recipe(recipe, path)
     size = path.stat().st_size
     result = {
         "kind": "uids",
         "rows": len(uids),
         "is_ascending": ascends,
         "bytes": size,
-        "recipe": recipe,
+        "recipe": recipe.name if as_written else None,
     }
     order = "ascending, each once" if ascends else "not ascending: wanted sorted, each once"
     text = {"uids": f"{len(uids):,} of 128 bits, {order}", "size": size_of(size)}
-    if recipe is not None:
-        text["how made"] = f"clipsoid info {beside}"
+    if as_written:
+        text["how made"] = f"clipsoid info {recipe}"
     show(options, result, lines({f"{name:<12}": value for name, value in text.items()}))
 
 
@@ -247,35 +247,35 @@ def _show_ids(options: argparse.Namespace, path: Path) -> None:
     from clipsoid.selection.outputs import recipe_path
     from clipsoid.selection.recipe import is_recipe, read_recipe
 
-    beside = recipe_path(path)
+    recipe = recipe_path(path)
     try:
         with path.open("rb") as file:
             rows = sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
-    column = read_recipe(beside)["id_column"]
-    as_written = is_recipe(beside, path)
+    column = read_recipe(recipe)["id_column"]
+    as_written = is_recipe(recipe, path)
     size = path.stat().st_size
     result = {
         "kind": "ids",
         "rows": rows,
         "id_column": column,
         "bytes": size,
-        "recipe": beside.name if as_written else None,
+        "recipe": recipe.name if as_written else None,
     }
     text = {"ids": f"{rows:,} of column {column!r}, one per line", "size": size_of(size)}
     if as_written:
-        text["how made"] = f"clipsoid info {beside}"
+        text["how made"] = f"clipsoid info {recipe}"
     else:
-        text["looks wrong"] = f"has changed since select wrote it, says {beside.name}"
+        text["looks wrong"] = f"has changed since select wrote it, says {recipe.name}"
     show(options, result, lines({f"{name:<12}": value for name, value in text.items()}))
 
 
 def _pairs(values: dict[str, Any]) -> str:
     """Return names and values on one line, without those that say nothing."""
-    known = {name: value for name, value in values.items() if value not in (None, [], "")}
+    given = {name: value for name, value in values.items() if value not in (None, [], "")}
     shown = {
         name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        for name, value in known.items()
+        for name, value in given.items()
     }
     return "; ".join(f"{name} {value}" for name, value in shown.items())

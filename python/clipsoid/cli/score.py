@@ -128,16 +128,16 @@ def run(options: argparse.Namespace) -> None:
     with ScoreFolder.hold(folder, store, begun, options.shards or (0, 1)) as job:
         e, groups = against.fitted(job)
         reference = e.reference(member=against.member)
-        beside = beside_of(options, opened, groups, member=against.member)
+        chosen = beside_of(options, opened, groups, member=against.member)
         made = how_made(e, part, member=against.member, on_invalid=options.on_invalid)
-        made |= beside.made
+        made |= chosen.made
         left = sum(shard.count for shard in job.todo)
         with progress("score", left, quiet=options.quiet) as tick:
             written = score_into(
                 job,
                 reference,
                 made=made,
-                wanted=beside.wanted,
+                beside=chosen.beside,
                 id_columns=id_columns,
                 on_invalid=options.on_invalid,
                 n_threads=options.threads,
@@ -164,7 +164,7 @@ def run(options: argparse.Namespace) -> None:
         "scored": f"{plural(written.rows, 'row')} in {plural(len(written.files), 'file')}",
         "against": f"{e.count:,} rows, each "
         + ("left out of its own mean" if against.member else "outside"),
-        **beside.words,
+        **chosen.words,
         "written": f"{folder}/",
     }
     before = len(written.files) - written.scored

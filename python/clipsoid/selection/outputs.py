@@ -52,9 +52,9 @@ def check_targets(paths: Sequence[Path]) -> None:
         if path.resolve() in seen:
             raise OutputError(f"{path}: is named twice; wanted every file once")
         seen.add(path.resolve())
-        beside = recipe_path(path)
+        recipe = recipe_path(path)
         # No .npy says what wrote it: the recipe beside it does, as long as nobody changed either.
-        for one, ours in ((beside, is_recipe(beside)), (path, is_recipe(beside, path))):
+        for one, ours in ((recipe, is_recipe(recipe)), (path, is_recipe(recipe, path))):
             if one.is_file() and not ours:
                 raise OutputError(
                     f"{one}: is there already and was not written by select; wanted a new name"
@@ -94,7 +94,7 @@ def write_selection(
                     case ".txt":
                         extra = {"id_column": id_column}
                         _write_ids(selection, temporary, id_column)
-                beside = stack.enter_context(written_beside(recipe_path(path)))
+                recipe = stack.enter_context(written_beside(recipe_path(path)))
                 text = {
                     "format": FORMAT,
                     "format_version": FORMAT_VERSION,
@@ -104,7 +104,7 @@ def write_selection(
                     **extra,
                     **made_of(selection),
                 }
-                beside.write_text(json.dumps(text, indent=2) + "\n", "utf-8")
+                recipe.write_text(json.dumps(text, indent=2) + "\n", "utf-8")
 
 
 def holds_ids(paths: Sequence[Path]) -> bool:

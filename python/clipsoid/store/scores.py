@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._beside import Beside
-from clipsoid._output import as_output_errors, beside, remove
+from clipsoid._output import as_output_errors, remove, temporary_beside
 from clipsoid._scoring import Reference, kept, score_batches
 from clipsoid._source import OnInvalid, Progress, as_source
 from clipsoid.errors import InvalidRowError, StoreError
@@ -64,7 +64,7 @@ def write_scores(
     *,
     made: Mapping[str, Any],
     part: tuple[int, int] = (0, 1),
-    wanted: StoreBeside | None = None,
+    beside: StoreBeside | None = None,
     id_columns: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
@@ -87,8 +87,8 @@ def write_scores(
         begun with other values is not gone on with.
     part : tuple of int, default=(0, 1)
         ``(i, n)``: score every n-th shard of the set, from number i on. Parts may share a folder.
-    wanted : StoreBeside, optional
-        What is wanted of each row beside its scores.
+    beside : StoreBeside, optional
+        What is computed of each row beside its scores.
     id_columns : sequence of str
         Columns of the shards to carry over.
     on_invalid : {"error", "skip", "null"}
@@ -113,15 +113,15 @@ def write_scores(
         made,
         id_columns,
         on_invalid,
-        partner=() if wanted is None else wanted.partners.values(),
-        has_groups=wanted is not None and wanted.groups is not None,
+        partner=() if beside is None else beside.partners.values(),
+        has_groups=beside is not None and beside.groups is not None,
     )
     with ScoreFolder.hold(folder, store, begun, part) as job:
         return score_into(
             job,
             reference,
             made=made,
-            wanted=wanted,
+            beside=beside,
             id_columns=id_columns,
             on_invalid=on_invalid,
             n_threads=n_threads,
@@ -167,7 +167,7 @@ def score_into(
     reference: Reference,
     *,
     made: Mapping[str, Any],
-    wanted: StoreBeside | None = None,
+    beside: StoreBeside | None = None,
     id_columns: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
@@ -182,7 +182,7 @@ def score_into(
     if job.todo:
         left = replace(job.store, shards=tuple(job.todo))
         source = as_source(left)
-        more = Beside() if wanted is None else wanted.of(left, source)
+        more = Beside() if beside is None else beside.of(left, source)
         parts = score_batches(
             source,
             reference,
@@ -194,7 +194,7 @@ def score_into(
         _score(job, parts, made, id_columns, on_invalid, more.names)
     job.complete()
     records = job.records()
-    has_groups = wanted is not None and wanted.groups is not None
+    has_groups = beside is not None and beside.groups is not None
     totals: NDArray[np.int64] = np.sum([record["status"] for record in records], axis=0)
     return Written(
         tuple(score_path(job.path, shard.name) for shard in job.store.shards),
@@ -279,7 +279,7 @@ def _begun(
     target.parent.mkdir(parents=True, exist_ok=True)
     ids = shard.columns(list(id_columns)) if id_columns else None
     text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
-    file = writer.begin(beside(target), shard.name, ids, text, names)
+    file = writer.begin(temporary_beside(target), shard.name, ids, text, names)
     return _Growing(shard, file, np.zeros(len(Scores.STATUS), np.int64))
 
 
