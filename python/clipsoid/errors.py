@@ -13,6 +13,7 @@ __all__ = [
     "EmbedError",
     "EmbedWarning",
     "InvalidRowError",
+    "LossWarning",
     "MismatchError",
     "OutputError",
     "PairingWarning",
@@ -89,6 +90,10 @@ class SmallSampleWarning(UserWarning):
 
 class EmbedWarning(UserWarning):
     """A set was not embedded to its end, or embedding it takes more work than it need."""
+
+
+class LossWarning(UserWarning):
+    """A softmax loss is taken of features of a model that was trained with a sigmoid loss."""
 
 
 class PairingWarning(UserWarning):

@@ -191,7 +191,7 @@ def test_inputs_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
             {},
             r"empty: holds no pictures and no tars; wanted \.avif .* \.tar",
         ),
-        ((folder / "00.png", None), {}, r"00\.png: is neither a folder nor a \.tar"),
+        ((folder / "00.png", None), {}, r"00\.png: is a picture; wanted the folder"),
         ((folder, tmp_path / "no.csv"), {}, r"no\.csv: captions: found no such file"),
         ((table, table), {}, r"t\.csv: is no folder; beside captions"),
         (([folder], table), {}, "images is a list of 1; beside captions, wanted a folder"),

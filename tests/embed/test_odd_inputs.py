@@ -12,10 +12,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from clipsoid.embed.inputs import Inputs, find_inputs
 from clipsoid.embed.loader import Place, read
-from clipsoid.embed.pictures import PictureError
+from clipsoid.embed.pictures import PictureError, decode
 from clipsoid.embed.shards import Layout, Shard, cut
 from clipsoid.errors import EmbedError, EmbedWarning, OutputError
 
@@ -311,3 +312,44 @@ def test_advice_for_programmers_is_left_out(folder: Path, tmp_path: Path) -> Non
     path.write_text('image,caption\n00.png,"a\n')
     with pytest.raises(EmbedError, match=r"t\.csv: cannot be read: [^\n]+$"):
         find_inputs(folder, path)
+
+
+def test_names_that_a_tar_holds_twice(folder: Path, tmp_path: Path) -> None:
+    picture = (folder / "00.png").read_bytes()
+    twice = [("0.png", picture), ("0.txt", "one"), ("0.png", picture), ("0.txt", "two")]
+    with pytest.raises(EmbedError, match=r"t\.tar: holds 0\.png twice; wanted each name once"):
+        find_inputs(tar_of(tmp_path / "t.tar", twice), None)
+    dots = [("a.png", picture), ("b.1.png", picture), ("b.2.png", picture)]
+    with pytest.raises(
+        EmbedError, match=r"t\.tar: b\.1\.png: what follows the first dot of a name"
+    ):
+        find_inputs(tar_of(tmp_path / "t.tar", dots), None)
+    # Beside its picture, a map of it is no matter.
+    maps = [("a.png", picture), ("a.map.png", picture)]
+    assert find_inputs(tar_of(tmp_path / "t.tar", maps), None).count == 1
+
+
+def test_quotes_that_have_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('image\tcaption\n0.jpg\t"the cat\n1.jpg\tb\n2.jpg\tdog"\n')
+    with pytest.raises(EmbedError, match=r"t\.tsv: row 0 has several lines within quotes"):
+        find_inputs(path, None)
+    path.write_text('image\tcaption\n0.jpg\t"two\nlines"\n1.jpg\t"a\ttab"\n')
+    assert find_inputs(path, None).frame["caption"].to_list() == ["two\nlines", "a\ttab"]
+    path = tmp_path / "t.csv"
+    path.write_text('image,caption\n0.jpg,a\n1.jpg,5" wide\n2.jpg,b\n3.jpg,6" x\n')
+    with pytest.raises(EmbedError, match=r"t\.csv: .*line 3 has a quote without another"):
+        find_inputs(path, None)
+
+
+def test_spaces_around_the_names_of_columns(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image_path, caption\n0.jpg,a\n")
+    assert find_inputs(path, None).frame["caption"].to_list() == ["a"]
+
+
+def test_a_program_for_pictures_is_none(folder: Path) -> None:
+    data = io.BytesIO()
+    Image.open(folder / "00.png").convert("RGB").save(data, "EPS")
+    with pytest.raises(PictureError, match="is no picture that Pillow knows"):
+        decode(data.getvalue())

@@ -131,7 +131,7 @@ def test_whatever_pillow_raises_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> 
         (EOFError(), "^EOFE"),
     ):
 
-        def fail(*_: object, error: Exception = error) -> None:
+        def fail(*_: object, error: Exception = error, **__: object) -> None:
             raise error
 
         monkeypatch.setattr(Image, "open", fail)

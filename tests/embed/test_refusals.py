@@ -61,11 +61,11 @@ from unit.samples import run_python
             {"model_config": None, "model": "ViT-B-33"},
             "ViT-B-33: open_clip knows no such model; near it are ViT-B-32",
         ),
-        ({"pretrained": "laion"}, "pretrained is 'laion'; wanted the path of a checkpoint or one"),
-        ({"pretrained": None}, "pretrained is None; wanted the path of a checkpoint or one of"),
+        ({"pretrained": "laion"}, "^laion: found no such checkpoint"),
+        ({"pretrained": None}, "tiny-clip: wanted --pretrained, the path of a checkpoint$"),
         (
             {"model_config": None, "model": "ViT-B-32", "pretrained": "laion"},
-            "wanted the path of a checkpoint or one of openai, laion400m_e31",
+            "the path of a checkpoint, or one of the tags openai, laion400m_e31",
         ),
         (
             {"model_config": None, "model": "local-dir:/nowhere", "pretrained": None},

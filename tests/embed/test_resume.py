@@ -234,3 +234,25 @@ def test_a_killed_process(run, model, folder: Path, tmp_path: Path) -> None:
     (out / "img_emb" / ".img_emb_0004.npy.1.part").write_bytes(b"half")
     run(folder, shard_rows=1, batch_size=1, out=out)
     assert contents(out) == want
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"files": ["a"]},
+        {"files": {"img_emb/img_emb_0.npy": "12"}},
+        {"number": "0"},
+        {"number": 9},
+        {"pictures": 3},
+        {"rows": None},
+        {"odd": 1},
+    ],
+)
+def test_a_record_that_is_damaged_is_named(run, folder: Path, tmp_path: Path, damage) -> None:
+    run(folder)
+    path = tmp_path / "set/manifest.json"
+    whole = json.loads(path.read_text())
+    whole["shards"][0] |= damage
+    path.write_text(json.dumps(whole))
+    with pytest.raises(StoreError, match=r"manifest\.json: is damaged: .*; wanted one that"):
+        run(folder)

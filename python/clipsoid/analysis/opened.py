@@ -29,20 +29,21 @@ def opened(
     image_paths: Sequence[str] | None,
 ) -> Opened:
     """Open a set where no texts are given; what it knows is used where nothing else is given."""
-    known = None
     if text is None:
         from clipsoid.store import EmbeddingSet, open_set
         from clipsoid.store.layouts.columns import CAPTIONS, IMAGE_PATHS, column_of
         from clipsoid.store.layouts.embedding_set import checked_pairs
+        from clipsoid.store.origin import softmax_temperature
 
         if not isinstance(image, EmbeddingSet) and not is_path(image):
             raise ValueError("text=None; wanted images and texts, or one set that holds both")
         found = image if isinstance(image, EmbeddingSet) else open_set(image)
         image, text = found.pairs()
         checked_pairs(image, text, found.path)
-        known = found.temperature
+        if found.origin is not None and temperature is None:
+            temperature = softmax_temperature(found.origin)
         captions = column_of(image, CAPTIONS) if captions is None else captions
         image_paths = column_of(image, IMAGE_PATHS) if image_paths is None else image_paths
     if temperature is None:
-        temperature = USUAL_TEMPERATURE if known is None else known
+        temperature = USUAL_TEMPERATURE
     return Opened(image, text, temperature, captions, image_paths)

@@ -165,7 +165,9 @@ def _report(made: Embedded) -> Iterator[tuple[str, str]]:
     from clipsoid.cli.output import plural
     from clipsoid.embed.files import printable
 
-    yield "embedded", f"{plural(made.rows, 'row')} x {made.dim} features"
+    parts = {"img_emb": "images", "text_emb": "captions"}
+    found = " and ".join(kind for name, kind in parts.items() if (made.folder / name).is_dir())
+    yield "embedded", f"{plural(made.rows, 'row')} x {made.dim} features: {found}"
     yield "model", made.model
     yield "temperature", f"{made.temperature:.6g}"
     if made.logit_bias is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -90,14 +91,23 @@ def _warn_of_missing_shards(found: EmbeddingSet) -> None:
 
 def _warn_of_strangers(x: Store, y: Store, name: str) -> None:
     """Look at a sample of the pairs, and say if they seem to be none."""
-    import warnings
-
     from clipsoid.store.layouts.embedding_set import checked_pairs
+
+    with _warnings_printed():
+        checked_pairs(x, y, name)
+
+
+@contextmanager
+def _warnings_printed() -> Iterator[None]:
+    """Print warnings in one line each, also where no progress is wanted.
+
+    They are the only sign of figures that mean nothing.
+    """
+    import warnings
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        checked_pairs(x, y, name)
-    # Even where no progress is wanted: it is the only sign of scores that mean nothing.
+        yield
     for one in caught:
         print(f"clipsoid: warning: {one.message}", file=sys.stderr)
 
@@ -113,7 +123,7 @@ def _pairs_of_set(options: argparse.Namespace) -> tuple[Store, Store]:
     else:
         found = open_set(options.set, key=options.key, dtype=options.dtype)
         pair, known = found.pairs(), [found.origin]
-    _fill_in(options, temperature=_common_temperature(known, options))
+    _fill_in(options, temperature=_common_temperature(known))
     return pair
 
 
@@ -124,7 +134,7 @@ def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
     images = open_set(options.images, key=options.image_key or options.key, dtype=options.dtype)
     texts = open_set(options.texts, key=options.text_key or options.key, dtype=options.dtype)
     known = [images.origin, texts.origin]
-    _fill_in(options, temperature=_common_temperature(known, options))
+    _fill_in(options, temperature=_common_temperature(known))
     pair = _side(images, "image"), _side(texts, "text")
     # Sides that are cut differently pair up row by row all the same.
     if len({sum(shard.count > 0 for shard in side.shards) for side in pair}) == 1:
@@ -138,9 +148,10 @@ def _side(found: EmbeddingSet, name: str) -> Store:
     return found.stores.get(name) or found.only()
 
 
-def _common_temperature(made: Sequence[Origin | None], options: argparse.Namespace) -> float:
+def _common_temperature(made: Sequence[Origin | None]) -> float:
     """Return the temperature of the model that made both sides, or the usual one."""
     from clipsoid.errors import MismatchError
+    from clipsoid.store.origin import softmax_temperature
 
     if None not in made and made[0] != made[-1]:
         names = " and of ".join(repr(one.encoder) for one in made if one is not None)
@@ -150,13 +161,8 @@ def _common_temperature(made: Sequence[Origin | None], options: argparse.Namespa
         from clipsoid.analysis.opened import USUAL_TEMPERATURE
 
         return USUAL_TEMPERATURE
-    if known.logit_bias is not None and not options.quiet:
-        print(
-            f"clipsoid: warning: {known.encoder} was trained with a sigmoid loss; the softmax loss "
-            "of this command is not what it made small",
-            file=sys.stderr,
-        )
-    return known.temperature
+    with _warnings_printed():
+        return softmax_temperature(known)
 
 
 def common_origin(one: Store, other: Store, both: str) -> Origin | None:

@@ -55,6 +55,8 @@ def find_files(entries: Sequence[str | os.PathLike[str]]) -> Files:
     passed_over: Counter[str] = Counter()
     for path in (path for entry in entries for path in _matches(entry)):
         if not path.is_dir():
+            if path.suffix.lower() in PICTURES:
+                raise EmbedError(f"{path}: is a picture; wanted the folder that it is in")
             if path.suffix.lower() != ".tar":
                 raise EmbedError(
                     f"{path}: is neither a folder nor a .tar, and no .csv, .tsv or .parquet file "

@@ -124,7 +124,7 @@ def find_inputs(
     if found.kind == "table":
         found = _numbered(found)
     if not found.count:
-        raise EmbedError(f"{images or captions}: found no rows; wanted one at least")
+        raise EmbedError(f"{captions or images}: found no rows; wanted one at least")
     return found
 
 
@@ -156,10 +156,12 @@ def _captioned(
     if root is None:
         return Inputs("captions", frame)
     if IMAGE_PATH not in frame.columns:
-        raise EmbedError(
-            f"{path}: does not say which image a caption is of; wanted a column with paths: "
-            "--image-column"
+        wanted = (
+            "a table with a column of paths, or COCO's .json"
+            if kind == "captions"
+            else "a column with paths: --image-column"
         )
+        raise EmbedError(f"{path}: does not say which image a caption is of; wanted {wanted}")
     return Inputs(kind, _located(frame, root))
 
 

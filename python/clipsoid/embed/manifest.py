@@ -63,6 +63,30 @@ def held(folder: Path) -> Iterator[Journal]:
         yield journal
 
 
+def _record(fields: dict[str, Any], wanted: int) -> Record:
+    """Return a record as it was written; one that was not raises TypeError or ValueError."""
+    found = Record(**fields)
+    counts = (found.number, found.first, found.read, found.rows, *found.files.values())
+    if not all(type(count) is int and count >= 0 for count in (*counts, wanted)):
+        raise ValueError(f"{counts} are not all counts")
+    if found.number >= wanted:
+        raise ValueError(f"shard {found.number} is one of {wanted}")
+    texts = (found.pictures, found.times)
+    rows = ([row["row"], row["reason"]] for row in found.broken)
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise ValueError("a digest is no text")
+    if not all(type(row) is int and isinstance(reason, str) for row, reason in rows):
+        raise ValueError("a broken row has no number or no reason")
+    return found
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{path}: is damaged: {type(error).__name__}: {error}; wanted one that clipsoid embed "
+        "wrote, or a new folder"
+    )
+
+
 class Manifest:
     """The manifest of a set in a folder, and the journal of a run that works on it.
 
@@ -103,18 +127,19 @@ class Manifest:
             broken: dict[int, list[dict[str, Any]]] = {}
             for row in found["broken"]:
                 broken.setdefault(row["row"] // shard_rows, []).append(row)
-            records = [
-                Record(**shard, broken=broken.get(shard["number"], [])) for shard in found["shards"]
-            ]
-            # What the journal says is newer.
-            records += [Record(**line) for line in journal.lines]
             wanted = found["counts"]["shards_wanted"]
-            return cls(journal, made, wanted, {record.number: record for record in records})
-        except (KeyError, TypeError, ZeroDivisionError) as error:
-            raise StoreError(
-                f"{folder / MANIFEST}: is damaged: {type(error).__name__}: {error}; wanted one "
-                "that clipsoid embed wrote, or a new folder"
-            ) from None
+            records = [
+                _record({**shard, "broken": broken.get(shard["number"], [])}, wanted)
+                for shard in found["shards"]
+            ]
+        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise _damaged(folder / MANIFEST, error) from None
+        try:
+            # What the journal says is newer.
+            records += [_record(line, wanted) for line in journal.lines]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _damaged(journal.path, error) from None
+        return cls(journal, made, wanted, {record.number: record for record in records})
 
     def check(self, made: dict[str, Any]) -> None:
         """Refuse to go on if the set was begun in another way than `made`.

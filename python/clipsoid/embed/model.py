@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,9 +157,12 @@ def _check_known(which: ModelName) -> None:
     # open_clip itself says which spellings of a tag it takes.
     if tag is None or not (open_clip.is_pretrained_cfg(name, tag) or Path(tag).is_file()):
         tags = open_clip.list_pretrained_tags_by_model(name)
+        if tag is not None and (not tags or Path(tag).suffix or os.sep in tag):
+            raise EmbedError(f"{tag}: found no such checkpoint")
+        also = f", or one of the tags {', '.join(tags)}" if tags else ""
+        found = "" if tag is None else f"pretrained is {tag!r}; "
         raise EmbedError(
-            f"{which.name}: pretrained is {tag!r}; wanted the path of a checkpoint or one of "
-            f"{', '.join(tags) or '(no tags for this model)'}"
+            f"{which.name}: {found}wanted --pretrained, the path of a checkpoint{also}"
         )
 
 

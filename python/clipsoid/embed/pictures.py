@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 
 import numpy as np
@@ -41,7 +42,7 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise PictureError("the file is empty")
     try:
-        image = Image.open(BytesIO(data))
+        image = Image.open(BytesIO(data), formats=_formats())
         image.seek(0)
         image.load()
         return _rgb(_upright(image))
@@ -54,6 +55,13 @@ def decode(data: bytes) -> Image.Image:
         # struct.error, TypeError and RuntimeError among it. One picture must not end the work on
         # millions.
         raise PictureError(f"{type(error).__name__}: {error}".removesuffix(": ")) from None
+
+
+@cache
+def _formats() -> list[str]:
+    """Return the formats that Pillow reads by itself: for EPS it runs a program, Ghostscript."""
+    Image.init()
+    return [name for name in Image.OPEN if name != "EPS"]
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -66,6 +66,7 @@ def read_table(
             # Everything as text: 00017 is a name, not a number. "" is an empty caption, and
             # nothing between two separators a missing one.
             frame = pl.read_csv(path, infer_schema=False, separator=separator, glob=False)
+            frame = _trimmed(path, frame)
         elif suffix == ".parquet":
             frame = pl.read_parquet(path, glob=False)
         else:
@@ -93,13 +94,32 @@ def read_table(
     return frame.select(name for name in frame.columns if not name.startswith("_"))
 
 
+def _trimmed(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
+    """Take spaces from around the names of columns, and refuse lines that a quote has joined."""
+    import polars as pl
+
+    names = [name.strip() for name in frame.columns]
+    if len({*names}) == len(names):
+        frame.columns = names
+    if path.suffix.lower() == ".tsv":
+        # Rows that lie between two quotes of two captions.
+        joined = frame.select(pl.any_horizontal(pl.all().str.contains(r"\t(?s:.*)\n|\n(?s:.*)\t")))
+        rows = joined.to_series().arg_true()
+        if len(rows):
+            raise EmbedError(
+                f"{path}: row {rows[0]} has several lines within quotes; wanted quotes of captions "
+                'doubled, and such captions in quotes: """the cat"""'
+            )
+    return frame
+
+
 def first_line(error: Exception) -> str:
     """Return what Polars says, without its advice, which names options that only code has."""
     return str(error).partition("\n")[0]
 
 
 def _ragged(path: Path, separator: str) -> str | None:
-    """Say which line has more fields than the header; Polars does not."""
+    """Say which line has more fields than the header, or half of a quote; Polars does not."""
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         lines = csv.reader(file, delimiter=separator)
         try:
@@ -113,6 +133,13 @@ def _ragged(path: Path, separator: str) -> str | None:
                     )
         except csv.Error:
             pass
+        file.seek(0)
+        for number, line in enumerate(file, 1):
+            if line.count('"') % 2:
+                return (
+                    f"line {number} has a quote without another; wanted quotes of captions "
+                    'doubled, and such captions in quotes: "5"" wide"'
+                )
     return None
 
 

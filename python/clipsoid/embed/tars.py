@@ -62,6 +62,7 @@ def read_tars(paths: Sequence[Path], workers: int) -> pl.DataFrame:
 def list_tar(path: Path) -> list[Sample]:
     """List key, name, offset and length of the picture, and caption of each sample of a tar."""
     samples: dict[str, dict[str, Any]] = {}
+    names: set[str] = set()
     if path.exists() and not path.is_file():
         # A named pipe would be waited for.
         raise EmbedError(f"{path}: is no regular file; wanted a tar")
@@ -72,6 +73,9 @@ def list_tar(path: Path) -> list[Sample]:
                 # Hidden are what macOS adds to each file, ._1.jpg beside 1.jpg.
                 if not member.isfile() or name.startswith("."):
                     continue
+                if member.name in names:
+                    raise EmbedError(f"{path}: holds {member.name} twice; wanted each name once")
+                names.add(member.name)
                 stem, _, suffix = name.partition(".")
                 suffix = suffix.lower()
                 key = utf8(f"{folder}/{stem}" if folder else stem)
@@ -83,6 +87,8 @@ def list_tar(path: Path) -> list[Sample]:
                 elif suffix in ("txt", "json"):
                     file = tar.extractfile(member)
                     sample.setdefault(suffix, file.read() if file is not None else b"")
+                elif Path(suffix).suffix in PICTURES:
+                    sample.setdefault("dotted", member.name)
             _check_end(path, whole, tar.offset)
     except (tarfile.TarError, OSError) as error:
         raise EmbedError(f"{path}: cannot be read as a tar: {error}") from None
@@ -103,6 +109,11 @@ def _check_end(path: Path, tar: BinaryIO, end: int) -> None:
 
 
 def _sample(path: Path, key: str, sample: dict[str, Any]) -> Sample:
+    if "image" not in sample and "dotted" in sample:
+        raise EmbedError(
+            f"{path}: {sample['dotted']}: what follows the first dot of a name is its kind; wanted "
+            "one dot in the names of pictures"
+        )
     # A sample without a picture has no offset: the row is broken, and said to be.
     name, offset, length = sample.get("image", (f"{path.name}/{key}", None, None))
     caption, reason = _caption(sample)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clipsoid.errors import MismatchError, StoreError
+from clipsoid.errors import LossWarning, MismatchError, StoreError
 from clipsoid.store.files import Place
 
 if TYPE_CHECKING:
@@ -37,6 +38,24 @@ class Origin:
     temperature: float
     logit_bias: float | None
     is_complete: bool = field(default=True, compare=False)
+
+
+def softmax_temperature(made: Origin) -> float:
+    """Return the temperature of a model, for a softmax loss.
+
+    Warns
+    -----
+    LossWarning
+        If the model was trained with another loss.
+    """
+    if made.logit_bias is not None:
+        warnings.warn(
+            f"{made.encoder} was trained with a sigmoid loss; a softmax loss is not what it made "
+            "small",
+            LossWarning,
+            stacklevel=3,
+        )
+    return made.temperature
 
 
 def origin(store: Store) -> Origin | None:

@@ -293,6 +293,10 @@ def _raise(error: OSError) -> None:
     raise StoreError(f"{error.filename}: cannot be listed: {error.strerror}") from None
 
 
+#: Suffixes that models have, too.
+MODELS = (".pt", ".pth")
+
+
 def _one_format(
     where: str, files: Sequence[PlaceT], suffixes: Sequence[str], verb: str
 ) -> list[PlaceT]:
@@ -300,6 +304,8 @@ def _one_format(
     kinds = Counter(file.suffix.lower() for file in files)
     found = ", ".join(f"{n} {kind or 'without suffix'}" for kind, n in sorted(kinds.items()))
     formats = sorted(kind for kind in kinds if kind in suffixes)
+    # A model may lie beside what it made: files of torch count where nothing else does.
+    formats = [kind for kind in formats if kind not in MODELS] or formats
     if not formats:
         raise StoreError(
             f"{where}: {verb} {found or 'no files'}; wanted {', '.join(suffixes)} files"

@@ -32,6 +32,10 @@ def array_names(path: Place) -> list[str]:
             from clipsoid.store.parquet_columns import read_header
 
             return embedding_columns(read_header(path).types)
+        case ".pt" | ".pth":
+            from clipsoid.store.torch_file import matrix_names
+
+            return [name for name in matrix_names(path) if name]
         case _:
             return []
 

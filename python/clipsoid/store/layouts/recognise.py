@@ -20,6 +20,7 @@ from clipsoid.store.layouts.names import (
 )
 from clipsoid.store.opening import SUFFIXES, open_each
 from clipsoid.store.paths import (
+    MODELS,
     AnyPath,
     check_links,
     embeddings_in,
@@ -132,7 +133,7 @@ def _first_arrays(files: Sequence[Place]) -> tuple[Place, list[str]]:
 
 def _embedding_files(folder: Place, listed: Sequence[Place]) -> list[tuple[Place, str]]:
     """Files of a folder that hold embeddings: arrays, or else tables with a column of them."""
-    suffixes = {file.suffix.lower() for file in listed} & set(SUFFIXES)
+    suffixes = {file.suffix.lower() for file in listed} & set(SUFFIXES).difference(MODELS)
     if PARQUET in suffixes and len(suffixes) == 2:
         (suffix,) = suffixes - {PARQUET}
         arrays = [file for file in listed if file.suffix.lower() == suffix]
