@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,11 +80,27 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What is wanted of each row beside its scores; None for what is not."""
+    """What is computed of each row beside its scores; None for what is not."""
 
     partner: Source | None = None
     likelihood: Likelihood | None = None
     groups: Groups | None = None
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        *,
+        partner: Any = None,
+        whitening: Whitening | None = None,
+        groups: Groups | None = None,
+    ) -> Self:
+        """Return what is computed of the rows of `source`, as arguments of a method say it."""
+        return cls(
+            None if partner is None else partners_of(source, as_source(partner, "partner")),
+            None if whitening is None else likelihood_of(whitening, source),
+            groups,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -188,18 +204,3 @@ class _Run:
             self._rest = np.concatenate([self._rest, next(self._runs)])
         taken, self._rest = self._rest[:length], self._rest[length:]
         return taken
-
-
-def wanted(
-    source: Source,
-    *,
-    partner: Any = None,
-    whitening: Whitening | None = None,
-    groups: Groups | None = None,
-) -> Beside:
-    """Return what is wanted beside the scores of `source`, as arguments of a method say it."""
-    return Beside(
-        None if partner is None else partners_of(source, as_source(partner, "partner")),
-        None if whitening is None else likelihood_of(whitening, source),
-        groups,
-    )

@@ -26,9 +26,13 @@ OnInvalid = Literal["error", "null"]
 _WANTED = "a list or array of Float16, Float32 or Float64"
 _FLOATS = (pl.Float16(), pl.Float32(), pl.Float64())
 
+#: What is wrong with an embedding, and the filter for all of which it is: a null is at no fault.
 _PROBLEMS = {
-    "non_finite": "holds a value that is not finite (NaN or infinity), or its norm is not",
-    "zero_norm": "has zero norm",
+    "non_finite": (
+        "holds a value that is not finite (NaN or infinity), or its norm is not",
+        "{column}.is_not_null(), {norm}.is_null()",
+    ),
+    "zero_norm": ("has zero norm", "{norm} == 0"),
 }
 
 
@@ -135,7 +139,10 @@ def _without_scores(series: pl.Series) -> pl.Series:
 
 
 def _refuse_invalid(series: pl.Series, found: pl.Series) -> None:
-    """Raise for the first embedding that is there, has no score, and is at fault."""
+    """Raise for the first embedding that is there, has no score, and is at fault.
+
+    Which rows an engine puts into a batch nobody knows: a filter finds them in the user's frame.
+    """
     suspects = (found.is_null() & series.is_not_null()).arg_true()
     if suspects.is_empty():
         return
@@ -143,7 +150,11 @@ def _refuse_invalid(series: pl.Series, found: pl.Series) -> None:
     statuses = np.concatenate([part.status for part in parts])
     for row, status in zip(suspects, statuses, strict=True):
         if status:
+            problem, condition = _PROBLEMS[Scores.STATUS[status]]
+            column = f"pl.col({series.name!r})"
+            norm = f"{column}.clipsoid.norm(on_invalid='null')"
             raise InvalidRowError(
-                f"{_label(series)}: row {row} of a batch of {len(series)} "
-                f"{_PROBLEMS[Scores.STATUS[status]]}; on_invalid='null' gives null for it"
+                f"{_label(series)}: row {row} of a batch of {len(series)} rows {problem}; "
+                f".filter({condition.format(column=column, norm=norm)}) finds such rows, "
+                "on_invalid='null' gives null for them"
             )

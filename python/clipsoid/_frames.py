@@ -136,22 +136,22 @@ class Frames:
         self, needed: list[str], cheap: list[pl.Expr], n_rows: int | None
     ) -> tuple[Iterator[_Part], Callable[[], None] | None]:
         """Read what is needed; the second ends what is on its way, of a remote set."""
-        beside = [name for name in needed if name in self.columns]
-        chosen = self._chosen(beside, cheap, n_rows)
+        others = [name for name in needed if name in self.columns]
+        chosen = self._chosen(others, cheap, n_rows)
         if EMBEDDING not in needed:
-            return _sliced(self._described(chosen, beside)), None
+            return _sliced(self._described(chosen, others)), None
         if not any(isinstance(shard.path, RemotePath) for shard in self.store.shards):
-            return _read(self._described(chosen, beside)), None
+            return _read(self._described(chosen, others)), None
         from clipsoid.store.remote.together import pass_over
 
         # Which shards are next is asked for while one is read. A part of a shard that cannot be
         # planned is fetched as it is read: no more than that.
         chosen, upcoming = tee(chosen)
         ahead = pass_over(shard for part in upcoming if (shard := _limited(part)) is not None)
-        return _read(self._described(chosen, beside), ahead), ahead.close
+        return _read(self._described(chosen, others), ahead), ahead.close
 
     def _chosen(
-        self, beside: list[str], cheap: list[pl.Expr], n_rows: int | None
+        self, others: list[str], cheap: list[pl.Expr], n_rows: int | None
     ) -> Iterator[_Part]:
         """Yield which rows of a shard are to be looked at; nothing of one of which none passes."""
         left = self.store.count if n_rows is None else n_rows
@@ -163,16 +163,16 @@ class Frames:
             keep = self._passing(_Part(shard, 0, count, None, None), by_place)
             if not count or (keep is not None and not keep.any()):
                 continue
-            columns = self._columns(shard, beside) if by_column else None
+            columns = self._columns(shard, others) if by_column else None
             keep = self._passing(_Part(shard, 0, count, columns, keep), by_column)
             if keep is None or keep.any():
                 yield _Part(shard, 0, count, columns, keep)
 
-    def _described(self, chosen: Iterable[_Part], beside: list[str]) -> Iterator[_Part]:
+    def _described(self, chosen: Iterable[_Part], others: list[str]) -> Iterator[_Part]:
         """Read the other columns, where no filter has read them."""
         for part in chosen:
-            if beside and part.columns is None:
-                part = replace(part, columns=self._columns(part.shard, beside))
+            if others and part.columns is None:
+                part = replace(part, columns=self._columns(part.shard, others))
             yield part
 
     def _columns(self, shard: Shard, names: list[str]) -> pl.DataFrame:

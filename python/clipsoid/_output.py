@@ -73,7 +73,7 @@ def new_folders(folder: Path) -> Iterator[None]:
         raise
 
 
-def beside(path: Path) -> Path:
+def temporary_beside(path: Path) -> Path:
     """Return the temporary path at which `path` is made; it is hidden and in the same folder."""
     return path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
 
@@ -127,7 +127,7 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     check_local(path)
     path = Path(path)
-    temporary = beside(path)
+    temporary = temporary_beside(path)
     try:
         with as_output_errors(path):
             yield temporary

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsoid._beside import wanted
+from clipsoid._beside import Beside
 from clipsoid._geometry import Geometry
 from clipsoid._scoring import (
     Reference,
@@ -151,7 +151,7 @@ class Ellipsoid(Drawn, Geometry):
         Scores(1000 rows, 0 invalid, cosine_to_partner)
         """
         source, reference = self._against(x, member, on_invalid, n_threads)
-        beside = wanted(source, partner=partner, whitening=whitening)
+        beside = Beside.of(source, partner=partner, whitening=whitening)
         parts = score_batches(
             source, reference, beside=beside, on_invalid=on_invalid, n_threads=n_threads
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid import _native
-from clipsoid._beside import Groups, wanted
+from clipsoid._beside import Beside, Groups
 from clipsoid._checks import checked_number
 from clipsoid._group_merge import ARRAYS, combined, merged
 from clipsoid._group_sums import GroupSums
@@ -203,14 +203,14 @@ class GroupedEllipsoids(Shown):
         x, source = _opened(x)
         source.expect_dim(self.dim, "the groups")
         whole = self.whole.reference(member=member)
-        groups = self.beside(labels_of(x, by, source.count), member=member)
-        beside = wanted(source, partner=partner, whitening=whitening, groups=groups)
+        groups = self.scoring_groups(labels_of(x, by, source.count), member=member)
+        beside = Beside.of(source, partner=partner, whitening=whitening, groups=groups)
         parts = score_batches(
             source, whole, beside=beside, on_invalid=on_invalid, n_threads=n_threads
         )
         return joined(list(parts))
 
-    def beside(self, labels: Labels, *, member: bool) -> Groups:
+    def scoring_groups(self, labels: Labels, *, member: bool) -> Groups:
         """Return the groups as the scoring loop takes them."""
         return Groups(self.count, self.unit_sum, member, lambda: labels.numbers(self.labels))
 

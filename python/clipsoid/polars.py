@@ -116,8 +116,10 @@ class Expressions:
     DTypeError, ShapeError
         By the query: if the column is of another type, or its lists differ in length.
     InvalidRowError
-        By the query: if an embedding is invalid and that is the policy. `row` counts within one
-        batch, and Polars keeps no more than the message.
+        By the query: if an embedding is invalid and that is the policy. Its row is counted within
+        one batch of the engine, which is all that an expression sees; the message has the filter
+        that finds such rows in the frame: of a scan, with `shard` and `row`. Polars keeps no more
+        than the message.
 
     Examples
     --------

@@ -10,35 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-#: Peak of anonymous memory above what is there after a job of a few rows, in MiB. Checkpoints are
-#: written at the end of every shard.
-PEAK = """
-import sys, threading, time
+from peaks import watched
+
+#: What is there after a job of a few rows is no part of it. Checkpoints are written at the end of
+#: every shard.
+PEAK = watched(
+    """
 from clipsoid.cli import main
 from clipsoid.store import checkpoint
-
-def anonymous():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 def score(path):
     assert main(["score", path, "--out", f"{path}-scores", "--quiet", "--threads", "2"]) == 0
 
 checkpoint.EVERY, checkpoint.SHARE = 0.0, 1e9
 score("few")
-before, peak, done = anonymous(), 0, False
-def watch():
-    global peak
-    while not done:
-        peak = max(peak, anonymous())
-        time.sleep(0.0005)
-watcher = threading.Thread(target=watch)
-watcher.start()
-score(sys.argv[1])
-done = True
-watcher.join()
-print(peak - before)
-"""
+""",
+    "score(sys.argv[1])",
+)
 
 #: Of a shard, which is what a job holds scores of.
 SHARD_ROWS = 100_000

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from clipsoid.selection import inputs
 from selection.makers import scores, write
 
 
@@ -55,13 +56,17 @@ def test_scores_of_which_a_file_is_damaged(run, shards):
     assert done.code == 3 and "img_emb_1.parquet: is gone" in done.json["faults"][0]
 
 
-def test_score_files_without_their_journal(run, shards, tmp_path):
+def test_score_files_without_their_journal(run, shards, tmp_path, monkeypatch):
+    header = inputs.read_header
     assert run("score", "shards", "--out", "s", "--encoder", "ViT-X").code == 0
     one = lines(run("info", "s/img_emb_1.parquet").out)
     assert one["scores"] == "1 file, 150 rows, without a journal"
     assert one["shard"] == "img_emb_1.npy, 150 rows" and "encoder ViT-X" in one["how made"]
     (tmp_path / "s" / ".scores-0-of-1.journal").unlink()
+    opened = []
+    monkeypatch.setattr(inputs, "read_header", lambda path: opened.append(path) or header(path))
     folder = lines(run("info", "s").out)
+    assert [path.name for path in opened] == [f"img_emb_{i}.parquet" for i in range(3)]
     assert folder["scores"] == "3 files, 300 rows, without a journal" and "shard" not in folder
     assert folder["columns"] == "shard, row, conformity, cosine_to_mean, norm, status"
     assert run("select", "s", "--top", "10%", "--out", "top.parquet").code == 0

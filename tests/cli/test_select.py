@@ -140,6 +140,15 @@ def test_what_is_wrong_with_the_input(run, folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]
 
 
+def test_a_file_of_another_kind_is_said_before_options_that_depend_on_kinds(run, folder, tmp_path):
+    for option in (["--id-column", "norm"], ["--columns", "norm"], ["--on", "uid"], []):
+        outcome = run("select", "scores", "--out", "ids.csv", *option)
+        assert outcome.code == 4, outcome.err
+        assert "ids.csv: the suffix is '.csv'; wanted .npy for uids" in outcome.err
+    assert run("select", "nowhere", "--out", "ids.csv").code == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["scores"]
+
+
 def test_columns_of_the_output_are_looked_for_before_any_pass(run, folder, tmp_path):
     for arguments, message in (
         (["--columns", "row,nowhere", "--out", "a.parquet"], "has no column 'nowhere' (columns)"),

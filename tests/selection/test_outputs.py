@@ -217,6 +217,8 @@ def test_options_without_a_file_that_uses_them(folder: Path, tmp_path: Path) -> 
         selection.write(tmp_path / "a.parquet", id_column="row")
     with pytest.raises(ValueError, match=r"^columns= needs a .parquet file"):
         selection.write(tmp_path / "a.txt", columns=["uid"])
+    with pytest.raises(cs.OutputError, match=r"a\.csv: the suffix is '\.csv'; wanted \.npy for"):
+        selection.write(tmp_path / "a.csv", id_column="row")
     with pytest.raises(cs.SelectionError, match="columns: found row, row; wanted each once"):
         selection.write(tmp_path / "a.parquet", columns=["row", "row"])
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from clipsoid.errors import StoreError
 from clipsoid.store import open_store
+from peaks import watched
 from store.makers import bits, numbers, run
 
 #: Reads a file batch by batch and cuts it after the first, in a process that SIGBUS would kill.
@@ -298,30 +299,12 @@ def test_changed_between_opening_and_reading(tmp_path: Path, way: str):
         list(store.batches())
 
 
-MEMORY = """
-import sys, threading, time
-import clipsoid.store, clipsoid._native, numpy, {imports}
-from clipsoid.store import open_store
-
-def anonymous():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) >> 10
-
-before, peak, done = anonymous(), 0, False
-def watch():
-    global peak
-    while not done:
-        peak = max(peak, anonymous())
-        time.sleep(0.001)
-watcher = threading.Thread(target=watch)
-watcher.start()
+READ = """
 rows = 0
 for batch in open_store(sys.argv[1]).batches():
     rows += len(batch)
-    peak = max(peak, anonymous())
-done = True
-watcher.join()
-print(rows, peak - before)
+    look()
+print(rows)
 """
 
 #: MiB of a batch, and how many may be alive (see `read_ahead`).
@@ -356,9 +339,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ],
 )
 def test_anonymous_memory_is_bounded(large: dict[str, Path], name: str, way: str, bound: int):
-    imports = "polars" if name.endswith("parquet") else "zlib"
-    done = run(MEMORY.format(imports=imports), large[name], way=way)
+    modules = "numpy, polars" if name.endswith("parquet") else "numpy"
+    prepare = f"import clipsoid._native, {modules}\nfrom clipsoid.store import open_store"
+    done = run(watched(prepare, READ), large[name], way=way)
     assert done.returncode == 0, done.stderr
-    rows, peak = map(int, done.stdout.split())
-    assert rows == 150_000
-    assert peak <= bound
+    rows, peak = done.stdout.split()
+    assert int(rows) == 150_000
+    assert float(peak) <= bound

@@ -14,6 +14,7 @@ from clipsoid.errors import MismatchError, PairingWarning, ShapeError
 from clipsoid.store.layouts.pairing import check_cosines
 from clipsoid.store.layouts.sample import places, sample_rows
 from clipsoid.store.mapped import MappedShard
+from clipsoid.store.parquet import ParquetShard
 from store import layouts as made
 
 
@@ -122,12 +123,19 @@ def with_ids_of(folder: Path, image: np.ndarray, text: np.ndarray) -> None:
             with_ids(folder / side / f"{i}.parquet", part, ids)
 
 
-def test_texts_come_in_the_order_of_the_images(tmp_path: Path):
+def test_texts_come_in_the_order_of_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     image, text = made.pairs("float32")
     with_ids_of(tmp_path, image, text)
     found = cs.open_set(tmp_path).check_pairs()
     assert found.id_column == "uid" and found.is_paired
+    read: list[str] = []
+    columns = ParquetShard.columns
+    monkeypatch.setattr(
+        ParquetShard, "columns", lambda self, names: read.append(self.name) or columns(self, names)
+    )
     whole = cs.analyze(tmp_path, leave_out=[*cs.analysis.PARTS]).to_json()
+    # Of each side, once.
+    assert sorted(read) == sorted(2 * [shard.name for shard in cs.open_set(tmp_path).image.shards])
     # One shard is shuffled, and lacks an embedding.
     ids, rows = made.parts(made.UIDS)[2], made.parts(text)[2].copy()
     order = np.random.default_rng(3).permutation(len(ids))

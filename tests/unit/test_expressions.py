@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,9 +197,34 @@ def test_invalid_rows(e: cs.Ellipsoid, w: cs.Whitening, name: str, bad: str) -> 
     assert found.is_null().to_list() == [i == 5 for i in range(11)]
     what = "has zero norm" if bad == "zero" else "holds a value that is not finite"
     with pytest.raises(
-        cs.InvalidRowError, match=f"^column 'x': row 5 of a batch of 11 {what}.*on_invalid='null'"
+        cs.InvalidRowError,
+        match=f"^column 'x': row 5 of a batch of 11 rows {what}.*on_invalid='null' gives null for",
     ):
         frame.select(refused)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("bad", [0.0, np.nan])
+def test_the_message_has_the_filter_that_finds_invalid_rows(
+    e: cs.Ellipsoid, tmp_path: Path, bad: float, engine: str
+) -> None:
+    rows = made(400)
+    rows[[33, 250, 320]] = bad
+    # Of the other kind, which that filter is not to find.
+    rows[5] = np.nan if bad == 0 else 0
+    for i, shard in enumerate(np.split(rows, 4)):
+        frame = column(shard).to_frame().with_row_index()
+        # A null is at no fault.
+        frame = frame.select(emb=pl.when(pl.col("index") != 7).then(pl.col("x")))
+        frame.write_parquet(tmp_path / f"x{i}.parquet")
+    query = cs.scan(tmp_path).filter(pl.col("row") != 5)
+    with pytest.raises(cs.InvalidRowError, match=r"^column 'embedding': row \d+ of a") as caught:
+        query.select(pl.col("embedding").clipsoid.conformity(e)).collect(engine=engine)
+    said = re.search(r"; \.filter\((.*)\) finds such rows", str(caught.value))
+    assert said is not None
+    found = eval(f"scanned.filter({said[1]})", {"pl": pl, "scanned": cs.scan(tmp_path)})
+    places = found.select("shard", "row").collect(engine=engine).rows()
+    assert places == [(f"x{i}.parquet", row) for i, row in ((0, 33), (2, 50), (3, 20))]
 
 
 @pytest.mark.parametrize("name", ["conformity", "log_likelihood"])

@@ -32,13 +32,14 @@ def opened(
     if text is None:
         from clipsoid.store import EmbeddingSet, open_set
         from clipsoid.store.layouts.columns import CAPTIONS, IMAGE_PATHS, column_of
+        from clipsoid.store.layouts.embedding_set import checked_pairs
         from clipsoid.store.origin import softmax_temperature
 
         if not isinstance(image, EmbeddingSet) and not is_path(image):
             raise ValueError("text=None; wanted images and texts, or one set that holds both")
         found = image if isinstance(image, EmbeddingSet) else open_set(image)
-        found.check_pairs()
         image, text = found.pairs()
+        checked_pairs(image, text, found.path)
         if found.origin is not None and temperature is None:
             temperature = softmax_temperature(found.origin)
         captions = column_of(image, CAPTIONS) if captions is None else captions

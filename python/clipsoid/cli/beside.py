@@ -35,7 +35,7 @@ class Opened:
 class Chosen:
     """What is computed, what score files say of it, and what people are told."""
 
-    wanted: StoreBeside
+    beside: StoreBeside
     made: dict[str, Any]
     words: dict[str, str]
 
@@ -65,7 +65,7 @@ def beside_of(
     from clipsoid.store.beside import StoreBeside, digest_of_groups
 
     whitening = opened.whitening
-    wanted = StoreBeside(opened.partners, whitening, groups, options.by or "", member)
+    beside = StoreBeside(opened.partners, whitening, groups, options.by or "", member)
     made = opened.known | {"groups": None if groups is None else digest_of_groups(groups)}
     words = {}
     if opened.partner is not None:
@@ -78,7 +78,7 @@ def beside_of(
         words["likelihood"] = f"{plural(whitening.rank, 'direction')} of {options.whitening}"
     if groups is not None:
         words["groups"] = f"{plural(len(groups), 'value')} of column {options.by!r}"
-    return Chosen(wanted, made, words)
+    return Chosen(beside, made, words)
 
 
 def _whitening(options: argparse.Namespace, store: Store) -> tuple[Whitening, bytes]:

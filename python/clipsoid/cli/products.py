@@ -6,7 +6,10 @@ import argparse
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipsoid.selection.inputs import Files
 
 #: Uids that are compared at a time.
 UIDS = 1 << 20
@@ -26,8 +29,8 @@ def show_product(options: argparse.Namespace, path: Path) -> bool:
 
     if path.is_dir() and any(path.glob(JOURNALS)):
         _show_scores(options, path)
-    elif _holds_scores(path):
-        _show_score_files(options, path)
+    elif (found := _score_files(path)) is not None:
+        _show_score_files(options, found)
     elif path.suffix.lower() == ".json" and path.is_file():
         _show_recipe(options, path)
     elif path.suffix.lower() == ".npy" and path.is_file() and _holds_uids(path):
@@ -116,34 +119,31 @@ def _scores_text(found: dict[str, Any]) -> Iterator[str]:
         yield line("looks wrong", fault)
 
 
-def _holds_scores(path: Path) -> bool:
-    """Whether it is a score file, or a folder that begins with one: copied out, say."""
+def _score_files(path: Path) -> Files | None:
+    """Return a score file, or those of a folder that begins with one: copied out, say."""
     from clipsoid.errors import ClipsoidError
-    from clipsoid.selection.inputs import find
+    from clipsoid.selection.inputs import files_of, footers
     from clipsoid.selection.recipe import FORMAT
 
-    first = path
-    if path.is_dir():
-        first = next(iter(sorted(path.rglob("*.parquet"))), path)
-    if first.suffix.lower() != ".parquet" or not first.is_file():
-        return False
+    if not path.is_dir() and not (path.suffix.lower() == ".parquet" and path.is_file()):
+        return None
+    each = footers(path)
     try:
-        made = find(first).made[0]
-        # The metadata of an embedded set say how they were made, too.
-        return "shard" in made or made.get("format") == FORMAT
+        first = next(each)
     except ClipsoidError:
         # Whoever reads embeddings says what is wrong.
-        return False
+        return None
+    # The metadata of an embedded set say how they were made, too.
+    is_ours = "shard" in first.made or first.made.get("format") == FORMAT
+    return files_of(path, [first, *each]) if is_ours else None
 
 
-def _show_score_files(options: argparse.Namespace, path: Path) -> None:
+def _show_score_files(options: argparse.Namespace, found: Files) -> None:
     """Say what score files hold of which no journal is there, or rows selected from such."""
     from clipsoid.cli.output import plural, show, size_of
     from clipsoid.cli.survey import line
-    from clipsoid.selection.inputs import find
     from clipsoid.selection.recipe import FORMAT
 
-    found = find(path)
     made = found.made[0]
     selected = made.get("format") == FORMAT
     own = ("format", "shard", "shard_rows")
@@ -223,20 +223,20 @@ def _show_uids(options: argparse.Namespace, path: Path) -> None:
         high, low = part["f0"], part["f1"]
         tied = high[1:] == high[:-1]
         ascends &= bool(((high[1:] > high[:-1]) | tied & (low[1:] > low[:-1])).all())
-    beside = recipe_path(path)
-    recipe = beside.name if is_recipe(beside, path) else None
+    recipe = recipe_path(path)
+    as_written = is_recipe(recipe, path)
     size = path.stat().st_size
     result = {
         "kind": "uids",
         "rows": len(uids),
         "is_ascending": ascends,
         "bytes": size,
-        "recipe": recipe,
+        "recipe": recipe.name if as_written else None,
     }
     order = "ascending, each once" if ascends else "not ascending: wanted sorted, each once"
     text = {"uids": f"{len(uids):,} of 128 bits, {order}", "size": size_of(size)}
-    if recipe is not None:
-        text["how made"] = f"clipsoid info {beside}"
+    if as_written:
+        text["how made"] = f"clipsoid info {recipe}"
     show(options, result, lines({f"{name:<12}": value for name, value in text.items()}))
 
 
@@ -247,35 +247,35 @@ def _show_ids(options: argparse.Namespace, path: Path) -> None:
     from clipsoid.selection.outputs import recipe_path
     from clipsoid.selection.recipe import is_recipe, read_recipe
 
-    beside = recipe_path(path)
+    recipe = recipe_path(path)
     try:
         with path.open("rb") as file:
             rows = sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
-    column = read_recipe(beside)["id_column"]
-    as_written = is_recipe(beside, path)
+    column = read_recipe(recipe)["id_column"]
+    as_written = is_recipe(recipe, path)
     size = path.stat().st_size
     result = {
         "kind": "ids",
         "rows": rows,
         "id_column": column,
         "bytes": size,
-        "recipe": beside.name if as_written else None,
+        "recipe": recipe.name if as_written else None,
     }
     text = {"ids": f"{rows:,} of column {column!r}, one per line", "size": size_of(size)}
     if as_written:
-        text["how made"] = f"clipsoid info {beside}"
+        text["how made"] = f"clipsoid info {recipe}"
     else:
-        text["looks wrong"] = f"has changed since select wrote it, says {beside.name}"
+        text["looks wrong"] = f"has changed since select wrote it, says {recipe.name}"
     show(options, result, lines({f"{name:<12}": value for name, value in text.items()}))
 
 
 def _pairs(values: dict[str, Any]) -> str:
     """Return names and values on one line, without those that say nothing."""
-    known = {name: value for name, value in values.items() if value not in (None, [], "")}
+    given = {name: value for name, value in values.items() if value not in (None, [], "")}
     shown = {
         name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        for name, value in known.items()
+        for name, value in given.items()
     }
     return "; ".join(f"{name} {value}" for name, value in shown.items())

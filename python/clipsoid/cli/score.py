@@ -101,8 +101,7 @@ def run(options: argparse.Namespace) -> None:
     from clipsoid.cli.output import lines, plural, show
     from clipsoid.cli.progress import progress
     from clipsoid.cli.reference import against_of, check_options
-    from clipsoid.store.job import Job
-    from clipsoid.store.scores import ScoreFolder, job_parameters, score_into
+    from clipsoid.store.scores import ScoreFolder, score_into, score_job
 
     check_options(options)
     store = sets.open_rows(options)
@@ -117,27 +116,28 @@ def run(options: argparse.Namespace) -> None:
     opened = open_beside(options, store)
     against = against_of(options, store, part)
     # Known before the first pass: nobody waits for a fit whose scores have no place.
-    known = {**against.known, **opened.known}
-    begun = Job.of(
+    begun = score_job(
         store,
-        job_parameters(known, id_columns, options.on_invalid),
+        {**against.known, **opened.known},
+        id_columns,
+        options.on_invalid,
         partner=opened.partners.values(),
         against=against.shards,
-        columns=bool(id_columns) or options.by is not None,
+        has_groups=options.by is not None,
     )
     with ScoreFolder.hold(folder, store, begun, options.shards or (0, 1)) as job:
         e, groups = against.fitted(job)
         reference = e.reference(member=against.member)
-        beside = beside_of(options, opened, groups, member=against.member)
+        chosen = beside_of(options, opened, groups, member=against.member)
         made = how_made(e, part, member=against.member, on_invalid=options.on_invalid)
-        made |= beside.made
+        made |= chosen.made
         left = sum(shard.count for shard in job.todo)
         with progress("score", left, quiet=options.quiet) as tick:
             written = score_into(
                 job,
                 reference,
                 made=made,
-                wanted=beside.wanted,
+                beside=chosen.beside,
                 id_columns=id_columns,
                 on_invalid=options.on_invalid,
                 n_threads=options.threads,
@@ -164,7 +164,7 @@ def run(options: argparse.Namespace) -> None:
         "scored": f"{plural(written.rows, 'row')} in {plural(len(written.files), 'file')}",
         "against": f"{e.count:,} rows, each "
         + ("left out of its own mean" if against.member else "outside"),
-        **beside.words,
+        **chosen.words,
         "written": f"{folder}/",
     }
     before = len(written.files) - written.scored

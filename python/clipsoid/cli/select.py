@@ -159,13 +159,14 @@ def _checked(options: argparse.Namespace) -> Rules | None:
     With a recipe, which has all rules, there are none.
     """
     from clipsoid.errors import SelectionError
-    from clipsoid.selection.outputs import check_used
+    from clipsoid.selection.outputs import check_suffixes, check_used
     from clipsoid.selection.rules import DEFAULTS, OPTIONS, OptionError, Rules
 
     flags = {name: f"--{name.replace('_', '-')}" for name in OPTIONS}
     flags["pick"] = f"--{options.pick}" if options.pick else "--random"
     given = {name: getattr(options, name) for name in DEFAULTS}
     given = {name: value for name, value in given.items() if value is not None}
+    check_suffixes(options.out)
     try:
         check_used(
             options.out, ids=options.id_column is not None, columns=options.columns is not None

@@ -146,12 +146,12 @@ def _joined(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     if not path.is_file():
         return frame
     try:
-        beside = pl.read_parquet(path)
+        metadata = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise EmbedError(f"{path}: cannot be read: {first_line(error)}") from None
-    if "key" not in beside.columns:
+    if "key" not in metadata.columns:
         return frame
     ours = {*frame.columns, "status", "error_message", "exif"}
-    kept = [name for name in beside.columns if name not in ours and not name.startswith("_")]
-    beside = beside.select(kept).cast({"key": pl.String}).unique("key", keep="first")
-    return frame.join(beside, left_on=IMAGE_ID, right_on="key", how="left", maintain_order="left")
+    kept = [name for name in metadata.columns if name not in ours and not name.startswith("_")]
+    metadata = metadata.select(kept).cast({"key": pl.String}).unique("key", keep="first")
+    return frame.join(metadata, left_on=IMAGE_ID, right_on="key", how="left", maintain_order="left")

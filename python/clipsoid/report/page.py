@@ -13,6 +13,9 @@ from clipsoid.report import theme
 from clipsoid.report.blocks import Block, Galleries, Grid, Page, Pair
 from clipsoid.report.figure import Figure, Panel
 
+#: Of the template, in the order in which they run.
+SCRIPTS = ("tables.js", "page.js")
+
 #: Panels of more marks are drawn on a canvas: as SVG each mark would be an element.
 MOST_ELEMENTS = 1_500
 
@@ -38,7 +41,7 @@ def html(page: Page) -> str:
         version=__version__,
         has_captions=_has_captions(blocks),
         style=read("style.css")[0],
-        script=read("page.js")[0],
+        script="\n".join(read(name)[0] for name in SCRIPTS),
         library=library(),
         data=_data(page, blocks),
         payload=_packed(page.payload["text"]) if page.payload else "",

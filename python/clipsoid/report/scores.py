@@ -273,11 +273,11 @@ def _made(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "rows that cannot be scored", without[made["on_invalid"]]
     yield "instructions of the scores", made["simd"]
     yield "instructions of the ellipsoid", ", ".join(made["ellipsoid_simd"])
-    beside = {
+    more = {
         "partner": "digest of the partners",
         "whitening": "digest of the whitening",
         "by": "column of the groups",
     }
-    for name, words in beside.items():
+    for name, words in more.items():
         if made.get(name) is not None:
             yield words, made[name]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipsoid.errors import SelectionError
 from clipsoid.selection.table import Input, Table, as_selection_errors
@@ -76,15 +76,34 @@ class Files:
         return first
 
 
+class Footer(NamedTuple):
+    """What is read of one parquet file: see `Files`."""
+
+    path: Path
+    input: Input
+    made: dict[str, Any]
+    schema: Schema
+
+
 def find(path: AnyPath) -> Files:
     """Find parquet files and read their footers.
 
     Files that are given in another order are the same set: 2 precedes 10, as in all of clipsoid.
     """
+    return files_of(path, footers(path))
+
+
+def files_of(path: AnyPath, found: Iterable[Footer]) -> Files:
+    """Return the files that were found at `path`, one or more."""
+    label = str(path if isinstance(path, (str, os.PathLike)) else path[0])
+    paths, inputs, made, schemas = zip(*found, strict=True)
+    return Files(label, paths, inputs, made, schemas)
+
+
+def footers(path: AnyPath) -> Iterator[Footer]:
+    """Find parquet files and read the footer of one after another, in order."""
     import polars as pl
 
-    label = str(path if isinstance(path, (str, os.PathLike)) else path[0])
-    paths, inputs, made, schemas = [], [], [], []
     for file, name in sorted(find_files(path, SUFFIXES), key=lambda one: in_order(Path(one[1]))):
         if not isinstance(file, Path):
             raise SelectionError(f"{file}: is a URL; wanted files on a local disk")
@@ -92,11 +111,8 @@ def find(path: AnyPath) -> Files:
             text = pl.read_parquet_metadata(file).get(METADATA_KEY)
         header = read_header(file)
         digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest() if text else None
-        paths.append(file)
-        inputs.append(Input(name, header.rows, header.stamp.size, digest))
-        made.append(json.loads(text) if text else {})
-        schemas.append(dict(header.types))
-    return Files(label, tuple(paths), tuple(inputs), tuple(made), tuple(schemas))
+        found = Input(name, header.rows, header.stamp.size, digest)
+        yield Footer(file, found, json.loads(text) if text else {}, dict(header.types))
 
 
 def scan(files: Sequence[Path]) -> pl.LazyFrame:

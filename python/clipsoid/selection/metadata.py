@@ -24,41 +24,41 @@ def joined(table: Table, metadata: Any, on: str) -> Table:
     import polars as pl
 
     is_frame = isinstance(metadata, (pl.DataFrame, pl.LazyFrame))
-    beside = table_of_frame(metadata, "metadata") if is_frame else table_of_files(find(metadata))
+    more = table_of_frame(metadata, "metadata") if is_frame else table_of_files(find(metadata))
     table.check_column(on, "on")
-    beside.check_column(on, "on")
-    if table.schema[on] != beside.schema[on]:
+    more.check_column(on, "on")
+    if table.schema[on] != more.schema[on]:
         raise SelectionError(
-            f"{beside.label}: {on!r} is {beside.schema[on]}, in the scores {table.schema[on]}; "
+            f"{more.label}: {on!r} is {more.schema[on]}, in the scores {table.schema[on]}; "
             "wanted one type"
         )
-    ids = beside.frame.select(on).drop_nulls()
-    with as_selection_errors(beside.label):
+    ids = more.frame.select(on).drop_nulls()
+    with as_selection_errors(more.label):
         twice = ids.group_by(on).len().filter(pl.col("len") > 1).sort(on).head(1)
         found = twice.collect(engine="streaming")
         if len(found):
-            raise SelectionError(f"{beside.label}: {on} {found.item(0, 0)!r} is there twice")
+            raise SelectionError(f"{more.label}: {on} {found.item(0, 0)!r} is there twice")
         alone = table.frame.select(on).join(ids, on=on, how="anti").select(pl.len())
         missing = alone.collect(engine="streaming").item()
         if missing == table.count:
             there, here = (
                 frame.select(on).drop_nulls().head(1).collect().to_series().to_list()
-                for frame in (beside.frame, table.frame)
+                for frame in (more.frame, table.frame)
             )
             raise SelectionError(
-                f"{beside.label}: has no {on} of the scores: its first are {there}, theirs {here}; "
+                f"{more.label}: has no {on} of the scores: its first are {there}, theirs {here}; "
                 "wanted metadata of these rows"
             )
-    new, notes = _without_known(table, [name for name in beside.schema if name != on])
+    new, notes = _without_known(table, [name for name in more.schema if name != on])
     if missing:
         notes = (*notes, f"{missing:,} rows have no metadata")
     return replace(
         table,
         frame=table.frame.join(
-            beside.frame.select(on, *new), on=on, how="left", maintain_order="left"
+            more.frame.select(on, *new), on=on, how="left", maintain_order="left"
         ),
-        schema=table.schema | {name: beside.schema[name] for name in new},
-        metadata=beside.scores,
+        schema=table.schema | {name: more.schema[name] for name in new},
+        metadata=more.scores,
         notes=notes,
     )
 
@@ -69,7 +69,7 @@ def row_by_row(table: Table, scores: Files, metadata: Files) -> Table:
 
     found = metadata.some(_tables(scores, metadata))
     schema = found.schema()
-    beside = []
+    described = []
     tables = Tables(found.paths)
     for path, made, file in zip(found.paths, scores.made, scores.paths, strict=True):
         if "shard_rows" not in made:
@@ -79,7 +79,7 @@ def row_by_row(table: Table, scores: Files, metadata: Files) -> Table:
             )
         own, count, shard = Metadata(path, tables), made["shard_rows"], Path(made["shard"])
         own.check((), count, shard)
-        beside.append((own, count, shard))
+        described.append((own, count, shard))
     new, notes = _without_known(table, list(schema))
     full = table.schema | {name: schema[name] for name in new}
 
@@ -91,7 +91,7 @@ def row_by_row(table: Table, scores: Files, metadata: Files) -> Table:
     ) -> Iterator[pl.DataFrame]:
         wanted = list(full) if columns is None else columns
         known = [name for name in wanted if name in new]
-        for file, (own, count, shard) in zip(scores.paths, beside, strict=True):
+        for file, (own, count, shard) in zip(scores.paths, described, strict=True):
             rows = scan([file])
             if known:
                 # By a column of numbers: what was left out when scoring leaves gaps.

@@ -35,21 +35,26 @@ def recipe_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def check_targets(paths: Sequence[Path]) -> None:
-    """Refuse, before any work is done, files that could not or must not be written after it."""
-    seen = set()
+def check_suffixes(paths: Sequence[Path]) -> None:
+    """Refuse files of other kinds: which options a selection makes use of depends on the kinds."""
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
             raise OutputError(
                 f"{path}: the suffix is {path.suffix or 'missing'!r}; wanted .npy for uids, .txt "
                 "for ids, .parquet for rows"
             )
+
+
+def check_targets(paths: Sequence[Path]) -> None:
+    """Refuse, before any work is done, files that could not or must not be written after it."""
+    seen = set()
+    for path in paths:
         if path.resolve() in seen:
             raise OutputError(f"{path}: is named twice; wanted every file once")
         seen.add(path.resolve())
-        beside = recipe_path(path)
+        recipe = recipe_path(path)
         # No .npy says what wrote it: the recipe beside it does, as long as nobody changed either.
-        for one, ours in ((beside, is_recipe(beside)), (path, is_recipe(beside, path))):
+        for one, ours in ((recipe, is_recipe(recipe)), (path, is_recipe(recipe, path))):
             if one.is_file() and not ours:
                 raise OutputError(
                     f"{one}: is there already and was not written by select; wanted a new name"
@@ -66,6 +71,7 @@ def write_selection(
 ) -> None:
     """Write files that get their names when all of them are complete."""
     paths = [Path(name) for name in names]
+    check_suffixes(paths)
     check_used(paths, ids=id_column != ID_COLUMN, columns=columns is not None)
     check_targets(paths)
     check_columns(selection._table, paths, id_column, columns)
@@ -88,7 +94,7 @@ def write_selection(
                     case ".txt":
                         extra = {"id_column": id_column}
                         _write_ids(selection, temporary, id_column)
-                beside = stack.enter_context(written_beside(recipe_path(path)))
+                recipe = stack.enter_context(written_beside(recipe_path(path)))
                 text = {
                     "format": FORMAT,
                     "format_version": FORMAT_VERSION,
@@ -98,7 +104,7 @@ def write_selection(
                     **extra,
                     **made_of(selection),
                 }
-                beside.write_text(json.dumps(text, indent=2) + "\n", "utf-8")
+                recipe.write_text(json.dumps(text, indent=2) + "\n", "utf-8")
 
 
 def holds_ids(paths: Sequence[Path]) -> bool:

@@ -1,4 +1,4 @@
-"""What is wanted of the rows of a store beside their scores, shard by shard."""
+"""What is computed of the rows of a store beside their scores, shard by shard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoreBeside:
-    """What is wanted of a set beside its scores; made of all of it, good for any of its shards.
+    """What is computed of a set beside its scores; made of all of it, good for any of its shards.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class StoreBeside:
     member: bool = False
 
     def of(self, store: Store, source: Source) -> Beside:
-        """Return what is wanted of some of the shards, `store`; `source` has the same rows."""
+        """Return what is computed of some of the shards, `store`; `source` has the same rows."""
         partner = groups = None
         if self.partners:
             shards = tuple(self.partners[shard.name] for shard in store.shards if shard.count)
@@ -50,7 +50,7 @@ class StoreBeside:
             partner = partners_of(source, as_source(others))
         if self.groups is not None:
             labels = labels_of(store, self.by, store.count)
-            groups = self.groups.beside(labels, member=self.member)
+            groups = self.groups.scoring_groups(labels, member=self.member)
         likelihood = None if self.whitening is None else likelihood_of(self.whitening, source)
         return Beside(partner, likelihood, groups)
 

@@ -51,10 +51,10 @@ class Writer:
         shard: str,
         ids: pl.DataFrame | None,
         made: str,
-        beside: Sequence[str] = (),
+        names: Sequence[str] = (),
     ) -> ScoreFile:
         """Begin a file; it is written when those before it are."""
-        file = ScoreFile(path, shard, ids, made, beside)
+        file = ScoreFile(path, shard, ids, made, names)
         self._files.put(file)
         return file
 
@@ -76,10 +76,10 @@ class ScoreFile:
     """
 
     def __init__(
-        self, path: Path, shard: str, ids: pl.DataFrame | None, made: str, beside: Sequence[str]
+        self, path: Path, shard: str, ids: pl.DataFrame | None, made: str, names: Sequence[str]
     ) -> None:
         self.path, self.shard, self.ids, self.made = path, shard, ids, made
-        self.scores = (*SCORES, *beside)
+        self.scores = (*SCORES, *names)
         self._parts: list[Scores] = []
         self._waiting = 0
         self._handed: queue.Queue[list[Scores] | None] = queue.Queue(maxsize=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsoid._beside import Beside
-from clipsoid._output import as_output_errors, beside, remove
+from clipsoid._output import as_output_errors, remove, temporary_beside
 from clipsoid._scoring import Reference, kept, score_batches
 from clipsoid._source import OnInvalid, Progress, as_source
 from clipsoid.errors import InvalidRowError, StoreError
@@ -26,7 +26,7 @@ from clipsoid.store.score_folder import ScoreFolder
 from clipsoid.store.score_kept import digest_of_reference
 from clipsoid.store.score_parts import finished, score_path
 
-__all__ = ["ScoreFolder", "Written", "finished", "job_parameters", "score_into", "write_scores"]
+__all__ = ["ScoreFolder", "Written", "finished", "score_into", "score_job", "write_scores"]
 
 #: Columns that score files may have; id columns may not take their names.
 COLUMNS = ("shard", "row", *SCORES, *Scores.BESIDE, "status")
@@ -64,7 +64,7 @@ def write_scores(
     *,
     made: Mapping[str, Any],
     part: tuple[int, int] = (0, 1),
-    wanted: StoreBeside | None = None,
+    beside: StoreBeside | None = None,
     id_columns: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
@@ -87,8 +87,8 @@ def write_scores(
         begun with other values is not gone on with.
     part : tuple of int, default=(0, 1)
         ``(i, n)``: score every n-th shard of the set, from number i on. Parts may share a folder.
-    wanted : StoreBeside, optional
-        What is wanted of each row beside its scores.
+    beside : StoreBeside, optional
+        What is computed of each row beside its scores.
     id_columns : sequence of str
         Columns of the shards to carry over.
     on_invalid : {"error", "skip", "null"}
@@ -108,18 +108,20 @@ def write_scores(
         If a row or a file is at fault; the files of the shards before it stay.
     """
     made = {**made, "reference": digest_of_reference(reference)}
-    begun = Job.of(
+    begun = score_job(
         store,
-        job_parameters(made, id_columns, on_invalid),
-        partner=() if wanted is None else wanted.partners.values(),
-        columns=bool(id_columns) or (wanted is not None and wanted.groups is not None),
+        made,
+        id_columns,
+        on_invalid,
+        partner=() if beside is None else beside.partners.values(),
+        has_groups=beside is not None and beside.groups is not None,
     )
     with ScoreFolder.hold(folder, store, begun, part) as job:
         return score_into(
             job,
             reference,
             made=made,
-            wanted=wanted,
+            beside=beside,
             id_columns=id_columns,
             on_invalid=on_invalid,
             n_threads=n_threads,
@@ -127,14 +129,37 @@ def write_scores(
         )
 
 
-def job_parameters(
-    made: Mapping[str, Any], id_columns: Sequence[str], on_invalid: str
-) -> dict[str, Any]:
-    """Return what the bytes of score files depend on, beside the rows."""
+def score_job(
+    store: Store,
+    made: Mapping[str, Any],
+    id_columns: Sequence[str],
+    on_invalid: OnInvalid,
+    *,
+    partner: Iterable[Shard] = (),
+    against: Iterable[Shard] = (),
+    has_groups: bool = False,
+) -> Job:
+    """Return what the bytes of score files depend on: the rows, and all else.
+
+    Parameters
+    ----------
+    store, made, id_columns, on_invalid
+        As for `write_scores`.
+    partner, against : iterable of Shard
+        Those of other sets that are read.
+    has_groups : bool
+        Whether a column of the shards says which group a row is in.
+    """
     import polars as pl
 
     more = {"id_columns": list(id_columns), "on_invalid": on_invalid}
-    return {**made, **more, "polars_version": pl.__version__}
+    return Job.of(
+        store,
+        {**made, **more, "polars_version": pl.__version__},
+        partner=partner,
+        against=against,
+        columns=bool(id_columns) or has_groups,
+    )
 
 
 def score_into(
@@ -142,7 +167,7 @@ def score_into(
     reference: Reference,
     *,
     made: Mapping[str, Any],
-    wanted: StoreBeside | None = None,
+    beside: StoreBeside | None = None,
     id_columns: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
     n_threads: int | None = None,
@@ -157,7 +182,7 @@ def score_into(
     if job.todo:
         left = replace(job.store, shards=tuple(job.todo))
         source = as_source(left)
-        more = Beside() if wanted is None else wanted.of(left, source)
+        more = Beside() if beside is None else beside.of(left, source)
         parts = score_batches(
             source,
             reference,
@@ -169,7 +194,7 @@ def score_into(
         _score(job, parts, made, id_columns, on_invalid, more.names)
     job.complete()
     records = job.records()
-    has_groups = wanted is not None and wanted.groups is not None
+    has_groups = beside is not None and beside.groups is not None
     totals: NDArray[np.int64] = np.sum([record["status"] for record in records], axis=0)
     return Written(
         tuple(score_path(job.path, shard.name) for shard in job.store.shards),
@@ -254,7 +279,7 @@ def _begun(
     target.parent.mkdir(parents=True, exist_ok=True)
     ids = shard.columns(list(id_columns)) if id_columns else None
     text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
-    file = writer.begin(beside(target), shard.name, ids, text, names)
+    file = writer.begin(temporary_beside(target), shard.name, ids, text, names)
     return _Growing(shard, file, np.zeros(len(Scores.STATUS), np.int64))
 
 

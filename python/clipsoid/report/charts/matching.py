@@ -95,8 +95,8 @@ def _measures(sweep: MatchSweep) -> Iterator[Measure]:
         ("wasserstein", "Wasserstein"),
     ):
         # The paper's is that of the rows as they are.
-        beside = paper(name) if given else ""
-        yield Measure(f"{label}, at α = {near}", number(table[name][at]), beside)
+        printed = paper(name) if given else ""
+        yield Measure(f"{label}, at α = {near}", number(table[name][at]), printed)
 
 
 def _made(sweep: MatchSweep) -> str:

@@ -101,18 +101,18 @@ def recognise(path: AnyPath, key: str | None) -> Recognised:
     else:
         listed = walk(folder)
         files = check_links(_embedding_files(folder, listed))
-    beside = [*listed, *_beside(folder, files)]
+    nearby = [*listed, *_nearby(folder, files)]
     first, names = _first_arrays([file for file, _ in files])
-    tables = _tables(files, beside)
+    tables = _tables(files, nearby)
     sides = _sides(files, wanted_arrays(first, names, key), folder, given=key is not None)
     metadata = match_metadata(
         [[file for file, _ in side.files] for side in sides.values()],
         tables,
         # Beside a single file or a pattern, any table may lie.
-        by_order=folder is not None and len(beside) == len(listed),
+        by_order=folder is not None and len(nearby) == len(listed),
     )
     return Recognised(
-        _kind(files, names, metadata, beside),
+        _kind(files, names, metadata, nearby),
         sides,
         metadata,
         tuple(_manifests(folder, files[0][0])),
@@ -163,11 +163,11 @@ def _holds_embeddings(table: Place) -> bool:
         return False
 
 
-def _tables(files: Sequence[tuple[Place, str]], beside: Iterable[Place]) -> list[Place]:
+def _tables(files: Sequence[tuple[Place, str]], nearby: Iterable[Place]) -> list[Place]:
     """Parquet files that may describe the rows of `files`; tables of embeddings have their own."""
     if files[0][0].suffix.lower() in (PARQUET, *ARROW):
         return []
-    tables = [file for file in beside if file.suffix.lower() == PARQUET]
+    tables = [file for file in nearby if file.suffix.lower() == PARQUET]
     scores = {parent for parent in {file.parent for file in tables} if _holds_scores(parent)}
     return sorted((file for file in tables if file.parent not in scores), key=in_order)
 
@@ -179,7 +179,7 @@ def _holds_scores(folder: Place) -> bool:
     return any(any(place.glob(JOURNALS)) for place in (folder, *islice(folder.parents, 2)))
 
 
-def _beside(folder: Place | None, files: Iterable[tuple[Place, str]]) -> list[Place]:
+def _nearby(folder: Place | None, files: Iterable[tuple[Place, str]]) -> list[Place]:
     """Files that belong to a part of a set: in the folders of its files, and beside img_emb.
 
     Of URLs, only in the folder beside img_emb: what a pattern lies among may be a whole bucket.
@@ -303,7 +303,7 @@ def _kind(
     files: Sequence[tuple[Place, str]],
     names: Sequence[str],
     metadata: Mapping[Place, Place],
-    beside: Iterable[Place],
+    nearby: Iterable[Place],
 ) -> str:
     """Name the layout, but for what a manifest says."""
     first = files[0][0].absolute()
@@ -317,10 +317,10 @@ def _kind(
 
         if NEMO_COLUMNS[0] in read_header(first).types:
             return "NeMo Curator"
-    here = {file.name for file in beside if file.absolute().parent == first.parent}
+    here = {file.name for file in nearby if file.absolute().parent == first.parent}
     if f".{suffix}" in ARROW and here.issuperset(DATASET_FILES):
         return "Hugging Face datasets"
-    if metadata and any(file.name.endswith(STATISTICS) for file in beside):
+    if metadata and any(file.name.endswith(STATISTICS) for file in nearby):
         return "img2dataset"
     return f"{suffix} + parquet" if metadata else suffix
 
