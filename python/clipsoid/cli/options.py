@@ -21,9 +21,9 @@ MAX_THREADS = 4096
 MAX_NUMBERS = 100_000
 
 PATH_HELP = (
-    "embeddings: .npy, .npz, .parquet or .safetensors files, a folder of them as its producer "
-    "laid it out, or a quoted pattern such as 'img_emb_{00000..00041}.npy' or 'shards/*.npy'; "
-    "also behind s3://, gs://, hf:// and http(s)://"
+    "embeddings: .npy, .npz, .parquet, .safetensors or .pt files, a folder of them as its "
+    "producer laid it out, or a quoted pattern such as 'img_emb_{00000..00041}.npy' or "
+    "'shards/*.npy'; also behind s3://, gs://, hf:// and http(s)://"
 )
 
 

@@ -8,11 +8,7 @@ _ARROW = (
     "Arrow files are not read; polars writes one as parquet, batch by batch: "
     "pl.scan_ipc('x{0}').sink_parquet('x.parquet')"
 )
-_TORCH = (
-    "tensors are saved in pickles, which are not read; torch and numpy write one as .npy: "
-    "np.save('x.npy', torch.load('x{0}', map_location='cpu').numpy())"
-)
-_ADVICE = {".arrow": _ARROW, ".feather": _ARROW, ".ipc": _ARROW, ".pt": _TORCH, ".pth": _TORCH}
+_ADVICE = {".arrow": _ARROW, ".feather": _ARROW, ".ipc": _ARROW}
 
 
 def advice(suffixes: Iterable[str]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, cast
@@ -14,21 +13,20 @@ import numpy as np
 from clipsoid._batch import Batch
 from clipsoid.errors import StoreError
 from clipsoid.store.base import Shard
-from clipsoid.store.files import Place, Readable, fill, open_file, read_at
+from clipsoid.store.files import Place, Readable, fill, open_file
 from clipsoid.store.mapped import Checksum, MappedShard, as_bytes, check_extent, native
 from clipsoid.store.npy import ArrayHeader, read_header
 from clipsoid.store.opening import wanted_key
 from clipsoid.store.remote.path import RemotePath
+from clipsoid.store.zips import data_start, open_archive, zip_errors
 
 if TYPE_CHECKING:
-    from io import RawIOBase
     from zipfile import ZipFile, ZipInfo
 
     from clipsoid.store.remote.ahead import Block
 
-#: Fixed part of a zip member's local header, and where the lengths of the rest stand in it.
-LOCAL_HEADER_BYTES = 30
-ENCRYPTED = 0x1
+#: What errors call the format.
+KIND = ".npz"
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,8 +66,8 @@ class StreamedShard(Shard):
         label = f"{self.path}: member {self.part!r}"
         with (
             self.reading(max_bytes) as file,
-            _zip_errors(self.path),
-            _archive(file) as archive,
+            zip_errors(self.path, KIND),
+            open_archive(file) as archive,
             archive.open(f"{self.part}.npy") as member,
         ):
             stream = cast(Readable, member)
@@ -98,7 +96,7 @@ class StreamedShard(Shard):
 def member_names(path: Place) -> list[str]:
     """Names of the arrays of an .npz file, by the directory at its end."""
     file, _ = open_file(path)
-    with file, _zip_errors(path), _archive(file) as archive:
+    with file, zip_errors(path, KIND), open_archive(file) as archive:
         return list(_members(archive))
 
 
@@ -107,15 +105,13 @@ def open_npz(path: Place, name: str, *, key: str | None, dtype: str | None) -> S
     import zipfile
 
     file, stamp = open_file(path)
-    with file, _zip_errors(path), _archive(file) as archive:
+    with file, zip_errors(path, KIND), open_archive(file) as archive:
         members = _members(archive)
         key = wanted_key(path, key, list(members), "member")
         info = members[key]
         label = f"{path}: member {key!r}"
-        if info.flag_bits & ENCRYPTED:
-            raise StoreError(f"{label} is encrypted; wanted a plain one")
         stored = info.compress_type == zipfile.ZIP_STORED
-        start = _data_start(file, info, label)
+        start = data_start(file, info, label)
         if stored:
             file.seek(start)
             header = read_header(file, label, dtype)
@@ -164,39 +160,3 @@ def _members(archive: ZipFile) -> dict[str, ZipInfo]:
         for info in archive.infolist()
         if info.filename.endswith(".npy")
     }
-
-
-def _data_start(file: RawIOBase, info: ZipInfo, label: str) -> int:
-    """Where the bytes of a member begin: behind its local header, which has a name of its own."""
-    local = read_at(file, info.header_offset, LOCAL_HEADER_BYTES, label)
-    if local[:4] != b"PK\x03\x04":
-        raise StoreError(f"{label}: the local header is damaged: it begins with {local[:4]!r}")
-    lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-    return info.header_offset + LOCAL_HEADER_BYTES + lengths
-
-
-def _archive(file: RawIOBase) -> ZipFile:
-    from zipfile import ZipFile
-
-    return ZipFile(file)
-
-
-@contextmanager
-def _zip_errors(path: Place) -> Generator[None, None, None]:
-    """Turn what zipfile raises on a damaged, truncated or unsupported archive into StoreError."""
-    import lzma
-    import zipfile
-
-    try:
-        yield
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise StoreError(
-            f"{path}: is damaged or truncated, or no .npz (zip) file: {error}"
-        ) from None
-    except EOFError:
-        raise StoreError(f"{path}: is truncated: a member ends before its header says") from None
-    except NotImplementedError as error:
-        raise StoreError(f"{path}: cannot be unpacked: {error}") from None
-    except OSError as error:
-        # Also what the directory of a damaged archive makes zipfile do: seek before the file.
-        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None

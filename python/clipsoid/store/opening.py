@@ -19,7 +19,7 @@ from clipsoid.store.remote.path import RemotePath
 Opened = TypeVar("Opened")
 
 #: Formats, by the suffix of the file.
-SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors")
+SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors", ".pt", ".pth")
 
 
 def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = None) -> Store:
@@ -28,13 +28,13 @@ def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = Non
     Parameters
     ----------
     path : str, Path, or list or tuple of these
-        A file (``.npy``, ``.npz``, ``.parquet``, ``.safetensors``); a folder, read recursively
-        and sorted by name, with numbers in names as numbers; a brace pattern such as
-        ``img_emb_{00000..00041}.npy``; a glob pattern; a URL of one of these (``s3://``,
+        A file (``.npy``, ``.npz``, ``.parquet``, ``.safetensors``, ``.pt``, ``.pth``); a folder,
+        read recursively and sorted by name, with numbers in names as numbers; a brace pattern such
+        as ``img_emb_{00000..00041}.npy``; a glob pattern; a URL of one of these (``s3://``,
         ``gs://``, ``hf://``, ``http(s)://``); or several of these.
     key : str, optional
-        The member (``.npz``), tensor (``.safetensors``) or column (``.parquet``) that holds the
-        embeddings; needed where a file has several.
+        The member (``.npz``), tensor (``.safetensors``, ``.pt``) or column (``.parquet``) that
+        holds the embeddings; needed where a file has several.
     dtype : str, optional
         Element type that every shard must have. ``"bfloat16"`` also says that the 2-byte void or
         uint16 elements of an ``.npy`` or ``.npz`` file are bfloat16, which numpy cannot express.
@@ -112,6 +112,10 @@ def open_shard(path: Place, name: str, *, key: str | None, dtype: str | None) ->
             from clipsoid.store.safetensors import open_safetensors
 
             return open_safetensors(path, name, key=key, dtype=dtype)
+        case ".pt" | ".pth":
+            from clipsoid.store.torch_file import open_torch
+
+            return open_torch(path, name, key=key, dtype=dtype)
         case suffix:
             raise StoreError(
                 f"{path}: the suffix is {suffix or 'missing'!r}; wanted {', '.join(SUFFIXES)}"

@@ -27,6 +27,10 @@ def array_names(path: Place) -> list[str]:
             from clipsoid.store.safetensors import tensor_names
 
             return tensor_names(path)
+        case ".pt" | ".pth":
+            from clipsoid.store import torch_file
+
+            return torch_file.tensor_names(path)
         case ".parquet":
             from clipsoid.store.parquet import embedding_columns
             from clipsoid.store.parquet_columns import read_header
