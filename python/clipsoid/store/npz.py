@@ -111,7 +111,7 @@ def open_npz(path: Place, name: str, *, key: str | None, dtype: str | None) -> S
         info = members[key]
         label = f"{path}: member {key!r}"
         stored = info.compress_type == zipfile.ZIP_STORED
-        start = data_start(file, info, label)
+        start = data_start(file, info, stamp.size, label)
         if stored:
             file.seek(start)
             header = read_header(file, label, dtype)

@@ -246,7 +246,7 @@ def _stored(archive: _Archive, info: ZipInfo, label: str) -> int:
         raise StoreError(
             f"{label}: {info.filename!r} is compressed; wanted it plain, as torch.save writes"
         )
-    start = data_start(archive.file, info, label)
+    start = data_start(archive.file, info, archive.stamp.size, label)
     end = start + info.file_size
     check_extent(archive.path, max(archive.stamp.size, end), archive.stamp.size)
     return start

@@ -26,10 +26,13 @@ def open_archive(file: RawIOBase) -> ZipFile:
     return ZipFile(file)
 
 
-def data_start(file: RawIOBase, info: ZipInfo, label: str) -> int:
+def data_start(file: RawIOBase, info: ZipInfo, size: int, label: str) -> int:
     """Where the bytes of a member begin: behind its local header, which has a name of its own."""
     if info.flag_bits & ENCRYPTED:
         raise StoreError(f"{label} is encrypted; wanted a plain one")
+    # A damaged list may have positions that no file can be asked for.
+    if not 0 <= info.header_offset < size:
+        raise StoreError(f"{label}: is damaged: begins at {info.header_offset} of {size} bytes")
     local = read_at(file, info.header_offset, LOCAL_HEADER_BYTES, label)
     if local[:4] != b"PK\x03\x04":
         raise StoreError(f"{label}: the local header is damaged: it begins with {local[:4]!r}")
