@@ -83,9 +83,10 @@ def _shard(archive: _Archive, name: str, part: str, wanted: str | None) -> Shard
     check_dtype(label, tensor.dtype, wanted)
     check_shape(label, tensor.shape)
     fortran = _is_fortran(label, tensor)
-    info = archive.members.get(f"data/{tensor.storage.key}")
+    member = f"data/{tensor.storage.key}"
+    info = archive.members.get(member)
     if info is None:
-        raise StoreError(f"{label}: its elements are missing; wanted data/{tensor.storage.key!r}")
+        raise StoreError(f"{label}: its elements are missing; wanted member {member!r}")
     start = _stored(archive, info, label)
     disk = CARRIERS[tensor.dtype].newbyteorder(_byte_order(archive))
     count, dim = tensor.shape
@@ -211,7 +212,7 @@ def _kind(held: object) -> str:
     if isinstance(held, StorageRecord):
         return "a storage"
     if isinstance(held, (dict, list, tuple)):
-        return f"{type(held).__name__.removeprefix('Ordered').lower()} of {len(held):,}"
+        return f"{'dict' if isinstance(held, dict) else type(held).__name__} of {len(held):,}"
     return type(held).__name__.strip("_")
 
 

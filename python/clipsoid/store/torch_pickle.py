@@ -9,7 +9,6 @@ from __future__ import annotations
 import pickle
 import pickletools
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -24,6 +23,9 @@ INSTRUCTIONS = 1 << 20
 
 #: A key of tuples in tuples is hashed by recursion: at 140,000 of them the stack of 8 MiB ends.
 TUPLES = 1 << 15
+
+#: Most axes of a tensor, as of torch.
+AXES = 64
 
 #: Element types of storages, by the names of their classes.
 STORAGES = {
@@ -100,6 +102,15 @@ class TensorRecord(NamedTuple):
     lazy: bool
 
 
+class _Dict(dict[Any, Any]):
+    """A dict that takes no state: of a model's, versions; of a hostile one, methods of its own."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        """Take none of it."""
+
+
 class _RefusedError(Exception):
     """The pickle holds something else; the text says what."""
 
@@ -113,7 +124,7 @@ class _Name:
     def __call__(self, *arguments: Any) -> Any:
         match self.text:
             case "collections.OrderedDict" if not arguments:
-                return OrderedDict()
+                return _Dict()
             case "torch._utils._rebuild_tensor_v2":
                 return _tensor(arguments[0].dtype, *arguments)
             case "torch._utils._rebuild_tensor_v3":
@@ -134,12 +145,17 @@ def _tensor(
     _hooks: object,
     bits: object = None,
 ) -> TensorRecord:
-    whole = type(offset) is int and offset >= 0
+    valid = type(storage) is StorageRecord and _is_size(offset)
     for numbers in (shape, stride):
-        whole &= type(numbers) is tuple and all(type(n) is int and n >= 0 for n in numbers)
-    if not whole or len(shape) != len(stride) or type(storage) is not StorageRecord:
+        valid = valid and type(numbers) is tuple and all(map(_is_size, numbers))
+    if not valid or not len(shape) == len(stride) <= AXES:
         raise ValueError("a tensor has no valid shape, strides or storage")
     return TensorRecord(storage, dtype, offset, shape, stride, bool(bits))
+
+
+def _is_size(number: object) -> bool:
+    """Whether a number can be one of elements; Python's may have millions of digits."""
+    return type(number) is int and 0 <= number < 1 << 63
 
 
 class _Unpickler(pickle.Unpickler):
@@ -155,8 +171,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any, /) -> StorageRecord:
         """Take a storage as what is said of it."""
         kind, name, key, _device, length = pid
-        valid = kind == "storage" and type(key) is str and type(length) is int and length >= 0
-        if not valid:
+        if kind != "storage" or type(key) is not str or not _is_size(length):
             raise ValueError("a storage has no valid name or length")
         return StorageRecord(key, STORAGES.get(name.text.removeprefix("torch."), UNTYPED), length)
 
