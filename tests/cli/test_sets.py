@@ -261,7 +261,7 @@ def test_headers_of_no_array(run, tmp_path, shape):
     assert done.code == 3 and "uids.npy: is damaged" in done.err
 
 
-@pytest.mark.parametrize("suffix", ["npy", "npz", "parquet", "safetensors"])
+@pytest.mark.parametrize("suffix", ["npy", "npz", "parquet", "safetensors", "pt"])
 def test_a_pipe_is_no_file(run, tmp_path, suffix):
     (tmp_path / "set").mkdir()
     os.mkfifo(tmp_path / "set" / f"x.{suffix}")

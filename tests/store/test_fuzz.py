@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from clipsoid.errors import ClipsoidError
@@ -30,6 +31,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     ".npz": lambda path: np.savez(path, e=ROWS),
     ".safetensors": lambda path: save_file({"e": ROWS}, path),
     ".parquet": write_parquet,
+    ".pt": lambda path: torch.save({"e": torch.from_numpy(ROWS)}, path),
 }
 
 

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from clipsoid.errors import MismatchError, StoreError
@@ -49,6 +50,8 @@ def write(folder: Path, kind: str, rows: np.ndarray) -> Path:
             np.savez_compressed(path, before=rows[:50], emb=rows, behind=rows[:50])
         case ["safetensors"]:
             save_file({"a": rows[:50], "emb": rows, "z": rows[:50]}, path)
+        case ["pt"]:
+            torch.save({"a": torch.zeros(50, 4), "emb": torch.from_numpy(rows)}, path)
         case ["parquet", "one"]:
             pq.write_table(table(rows), path)
         case ["parquet", "groups"]:
@@ -69,6 +72,7 @@ KINDS = [
     "npz fortran",
     "npz packed",
     "safetensors",
+    "pt",
     "parquet one",
     "parquet groups",
     "parquet index",
@@ -114,7 +118,7 @@ def test_same_bits_and_every_byte_once(
     store = open_store(url, key=key_of(path))
     assert (store.count, store.dim, store.dtypes) == (COUNT, DIM, {"float32"})
     # A header, or the end; of an archive, the header of the member too.
-    assert bucket.server.requests <= (2 if path.suffix == ".npz" else 1)
+    assert bucket.server.requests <= (2 if path.suffix in (".npz", ".pt") else 1)
     bucket.server.forget()
     found = np.concatenate([batch.rows for batch in store.batches(1 << 18)])
     assert found.tobytes() == rows.tobytes()
@@ -143,7 +147,6 @@ def test_every_element_type_and_order(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_safetensors_of_every_element_type(bucket: Bucket, tmp_path: Path, dtype: str):
-    import torch
     from safetensors.torch import save_file as save_tensors
 
     rows = bits(131, 5, dtype)

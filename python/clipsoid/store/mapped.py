@@ -1,4 +1,4 @@
-"""The shared reader of a plain array that lies inside a file: .npy, stored .npz, safetensors.
+"""The shared reader of a plain array that lies in a file: .npy, stored .npz, safetensors, torch.
 
 Rows in C order, native-endian and aligned, are handed out as views of a read-only mapping of just
 that batch; the mapping goes away with the last reference to the batch. Before a batch is handed

@@ -18,12 +18,15 @@ from clipsoid.store.mapped import Checksum, MappedShard, as_bytes, check_extent,
 from clipsoid.store.npy import ArrayHeader, read_header
 from clipsoid.store.opening import wanted_key
 from clipsoid.store.remote.path import RemotePath
-from clipsoid.store.zips import ENCRYPTED, archive_of, data_start, zip_errors
+from clipsoid.store.zips import data_start, open_archive, zip_errors
 
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
     from clipsoid.store.remote.ahead import Block
+
+#: What errors call the format.
+KIND = ".npz"
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,8 +66,8 @@ class StreamedShard(Shard):
         label = f"{self.path}: member {self.part!r}"
         with (
             self.reading(max_bytes) as file,
-            zip_errors(self.path, ".npz"),
-            archive_of(file) as archive,
+            zip_errors(self.path, KIND),
+            open_archive(file) as archive,
             archive.open(f"{self.part}.npy") as member,
         ):
             stream = cast(Readable, member)
@@ -93,7 +96,7 @@ class StreamedShard(Shard):
 def member_names(path: Place) -> list[str]:
     """Names of the arrays of an .npz file, by the directory at its end."""
     file, _ = open_file(path)
-    with file, zip_errors(path, ".npz"), archive_of(file) as archive:
+    with file, zip_errors(path, KIND), open_archive(file) as archive:
         return list(_members(archive))
 
 
@@ -102,15 +105,13 @@ def open_npz(path: Place, name: str, *, key: str | None, dtype: str | None) -> S
     import zipfile
 
     file, stamp = open_file(path)
-    with file, zip_errors(path, ".npz"), archive_of(file) as archive:
+    with file, zip_errors(path, KIND), open_archive(file) as archive:
         members = _members(archive)
         key = wanted_key(path, key, list(members), "member")
         info = members[key]
         label = f"{path}: member {key!r}"
-        if info.flag_bits & ENCRYPTED:
-            raise StoreError(f"{label} is encrypted; wanted a plain one")
         stored = info.compress_type == zipfile.ZIP_STORED
-        start = data_start(file, info, label)
+        start = data_start(file, info, stamp.size, label)
         if stored:
             file.seek(start)
             header = read_header(file, label, dtype)

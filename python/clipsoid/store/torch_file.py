@@ -1,234 +1,253 @@
-"""Reader of the files that ``torch.save`` writes: one tensor, mapped where it lies.
+"""Reader of what torch.save writes (.pt, .pth): one tensor, mapped where it lies.
 
-Such a file is a zip of a pickle, which says what there is, and of stored members, which hold the
-elements. The pickle is read, never run: of all that it may call, only what describes a tensor is
-known, and torch is not needed.
+The file is a zip archive of stored members: a pickle that says which tensors there are, read by
+`torch_pickle`, and one member for the elements of each storage. torch is not needed.
 """
 
 from __future__ import annotations
 
-import pickle
-import struct
-import zipfile
-from collections import OrderedDict
+import zlib
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
-
+from clipsoid._batch import CARRIERS
 from clipsoid.errors import DTypeError, StoreError
 from clipsoid.store.base import Shard
-from clipsoid.store.files import Place, open_file
-from clipsoid.store.mapped import MappedShard, check_extent, check_shape
+from clipsoid.store.files import Place, Stamp, open_file, read_at
+from clipsoid.store.mapped import Checksum, MappedShard, check_extent, check_shape
 from clipsoid.store.opening import check_dtype, wanted_key
-from clipsoid.store.zips import archive_of, data_start, zip_errors
+from clipsoid.store.remote.path import RemotePath
+from clipsoid.store.torch_pickle import (
+    PICKLE_BYTES,
+    WANTED,
+    StorageRecord,
+    TensorRecord,
+    read_pickle,
+)
+from clipsoid.store.zips import data_start, open_archive, zip_errors
 
 if TYPE_CHECKING:
-    from zipfile import ZipFile
+    from io import RawIOBase
+    from zipfile import ZipInfo
 
-#: Element types by torch's storages, with the letters of numpy.
-STORAGES = {
-    "HalfStorage": ("float16", "f2"),
-    "BFloat16Storage": ("bfloat16", "u2"),
-    "FloatStorage": ("float32", "f4"),
-    "DoubleStorage": ("float64", "f8"),
-}
+#: A dict of more tensors is a model, whose weights are no embeddings.
+MOST_TENSORS = 64
 
-#: Longest pickle that is read: descriptions of a few thousand tensors.
-PICKLE_BYTES = 4 << 20
+#: Entries of a dict that an error names.
+SHOWN = 4
+SHOWN_LETTERS = 40
 
-#: Tensors that a message lists.
-LISTED = 8
-
-#: How files begin that torch before 1.6 wrote.
-OLD = b"\x80\x02\x8a\x0a"
-
-#: What the pickle of a damaged or foreign file makes the unpickler raise.
-_UNREADABLE = (
-    *(pickle.UnpicklingError, struct.error, EOFError, MemoryError, RecursionError),
-    *(AttributeError, ImportError, LookupError, TypeError, ValueError, OverflowError),
-)
-
-_SAVE = "wanted torch.save of a tensor, or of a dict of tensors"
+_ORDERS: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """Where a tensor lies: in which storage, from which element on, with which strides."""
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """An open file, its members without the folder that all are in, and its tensors by name.
 
-    storage: str
-    kind: str
-    stored: int
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def order(self) -> str | None:
-        """``"C"`` or ``"F"`` where the elements lie side by side in that order, or None."""
-        if len(self.shape) != 2:
-            return None
-        rows, columns = self.shape
-        of_rows, of_columns = self.stride
-        if (columns == 1 or of_columns == 1) and (rows <= 1 or of_rows == columns):
-            return "C"
-        return "F" if of_rows == 1 and of_columns == rows else None
-
-
-class _Unpickler(pickle._Unpickler):
-    """Builds tensors without elements, dicts and lists, and nothing else.
-
-    It is the one in Python: the one in C makes room for whatever number of objects a file claims.
+    A tensor that is not in a container has the name "".
     """
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return _parameter
-        if module == "torch" and name.endswith("Storage"):
-            return name
-        raise StoreError(f"holds {module}.{name}; {_SAVE}")
-
-    def persistent_load(self, pid: Any) -> Any:
-        what, kind, key, _, count = pid
-        if what != "storage" or not isinstance(kind, str) or not isinstance(key, str):
-            raise pickle.UnpicklingError(f"{pid!r} is no storage")
-        return kind, key, int(count)
+    path: Place
+    file: RawIOBase
+    stamp: Stamp
+    members: dict[str, ZipInfo]
+    tensors: dict[str, TensorRecord]
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Tensor:
-    """Stand in for torch's function of this place."""
-    kind, key, count = storage
-    shape, stride = (tuple(int(n) for n in numbers) for numbers in (shape, stride))
-    if int(offset) < 0 or len(shape) != len(stride) or min((*shape, *stride), default=0) < 0:
-        raise pickle.UnpicklingError(f"a tensor of shape {shape} has strides {stride}")
-    return Tensor(key, kind, count, int(offset), shape, stride)
-
-
-def _parameter(data: Tensor, *_: Any) -> Tensor:
-    """Stand in for torch's function of a parameter: its tensor."""
-    return data
-
-
-def matrix_names(path: Place) -> list[str]:
-    """Names of the matrices of a file that may be embeddings; one alone has the name ``""``."""
-    file, _ = open_file(path)
-    with file, zip_errors(path, "torch.save"):
-        return _matrices(_tensors(path, _opened(path, file)))
+def tensor_names(path: Place) -> list[str]:
+    """Names of the tensors of a file; none where it is one tensor."""
+    with _opened(path) as archive:
+        return [name for name in archive.tensors if name]
 
 
 def open_torch(path: Place, name: str, *, key: str | None, dtype: str | None) -> Shard:
-    """Open one tensor of a file of torch; see `open_store`."""
-    file, stamp = open_file(path)
-    with file, zip_errors(path, "torch.save"):
-        archive = _opened(path, file)
-        tensors = _tensors(path, archive)
-        names = _matrices(tensors)
-        if key is None and len(names) > LISTED:
-            raise StoreError(
-                f"{path}: holds {len(names)} matrices ({', '.join(names[:3])}, ...), as weights of "
-                "a model do; wanted one, or its name as the key (key=, --key)"
-            )
-        if key not in tensors:
-            key = wanted_key(path, key, names, "tensor")
-        tensor = tensors[key]
-        label = f"{path}: tensor {key!r}" if key else str(path)
-        if tensor.kind not in STORAGES:
-            raise DTypeError(
-                f"{label}: elements are of a {tensor.kind}; wanted {', '.join(STORAGES)}"
-            )
-        element, letters = STORAGES[tensor.kind]
-        check_dtype(label, element, dtype)
-        check_shape(label, tensor.shape)
-        if tensor.order is None:
-            raise StoreError(
-                f"{label}: rows of shape {tensor.shape} lie {tensor.stride} elements apart; wanted "
-                "one after the other, as tensor.contiguous() has them"
-            )
-        info = _member(archive, f"/data/{tensor.storage}", label)
-        disk = np.dtype(_byte_order(archive) + letters)
-        start = tensor.offset * disk.itemsize
-        extent = start + int(np.prod(tensor.shape, dtype=object)) * disk.itemsize
-        if extent > info.file_size:
-            raise StoreError(
-                f"{label}: its storage has {info.file_size} bytes; wanted {extent}, as its shape "
-                f"{tensor.shape} says"
-            )
-        first = data_start(file, info, label)
-        check_extent(path, max(stamp.size, first + info.file_size), stamp.size)
-        stamp.check(path, file)
+    """Open one tensor of a file that torch.save wrote; see `open_store`."""
+    with _opened(path) as archive:
+        if "" in archive.tensors:
+            if key is not None:
+                raise StoreError(f"{path}: holds one tensor and no keys; found key={key!r}")
+            part = ""
+        else:
+            part = wanted_key(path, key, list(archive.tensors), "tensor")
+        return _shard(archive, name, part, dtype)
+
+
+def _shard(archive: _Archive, name: str, part: str, wanted: str | None) -> Shard:
+    path, tensor = archive.path, archive.tensors[part]
+    label = f"{path}: tensor {part!r}" if part else str(path)
+    if tensor.dtype not in CARRIERS:
+        raise DTypeError(f"{label}: elements are {tensor.dtype}; wanted {', '.join(CARRIERS)}")
+    check_dtype(label, tensor.dtype, wanted)
+    check_shape(label, tensor.shape)
+    fortran = _is_fortran(label, tensor)
+    member = f"data/{tensor.storage.key}"
+    info = archive.members.get(member)
+    if info is None:
+        raise StoreError(f"{label}: its elements are missing; wanted member {member!r}")
+    start = _stored(archive, info, label)
+    disk = CARRIERS[tensor.dtype].newbyteorder(_byte_order(archive))
+    count, dim = tensor.shape
+    extent = tensor.storage.length * disk.itemsize
+    if info.file_size != extent:
+        raise StoreError(
+            f"{label}: {info.filename!r} has {info.file_size} bytes; wanted {extent}, as its "
+            "pickle says"
+        )
+    if tensor.offset + count * dim > tensor.storage.length:
+        raise StoreError(
+            f"{label}: rows end at element {tensor.offset + count * dim}; wanted at most the "
+            f"{tensor.storage.length} of {info.filename!r}"
+        )
+    # Of a slice, the checksum says nothing; torch writes 0 where it was told to take none.
+    whole = count * dim == tensor.storage.length and info.CRC
+    # The columns of a remote one would have to be fetched twice: for the checksum, and as rows.
+    verified = whole and not (fortran and isinstance(path, RemotePath))
     return MappedShard(
         path=path,
         name=name,
-        count=tensor.shape[0],
-        dim=tensor.shape[1],
-        dtype=element,
-        stamp=stamp,
-        part=key,
-        offset=first + start,
+        count=count,
+        dim=dim,
+        dtype=tensor.dtype,
+        stamp=archive.stamp,
+        part=part,
+        offset=start + tensor.offset * disk.itemsize,
         disk=disk,
-        fortran=tensor.order == "F",
+        fortran=fortran,
+        checksum=Checksum(before=0, whole=info.CRC) if verified else None,
     )
 
 
-def _opened(path: Place, file: Any) -> ZipFile:
-    """Open the zip; files of other times and kinds are named."""
-    if file.read(len(OLD)) == OLD:
-        raise StoreError(f"{path}: is of the format before torch 1.6; wanted it saved anew")
-    file.seek(0)
-    archive = archive_of(file)
-    if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-        raise StoreError(f"{path}: is a program of TorchScript; {_SAVE}")
-    return archive
-
-
-def _tensors(path: Place, archive: ZipFile) -> dict[str, Tensor]:
-    """Return all tensors of a file by their names."""
-    info = _member(archive, "/data.pkl", str(path))
-    if info.file_size > PICKLE_BYTES:
+def _is_fortran(label: str, tensor: TensorRecord) -> bool:
+    """Whether columns are contiguous, where rows are not; refuse what is neither."""
+    if tensor.lazy:
         raise StoreError(
-            f"{path}: its pickle has {info.file_size} bytes, more than tensors need; {_SAVE}"
+            f"{label}: values are negated or conjugated lazily; wanted plain ones, as "
+            "tensor.resolve_neg() gives"
         )
-    try:
-        found = _Unpickler(BytesIO(archive.read(info))).load()
-    except StoreError as error:
-        raise StoreError(f"{path}: {error}") from None
-    except _UNREADABLE as error:
-        raise StoreError(f"{path}: its pickle cannot be read: {error!r}") from None
-    if isinstance(found, Tensor):
-        return {"": found}
-    if isinstance(found, (list, tuple)):
-        found = {str(i): one for i, one in enumerate(found)}
-    if not isinstance(found, dict):
-        raise StoreError(f"{path}: holds {type(found).__name__}; {_SAVE}")
-    tensors = {name: one for name, one in found.items() if isinstance(one, Tensor)}
-    if not tensors or not all(isinstance(name, str) for name in tensors):
-        raise StoreError(f"{path}: holds no tensors by name; {_SAVE}")
+    (count, dim), (down, across) = tensor.shape, tensor.stride
+    if count == 0 or ((count == 1 or down == dim) and (dim == 1 or across == 1)):
+        return False
+    if (count == 1 or down == 1) and (dim == 1 or across == count):
+        return True
+    raise StoreError(
+        f"{label}: strides are {tensor.stride} for shape {tensor.shape}; wanted rows or columns "
+        "without gaps, as tensor.contiguous() gives"
+    )
+
+
+@contextmanager
+def _opened(path: Place) -> Generator[_Archive, None, None]:
+    file, stamp = open_file(path)
+    with file:
+        # Before torch 1.6 files were pickles; to look costs a request where they are remote.
+        if not isinstance(path, RemotePath) and file.read(1) == b"\x80":
+            raise StoreError(
+                f"{path}: is a pickle, the format of torch before 1.6; torch writes it anew: "
+                "torch.save(torch.load('x.pt', map_location='cpu'), 'x.pt')"
+            )
+        with zip_errors(path, "torch.save"), open_archive(file) as archive:
+            infos = {info.filename: info for info in archive.infolist()}
+            folder = next(iter(infos), "").partition("/")[0] + "/"
+            members = {name.removeprefix(folder): info for name, info in infos.items()}
+            if "constants.pkl" in members:
+                raise StoreError(
+                    f"{path}: is a TorchScript archive, which holds a program; wanted {WANTED}, "
+                    "as torch.save writes them"
+                )
+            if "data.pkl" not in members:
+                raise StoreError(
+                    f"{path}: is a zip file without data.pkl; wanted what torch.save writes"
+                )
+            found = _Archive(path, file, stamp, members, {})
+            held = read_pickle(_read(found, "data.pkl", PICKLE_BYTES), str(path))
+            found.tensors.update(_tensors(held, path))
+            yield found
+
+
+def _tensors(held: object, path: Place) -> dict[str, TensorRecord]:
+    """Tensors by name of what was saved; those of a list are numbered."""
+    if isinstance(held, TensorRecord):
+        return {"": held}
+    # Not isinstance: records are tuples.
+    is_list = type(held) in (list, tuple)
+    if is_list:
+        held = {str(i): one for i, one in enumerate(cast("list[object]", held))}
+    elif not isinstance(held, dict):
+        raise StoreError(f"{path}: holds {_kind(held)}; wanted {WANTED}")
+    named = cast("dict[object, object]", held)
+    tensors = {
+        name: one
+        for name, one in named.items()
+        if isinstance(one, TensorRecord) and isinstance(name, str) and name and name.isprintable()
+    }
+    if not tensors:
+        raise StoreError(
+            f"{path}: holds no tensors by name; found {_listed(named)}; wanted {WANTED}"
+        )
+    if len(tensors) > MOST_TENSORS:
+        hint = "torch.cat joins batches" if is_list else "these look like the weights of a model"
+        raise StoreError(
+            f"{path}: holds {len(tensors):,} tensors: {_listed(tensors)}; wanted at most "
+            f"{MOST_TENSORS} ({hint})"
+        )
     return tensors
 
 
-def _matrices(tensors: dict[str, Tensor]) -> list[str]:
-    """Names of those that may be embeddings."""
-    fit = [n for n, one in tensors.items() if one.kind in STORAGES and len(one.shape) == 2]
-    # Of one that is no matrix, its reader says so.
-    return fit or list(tensors)
+def _listed(named: Mapping[Any, object]) -> str:
+    """Name some entries, and say what each is."""
+    shown = [
+        f"{name[:SHOWN_LETTERS]!r} ({_kind(one)})" if isinstance(name, str) else _kind(one)
+        for name, one in islice(named.items(), SHOWN)
+    ]
+    more = f" and {len(named) - SHOWN:,} more" if len(named) > SHOWN else ""
+    return (", ".join(shown) or "nothing") + more
 
 
-def _member(archive: ZipFile, end: str, label: str) -> zipfile.ZipInfo:
-    """Return the stored member that ends so; the folder is called as the file was."""
-    found = [info for info in archive.infolist() if info.filename.endswith(end)]
-    if len(found) != 1 or found[0].compress_type != zipfile.ZIP_STORED or found[0].flag_bits & 1:
-        raise StoreError(f"{label}: found {len(found)} plain members *{end}, wanted one; {_SAVE}")
-    return found[0]
+def _kind(held: object) -> str:
+    if isinstance(held, TensorRecord):
+        return " x ".join(map(str, held.shape[:SHOWN])) or "a number"
+    if isinstance(held, StorageRecord):
+        return "a storage"
+    if isinstance(held, (dict, list, tuple)):
+        return f"{'dict' if isinstance(held, dict) else type(held).__name__} of {len(held):,}"
+    return type(held).__name__.strip("_")
 
 
-def _byte_order(archive: ZipFile) -> str:
-    """Return numpy's letter; files without a word on it are little-endian."""
-    for info in archive.infolist():
-        if info.filename.endswith("/byteorder") and info.file_size < 16:
-            return ">" if archive.read(info) == b"big" else "<"
-    return "<"
+def _byte_order(archive: _Archive) -> Literal["<", ">"]:
+    """Return the byte order of all storages; that of files without a word of it is little."""
+    if "byteorder" not in archive.members:
+        return "<"
+    said = _read(archive, "byteorder", len("little")).decode("ascii", "replace")
+    if said not in _ORDERS:
+        raise StoreError(f"{archive.path}: the byte order is {said!r}; wanted 'little' or 'big'")
+    return _ORDERS[said]
+
+
+def _read(archive: _Archive, name: str, most: int) -> bytes:
+    """Read a small member."""
+    info = archive.members[name]
+    label = f"{archive.path}: member {info.filename!r}"
+    if info.file_size > most:
+        raise StoreError(f"{label} has {info.file_size} bytes; wanted at most {most}")
+    data = read_at(archive.file, _stored(archive, info, label), info.file_size, label)
+    # Not by zipfile, which knows no 0 in the place of a checksum that was not taken.
+    if info.CRC not in (0, zlib.crc32(data)):
+        raise StoreError(f"{label} is damaged: its CRC-32 is {zlib.crc32(data):08x}")
+    return data
+
+
+def _stored(archive: _Archive, info: ZipInfo, label: str) -> int:
+    """Return where a member begins; it is not compressed, and the file does not end before it."""
+    import zipfile
+
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise StoreError(
+            f"{label}: {info.filename!r} is compressed; wanted it plain, as torch.save writes"
+        )
+    start = data_start(archive.file, info, archive.stamp.size, label)
+    end = start + info.file_size
+    check_extent(archive.path, max(archive.stamp.size, end), archive.stamp.size)
+    return start

@@ -1,4 +1,4 @@
-"""Zip archives, in which .npz files and those of torch keep arrays."""
+"""What readers of zip archives share: where a member lies, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ if TYPE_CHECKING:
     from io import RawIOBase
     from zipfile import ZipFile, ZipInfo
 
-#: Fixed part of a member's local header, which ends with the lengths of the rest.
+#: Fixed part of a zip member's local header, and where the lengths of the rest stand in it.
 LOCAL_HEADER_BYTES = 30
-
-#: Bit of a member's flags.
 ENCRYPTED = 0x1
 
 
-def data_start(file: RawIOBase, info: ZipInfo, label: str) -> int:
+def open_archive(file: RawIOBase) -> ZipFile:
+    """Read the list of members at the end of a file."""
+    from zipfile import ZipFile
+
+    return ZipFile(file)
+
+
+def data_start(file: RawIOBase, info: ZipInfo, size: int, label: str) -> int:
     """Where the bytes of a member begin: behind its local header, which has a name of its own."""
+    if info.flag_bits & ENCRYPTED:
+        raise StoreError(f"{label} is encrypted; wanted a plain one")
+    # A damaged list may have positions that no file can be asked for.
+    if not 0 <= info.header_offset < size:
+        raise StoreError(f"{label}: is damaged: begins at {info.header_offset} of {size} bytes")
     local = read_at(file, info.header_offset, LOCAL_HEADER_BYTES, label)
     if local[:4] != b"PK\x03\x04":
         raise StoreError(f"{label}: the local header is damaged: it begins with {local[:4]!r}")
     lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
     return info.header_offset + LOCAL_HEADER_BYTES + lengths
-
-
-def archive_of(file: RawIOBase) -> ZipFile:
-    """Read the list of members."""
-    from zipfile import ZipFile
-
-    return ZipFile(file)
 
 
 @contextmanager

@@ -28,15 +28,15 @@ def array_names(path: Place) -> list[str]:
             from clipsoid.store.safetensors import tensor_names
 
             return tensor_names(path)
+        case ".pt" | ".pth":
+            from clipsoid.store import torch_file
+
+            return torch_file.tensor_names(path)
         case ".parquet":
             from clipsoid.store.parquet import embedding_columns
             from clipsoid.store.parquet_columns import read_header
 
             return embedding_columns(read_header(path).types)
-        case ".pt" | ".pth":
-            from clipsoid.store.torch_file import matrix_names
-
-            return [name for name in matrix_names(path) if name]
         case suffix if suffix in ARROW:
             from clipsoid.store.arrow import column_names
 

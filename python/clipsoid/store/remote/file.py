@@ -19,7 +19,7 @@ HEAD_BYTES = 16 << 10
 TAIL_BYTES = 64 << 10
 
 #: Formats that say at their end what they hold.
-_FROM_THE_END = (".parquet", ".npz")
+_FROM_THE_END = (".parquet", ".npz", ".pt", ".pth")
 
 
 class RemoteFile(io.RawIOBase):
