@@ -1,8 +1,8 @@
 """Arrow IPC files and streams, mapped: their schema, rows, and columns batch by batch.
 
 pyarrow reads from a mapping of the whole file. Where nothing is compressed, what it makes of that
-are views, and no page is touched but those of headers. Headers that pyarrow has validated lie in the
-mapping too: the file is checked before each record batch.
+are views, and no page is touched but those of headers. Headers that pyarrow has validated lie in
+the mapping too: the file is checked before each record batch.
 """
 
 from __future__ import annotations
