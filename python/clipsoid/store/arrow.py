@@ -15,7 +15,7 @@ import numpy as np
 from clipsoid._batch import CARRIERS, Batch
 from clipsoid.errors import StoreError
 from clipsoid.store.arrow_file import ArrowFile, arrow_errors, check_place
-from clipsoid.store.arrow_lists import Lists
+from clipsoid.store.arrow_lists import Lists, Run
 from clipsoid.store.base import BATCH_BYTES, Shard
 from clipsoid.store.files import Place, fill_at, open_file
 from clipsoid.store.list_columns import choose_column
@@ -102,7 +102,6 @@ class ArrowShard(Shard):
     def _pieces(self, file: RawIOBase, max_bytes: int | None) -> Iterator[Piece]:
         """Yield runs of rows, each as long as a batch may be at most."""
         label = f"{self.path}: column {self.part!r}"
-        carrier = CARRIERS[self.dtype]
         opened = ArrowFile(file, self.path, self.stamp)
         first = 0
         for record in opened.batches([self.part]):
@@ -115,26 +114,32 @@ class ArrowShard(Shard):
             for start, stop in _steps(0, lists.count, self.rows_per_batch(max_bytes, usual)):
                 run = lists.run(start, stop, self.dim)
                 if offset is not None and run.valid is None:
-                    at = offset + int(run.first[0]) * carrier.itemsize
-                    yield self._plain(at, stop - start)
+                    yield self._plain(run, offset)
                     continue
                 for i, j in _steps(start, stop, self.rows_per_batch(max_bytes)):
-                    rows, missing = lists.rows(lists.run(i, j, self.dim), self.dim)
-                    yield Batch(rows, self.dtype, missing)
-                    del rows, missing
+                    run = lists.run(i, j, self.dim)
+                    if offset is not None and run.valid is None:
+                        yield self._plain(run, offset)
+                    else:
+                        rows, missing = lists.rows(run, self.dim)
+                        yield Batch(rows, self.dtype, missing)
+                        del rows, missing
+            # One record batch at a time is unpacked, beside what is left of it in batches.
             del lists
 
-    def _plain(self, offset: int, count: int) -> MappedShard:
+    def _plain(self, run: Run, elements: int) -> MappedShard:
+        """Return lists that lie one behind the other as an array; `elements` begin there."""
+        disk = CARRIERS[self.dtype]
         return MappedShard(
             path=self.path,
             name=self.name,
-            count=count,
+            count=len(run.first),
             dim=self.dim,
             dtype=self.dtype,
             stamp=self.stamp,
             part=self.part,
-            offset=offset,
-            disk=CARRIERS[self.dtype],
+            offset=elements + int(run.first[0]) * disk.itemsize,
+            disk=disk,
         )
 
     def _joined(self, file: RawIOBase, pieces: list[Piece]) -> Batch:
