@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -292,3 +293,10 @@ def test_a_frame_that_gives_other_rows_each_time() -> None:
     )
     with pytest.raises(cs.SelectionError, match="had 5 rows and now gives 6; wanted the same rows"):
         cs.select(frame)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.parquet")
+    for path in (tmp_path, tmp_path / "x.parquet"):
+        with pytest.raises(cs.SelectionError, match=r"x\.parquet: is no regular file"):
+            cs.select(path, top=1)

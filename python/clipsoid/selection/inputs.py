@@ -107,6 +107,9 @@ def footers(path: AnyPath) -> Iterator[Footer]:
     for file, name in sorted(find_files(path, SUFFIXES), key=lambda one: in_order(Path(one[1]))):
         if not isinstance(file, Path):
             raise SelectionError(f"{file}: is a URL; wanted files on a local disk")
+        if not file.is_file():
+            # A named pipe would be waited for.
+            raise SelectionError(f"{file}: is no regular file; wanted parquet")
         with as_selection_errors(str(file)):
             text = pl.read_parquet_metadata(file).get(METADATA_KEY)
         header = read_header(file)
