@@ -11,7 +11,7 @@ from clipsoid._batch import CARRIERS
 from clipsoid.errors import DTypeError, MismatchError, StoreError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.files import Place
-from clipsoid.store.paths import AnyPath, find_files
+from clipsoid.store.paths import MODELS, AnyPath, find_files
 from clipsoid.store.remote.path import RemotePath
 
 #: What opening a file gives: a shard, a header, or in its place why there is none.
@@ -21,7 +21,7 @@ Opened = TypeVar("Opened")
 ARROW = (".arrow", ".feather", ".ipc")
 
 #: Formats, by the suffix of the file.
-SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors", *ARROW, ".pt", ".pth")
+SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors", *ARROW, *MODELS)
 
 
 def open_store(path: AnyPath, *, key: str | None = None, dtype: str | None = None) -> Store:
@@ -115,7 +115,7 @@ def open_shard(path: Place, name: str, *, key: str | None, dtype: str | None) ->
             from clipsoid.store.safetensors import open_safetensors
 
             return open_safetensors(path, name, key=key, dtype=dtype)
-        case ".pt" | ".pth":
+        case suffix if suffix in MODELS:
             from clipsoid.store.torch_file import open_torch
 
             return open_torch(path, name, key=key, dtype=dtype)

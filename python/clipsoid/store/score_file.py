@@ -45,16 +45,8 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="clipsoid-scores", daemon=True)
         self._thread.start()
 
-    def begin(
-        self,
-        path: Path,
-        shard: str,
-        ids: pl.DataFrame | None,
-        made: str,
-        names: Sequence[str] = (),
-    ) -> ScoreFile:
-        """Begin a file; it is written when those before it are."""
-        file = ScoreFile(path, shard, ids, made, names)
+    def begin(self, file: ScoreFile) -> ScoreFile:
+        """Take up a file; it is written when those before it are."""
         self._files.put(file)
         return file
 

@@ -279,7 +279,7 @@ def _begun(
     target.parent.mkdir(parents=True, exist_ok=True)
     ids = shard.columns(list(id_columns)) if id_columns else None
     text = json.dumps({**made, "shard": shard.name, "shard_rows": shard.count})
-    file = writer.begin(temporary_beside(target), shard.name, ids, text, names)
+    file = writer.begin(ScoreFile(temporary_beside(target), shard.name, ids, text, names))
     return _Growing(shard, file, np.zeros(len(Scores.STATUS), np.int64))
 
 

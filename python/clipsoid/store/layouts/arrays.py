@@ -8,6 +8,7 @@ from clipsoid.errors import StoreError
 from clipsoid.store.files import Place
 from clipsoid.store.layouts.names import MODALITIES, modality_of_name, paired_arrays
 from clipsoid.store.opening import ARROW
+from clipsoid.store.paths import MODELS
 
 #: DataComp stores embeddings of two models of OpenAI side by side; the larger is taken unless a key
 #: names the other.
@@ -28,7 +29,7 @@ def array_names(path: Place) -> list[str]:
             from clipsoid.store.safetensors import tensor_names
 
             return tensor_names(path)
-        case ".pt" | ".pth":
+        case suffix if suffix in MODELS:
             from clipsoid.store import torch_file
 
             return torch_file.tensor_names(path)

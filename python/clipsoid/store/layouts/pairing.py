@@ -12,7 +12,7 @@ from clipsoid.errors import MismatchError, ShapeError
 from clipsoid.store.base import Shard, Store
 from clipsoid.store.layouts.names import number_of
 from clipsoid.store.layouts.reordered import ReorderedShard, order_by
-from clipsoid.store.layouts.sample import PLACES, Array, has_windows, places, rows_at
+from clipsoid.store.layouts.sample import PLACES, Array, has_windows, places, rows_at, spread
 
 #: Columns that name a row, in the order in which they are looked for.
 ID_COLUMNS = ("uid", "id", "key", "sample_id", "image_id")
@@ -157,11 +157,7 @@ def some_shards(image: Store, text: Store) -> tuple[Store, Store]:
     images, texts = _filled(image), _filled(text)
     if len(images) != len(texts) or len(images) <= PLACES:
         return image, text
-    chosen = [int(k * len(images) / PLACES) for k in range(PLACES)]
-    return (
-        replace(image, shards=tuple(images[i] for i in chosen)),
-        replace(text, shards=tuple(texts[i] for i in chosen)),
-    )
+    return replace(image, shards=tuple(spread(images))), replace(text, shards=tuple(spread(texts)))
 
 
 def _check_nowhere(sides: list[tuple[Shard, Shard]], column: str) -> None:

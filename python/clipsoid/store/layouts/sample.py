@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ PLACES = 16
 
 Array = NDArray[np.float64]
 
+T = TypeVar("T")
+
 
 def places(store: Store, most: int, seed: int) -> list[tuple[int, int, int]]:
     """Choose runs of rows spread over the shards: number of the shard, first row, rows.
@@ -30,9 +32,7 @@ def places(store: Store, most: int, seed: int) -> list[tuple[int, int, int]]:
     if store.count <= most:
         return [(i, 0, shard.count) for i, shard in enumerate(store.shards) if shard.count]
     rng = np.random.default_rng(seed)
-    filled = [i for i, shard in enumerate(store.shards) if shard.count]
-    step = max(1, len(filled) / PLACES)
-    chosen = [filled[int(k * step)] for k in range(min(PLACES, len(filled)))]
+    chosen = spread([i for i, shard in enumerate(store.shards) if shard.count])
     each = -(-PLACES // len(chosen))
     length = -(-most // (len(chosen) * each))
     found = []
@@ -47,6 +47,12 @@ def places(store: Store, most: int, seed: int) -> list[tuple[int, int, int]]:
             if rows:
                 found.append((i, low + int(rng.integers(high - low - rows + 1)), rows))
     return found
+
+
+def spread(items: Sequence[T]) -> list[T]:
+    """Choose as many as there are places, spread over all."""
+    step = max(1, len(items) / PLACES)
+    return [items[int(k * step)] for k in range(min(PLACES, len(items)))]
 
 
 def rows_at(store: Store, place: tuple[int, int, int]) -> Array:
