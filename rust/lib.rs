@@ -14,7 +14,7 @@
 //! - [`linear`]: what one pass over rows gives. Two passes over `N x d` elements and `d` numbers of
 //!   state make an exact conformity. Rows are read where they lie and widened, register by register,
 //!   to float64: the arithmetic of every linear statistic is float64 whatever the storage, which
-//!   costs nothing because memory, not arithmetic, is the limit.
+//!   costs little, because memory is the limit.
 //! - [`quadratic`]: what is made of Gram tiles, `rows x rows`, one cache-sized tile at a time.
 //!
 //! Below them: [`rows`] (a borrowed matrix of any layout), [`element`] (the four element types),

@@ -130,13 +130,13 @@ impl<'a, E: Element> Rows<'a, E> {
         if self.in_place() { Vec::new() } else { vec![E::default(); rows * self.dim] }
     }
 
-    /// `R` rows from `first` on, as [`Rows::row`] gives them.
+    /// Rows of these numbers, as [`Rows::row`] gives them.
     #[inline(always)]
-    pub fn group<const R: usize>(&self, first: usize, scratch: &mut [E]) -> [*const E; R] {
+    pub fn group<const R: usize>(&self, rows: [usize; R], scratch: &mut [E]) -> [*const E; R] {
         let mut pointers = [std::ptr::null(); R];
         let stride = if scratch.is_empty() { 0 } else { self.dim };
-        for (r, pointer) in pointers.iter_mut().enumerate() {
-            *pointer = self.row(first + r, &mut scratch[r * stride..]);
+        for r in 0..R {
+            pointers[r] = self.row(rows[r], &mut scratch[r * stride..]);
         }
         pointers
     }
@@ -211,7 +211,7 @@ mod tests {
             view.copy_to(&mut copy);
             assert_eq!(copy, plain);
             let mut scratch = view.scratch(2);
-            for pointer in view.group::<2>(1, &mut scratch) {
+            for pointer in view.group([1, 2], &mut scratch) {
                 assert!(!pointer.is_null());
             }
             assert_eq!(scratch, plain[4..12]);

@@ -11,6 +11,7 @@ __all__ = [
     "FeatureHistograms",
     "GroupMoments",
     "LossSweep",
+    "Mapping",
     "Modality",
     "Moments",
     "Regression",
@@ -26,13 +27,11 @@ __all__ = [
     "false_negatives",
     "false_negatives_within",
     "feature_ranges",
-    "guard",
     "least_left",
     "nearest_rows",
     "off_diagonal_dominance",
     "pairwise_conformity",
     "populate",
-    "release",
     "retrieval_counts",
     "score",
     "simd_level",
@@ -64,6 +63,13 @@ class _State(TypedDict):
     mean: _Vector
     squares: _Vector
     unit_sum: _Vector
+
+@final
+class Mapping:
+    # A buffer of bytes, which Python 3.11 has no name for.
+    def __new__(cls, file: int, offset: int, length: int) -> Mapping: ...
+    @property
+    def is_guarded(self) -> bool: ...
 
 @final
 class Moments:
@@ -279,6 +285,4 @@ def arrow_column(
 def simd_level() -> str: ...
 def simd_levels() -> list[str]: ...
 def populate(address: int, length: int) -> None: ...
-def guard(address: int, length: int) -> int | None: ...
-def release(guard: int) -> None: ...
 def zero_fills() -> int: ...

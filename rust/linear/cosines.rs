@@ -7,12 +7,13 @@
 //! The two may be of different element types. All in float64: the error is that of three dot products,
 //! below `1e-14` for any `d` in use. Time `O(n d)`, one read of both.
 
+use super::streams::{Visit, side_by_side};
 use super::unit::Units;
 use crate::blocks::{for_each_block, slice};
 use crate::element::Element;
 use crate::error::{Error, Status};
-use crate::math::dots::{pair_dots, widened};
-use crate::math::norm::Norm;
+use crate::math::dots::{lead, pair_dots, widened};
+use crate::math::norm::{Norm, plain};
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel, Level};
@@ -40,6 +41,12 @@ impl Cosines {
             status: Vec::with_capacity(count),
             partner_status: Vec::with_capacity(count),
         }
+    }
+
+    /// Of `count` pairs, each of which is to be set.
+    fn zeros(count: usize) -> Self {
+        let status = || vec![Status::Ok; count];
+        Cosines { cosine: vec![0.0; count], status: status(), partner_status: status() }
     }
 
     /// Appends what was found of the pairs that follow.
@@ -106,53 +113,59 @@ struct Pairs<'a, E, F, const Q: usize> {
 impl<E: Element, F: Element, const Q: usize> Kernel for Pairs<'_, E, F, Q> {
     type Output = (Units<Q>, Cosines);
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I) -> Self::Output {
+    fn run<I: Isa>(self, isa: I) -> Self::Output {
         let count = self.x.count();
-        let mut found = (Units::with_capacity(count), Cosines::with_capacity(count));
-        let mut i = 0;
-        while i + GROUP <= count {
-            self.group::<I, GROUP>(isa, i, &mut found);
-            i += GROUP;
-        }
-        while i < count {
-            self.group::<I, 1>(isa, i, &mut found);
-            i += 1;
-        }
-        found
+        let mut measuring =
+            Measuring { of: self, units: Units::zeros(count), cosines: Cosines::zeros(count) };
+        side_by_side::<I, GROUP>(isa, count, &mut measuring);
+        (measuring.units, measuring.cosines)
     }
 }
 
-impl<E: Element, F: Element, const Q: usize> Pairs<'_, E, F, Q> {
+struct Measuring<'a, E, F, const Q: usize> {
+    of: Pairs<'a, E, F, Q>,
+    units: Units<Q>,
+    cosines: Cosines,
+}
+
+impl<E: Element, F: Element, const Q: usize> Visit for Measuring<'_, E, F, Q> {
     #[inline(always)]
-    fn group<I: Isa, const R: usize>(
-        &mut self,
-        isa: I,
-        first: usize,
-        (units, cosines): &mut (Units<Q>, Cosines),
-    ) {
-        let dim = self.x.dim();
-        let x = self.x.group::<R>(first, self.x_scratch);
-        let y = self.y.group::<R>(first, self.y_scratch);
-        let next = y.map(|row| row.wrapping_add(R * dim));
-        let vectors = self.vectors.map(|vector| vector.as_ptr());
+    fn visit<I: Isa, const R: usize>(&mut self, isa: I, numbers: [usize; R]) {
+        let Measuring { of: Pairs { x, y, x_scratch, y_scratch, vectors }, units, cosines } = self;
+        let dim = x.dim();
+        let (x, y) = (x.group(numbers, x_scratch), y.group(numbers, y_scratch));
+        let next = y.map(|row| row.wrapping_add(lead::<F>(dim)));
+        let pointers = vectors.map(|vector| vector.as_ptr());
         // SAFETY: rows and vectors have `dim` elements, and this runs under `I`.
-        let (sums, products) = unsafe { pair_dots::<I, E, F, R, Q>(isa, x, y, next, vectors, dim) };
+        let (sums, products) = unsafe { pair_dots::<I, E, F, R, Q>(isa, x, y, next, pointers, dim) };
+        let norms = (plain(sums.map(|sum| sum.xx)), plain(sums.map(|sum| sum.yy)));
+        if let (Some((norm, inverse)), Some((_, partner_inverse))) = norms {
+            for r in 0..R {
+                cosines.cosine[numbers[r]] = cosine(sums[r].xy, inverse[r], partner_inverse[r]);
+                units.set_plain(numbers[r], norm[r], inverse[r], products[r]);
+            }
+            return;
+        }
         for r in 0..R {
             // SAFETY: as above.
             let (wide_x, wide_y) = (|| unsafe { widened(x[r], dim) }, || unsafe { widened(y[r], dim) });
             let (norm_x, norm_y) = (Norm::new(sums[r].xx, wide_x), Norm::new(sums[r].yy, wide_y));
-            let cosine = if norm_x.is_plain() && norm_y.is_plain() {
-                // The same bits whichever of the two is the partner.
-                sums[r].xy * (norm_x.inverse * norm_y.inverse)
+            cosines.cosine[numbers[r]] = if norm_x.is_plain() && norm_y.is_plain() {
+                cosine(sums[r].xy, norm_x.inverse, norm_y.inverse)
             } else {
                 of_extreme(&wide_x(), norm_x, &wide_y(), norm_y)
             };
-            cosines.cosine.push(cosine.clamp(-1.0, 1.0));
-            cosines.status.push(norm_x.status);
-            cosines.partner_status.push(norm_y.status);
-            units.push(norm_x, products[r], wide_x, self.vectors);
+            cosines.status[numbers[r]] = norm_x.status;
+            cosines.partner_status[numbers[r]] = norm_y.status;
+            units.set(numbers[r], norm_x, products[r], wide_x, *vectors);
         }
     }
+}
+
+/// From `x.y` and one over each norm; the same bits whichever of the two is the partner.
+#[inline(always)]
+fn cosine(product: f64, inverse: f64, partner_inverse: f64) -> f64 {
+    (product * (inverse * partner_inverse)).clamp(-1.0, 1.0)
 }
 
 /// The cosine of two rows of which one has to be scaled first, or has no direction.
@@ -162,7 +175,7 @@ fn of_extreme(x: &[f64], norm_x: Norm, y: &[f64], norm_y: Norm) -> f64 {
         return f64::NAN;
     }
     let unit = |x: f64, norm: Norm| x * norm.scale * norm.inverse;
-    x.iter().zip(y).map(|(&x, &y)| unit(x, norm_x) * unit(y, norm_y)).sum()
+    x.iter().zip(y).map(|(&x, &y)| unit(x, norm_x) * unit(y, norm_y)).sum::<f64>().clamp(-1.0, 1.0)
 }
 
 #[cfg(test)]

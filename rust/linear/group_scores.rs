@@ -10,6 +10,7 @@
 //!
 //! In float64; the error is that of a dot product. Time `O(n d)`, whatever the number of groups.
 
+use super::streams::{Visit, side_by_side};
 use super::unit::Units;
 use crate::element::Element;
 use crate::error::{Error, Status};
@@ -75,55 +76,48 @@ pub(super) struct InGroups<'a, E, const Q: usize> {
 impl<E: Element, const Q: usize> Kernel for InGroups<'_, E, Q> {
     type Output = (Units<Q>, Vec<f64>);
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I) -> Self::Output {
+    fn run<I: Isa>(self, isa: I) -> Self::Output {
         let count = self.rows.count();
-        let mut found = (Units::with_capacity(count), Vec::with_capacity(count));
-        let mut i = 0;
-        while i + GROUP <= count {
-            self.group::<I, GROUP>(isa, i, &mut found);
-            i += GROUP;
-        }
-        while i < count {
-            self.group::<I, 1>(isa, i, &mut found);
-            i += 1;
-        }
-        found
+        let mut measuring = Measuring { of: self, units: Units::zeros(count), conformity: vec![0.0; count] };
+        side_by_side::<I, GROUP>(isa, count, &mut measuring);
+        (measuring.units, measuring.conformity)
     }
 }
 
-impl<E: Element, const Q: usize> InGroups<'_, E, Q> {
+struct Measuring<'a, E, const Q: usize> {
+    of: InGroups<'a, E, Q>,
+    units: Units<Q>,
+    conformity: Vec<f64>,
+}
+
+impl<E: Element, const Q: usize> Visit for Measuring<'_, E, Q> {
     #[inline(always)]
-    fn group<I: Isa, const R: usize>(
-        &mut self,
-        isa: I,
-        first: usize,
-        (units, found): &mut (Units<Q>, Vec<f64>),
-    ) {
-        let (dim, groups) = (self.rows.dim(), self.groups);
-        let rows = self.rows.group::<R>(first, self.scratch);
-        let sums = std::array::from_fn(|r| groups.sum(first + r, dim).as_ptr());
+    fn visit<I: Isa, const R: usize>(&mut self, isa: I, numbers: [usize; R]) {
+        let Measuring { of: InGroups { rows, scratch, groups, vectors }, units, conformity } = self;
+        let (dim, last) = (rows.dim(), rows.count() - 1);
+        let rows = rows.group(numbers, scratch);
+        let sums = numbers.map(|i| groups.sum(i, dim).as_ptr());
         // Sums lie anywhere: those of the next rows are asked for by their numbers.
-        let last = groups.group.len() - 1;
-        let next = std::array::from_fn(|r| groups.sum(last.min(first + R + r), dim).as_ptr());
-        let vectors = self.vectors.map(|vector| vector.as_ptr());
+        let next = numbers.map(|i| groups.sum(last.min(i + 1), dim).as_ptr());
+        let pointers = vectors.map(|vector| vector.as_ptr());
         // SAFETY: rows, sums and vectors have `dim` elements, and this runs under `I`.
-        let (dots, products) = unsafe { pair_dots::<I, E, f64, R, Q>(isa, rows, sums, next, vectors, dim) };
+        let (dots, products) = unsafe { pair_dots::<I, E, f64, R, Q>(isa, rows, sums, next, pointers, dim) };
         for r in 0..R {
             // SAFETY: as above.
             let row = || unsafe { widened(rows[r], dim) };
             let norm = Norm::new(dots[r].xx, row);
-            found.push(match (groups.of(first + r), norm.status) {
+            conformity[numbers[r]] = match (groups.of(numbers[r]), norm.status) {
                 (Some(group), Status::Ok) => {
                     let product = if norm.is_plain() {
                         dots[r].xy * norm.inverse
                     } else {
-                        of_extreme(&row(), norm, groups.sum(first + r, dim))
+                        of_extreme(&row(), norm, groups.sum(numbers[r], dim))
                     };
                     groups.conformity(group, product)
                 }
                 _ => f64::NAN,
-            });
-            units.push(norm, products[r], row, self.vectors);
+            };
+            units.set(numbers[r], norm, products[r], row, *vectors);
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod score;
 pub mod shell;
 pub mod shifted;
 pub mod stats;
+mod streams;
 pub mod sums;
 pub mod transform;
 pub mod unit;

@@ -388,6 +388,26 @@ mod tests {
     }
 
     #[test]
+    fn of_several_invalid_rows_the_first_is_named() {
+        // In the order of visits, a row of a later stream comes before the last of the first stream.
+        let (n, d) = (BLOCK + 3, 4);
+        let mut x = data(n, d);
+        for bad in [BLOCK / 4 - 1, BLOCK / 4, BLOCK / 2, BLOCK + 1] {
+            x[bad * d] = f64::NAN;
+        }
+        everywhere(|context| {
+            let rows = AnyRows::F64(Rows::new(&x, d));
+            let mut moments = Moments::new(d, false, Precision::Auto);
+            let error = moments.update(rows, OnInvalid::Error, context).unwrap_err();
+            let row = (BLOCK / 4 - 1) as u64;
+            assert_eq!(error, Error::InvalidRow { row, status: Status::NonFinite });
+            moments.update(rows, OnInvalid::Skip, context).unwrap();
+            let (sums, _) = moments.finish(context).unwrap();
+            assert_eq!((sums.count, sums.invalid.non_finite), (n as u64 - 4, 4));
+        });
+    }
+
+    #[test]
     fn parts_merge_to_the_whole() {
         let (n, d) = (BLOCK + 300, 6);
         let x = data(n, d);

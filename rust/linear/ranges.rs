@@ -2,11 +2,12 @@
 //!
 //! Exact, whatever the element type. A NaN is passed over; what refuses such rows is [`super::moments`].
 
+use super::streams::{Visit, side_by_side};
 use crate::blocks::for_each_block;
 use crate::element::Element;
 use crate::error::Error;
 use crate::math::aligned::Aligned;
-use crate::math::dots::ahead;
+use crate::math::dots::{ahead, lead};
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
@@ -68,55 +69,51 @@ impl<E: Element> Kernel for Extremes<'_, E> {
     type Output = [Aligned<f64>; 2];
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> Self::Output {
-        let Extremes { rows, scratch } = self;
-        let mut found = [Aligned::zeros(rows.dim()), Aligned::zeros(rows.dim())];
-        found[0].fill(f64::INFINITY);
-        found[1].fill(f64::NEG_INFINITY);
-        let mut i = 0;
-        while i + GROUP <= rows.count() {
-            widen_ranges::<I, E, GROUP>(isa, rows.group(i, scratch), &mut found);
-            i += GROUP;
-        }
-        while i < rows.count() {
-            widen_ranges::<I, E, 1>(isa, rows.group(i, scratch), &mut found);
-            i += 1;
-        }
-        found
+        let (count, dim) = (self.rows.count(), self.rows.dim());
+        let mut widening = Widening { of: self, low: Aligned::zeros(dim), high: Aligned::zeros(dim) };
+        widening.low.fill(f64::INFINITY);
+        widening.high.fill(f64::NEG_INFINITY);
+        side_by_side::<I, GROUP>(isa, count, &mut widening);
+        [widening.low, widening.high]
     }
 }
 
-/// Takes in rows of as many elements as there are ranges.
-#[inline(always)]
-fn widen_ranges<I: Isa, E: Element, const R: usize>(
-    isa: I,
-    rows: [*const E; R],
-    [low, high]: &mut [Aligned<f64>; 2],
-) {
-    let dim = low.len();
-    let body = dim - dim % I::LANES_F64;
-    let (lows, highs) = (low.as_mut_ptr(), high.as_mut_ptr());
-    let mut k = 0;
-    while k < body {
-        // SAFETY: k + LANES_F64 <= dim, the length of every row and of both vectors.
-        unsafe {
-            let (mut least, mut greatest) = (isa.load_f64(lows.add(k)), isa.load_f64(highs.add(k)));
-            for r in 0..R {
-                ahead::<I, E>(isa, rows[r], k, R * dim);
-                let x = E::load_f64(isa, rows[r].add(k));
-                least = isa.min_f64(x, least);
-                greatest = isa.max_f64(x, greatest);
+struct Widening<'a, E> {
+    of: Extremes<'a, E>,
+    low: Aligned<f64>,
+    high: Aligned<f64>,
+}
+
+impl<E: Element> Visit for Widening<'_, E> {
+    #[inline(always)]
+    fn visit<I: Isa, const R: usize>(&mut self, isa: I, numbers: [usize; R]) {
+        let Widening { of: Extremes { rows, scratch }, low, high } = self;
+        let (dim, rows) = (low.len(), rows.group(numbers, scratch));
+        let body = dim - dim % I::LANES_F64;
+        let (lows, highs) = (low.as_mut_ptr(), high.as_mut_ptr());
+        let mut k = 0;
+        while k < body {
+            // SAFETY: k + LANES_F64 <= dim, the length of every row and of both vectors.
+            unsafe {
+                let (mut least, mut greatest) = (isa.load_f64(lows.add(k)), isa.load_f64(highs.add(k)));
+                for r in 0..R {
+                    ahead(isa, rows[r], k, lead::<E>(dim));
+                    let x = E::load_f64(isa, rows[r].add(k));
+                    least = isa.min_f64(x, least);
+                    greatest = isa.max_f64(x, greatest);
+                }
+                isa.store_f64(lows.add(k), least);
+                isa.store_f64(highs.add(k), greatest);
             }
-            isa.store_f64(lows.add(k), least);
-            isa.store_f64(highs.add(k), greatest);
+            k += I::LANES_F64;
         }
-        k += I::LANES_F64;
-    }
-    for k in body..dim {
-        for r in 0..R {
-            // SAFETY: k < dim.
-            let x = unsafe { rows[r].add(k).read_unaligned() }.to_f64();
-            low[k] = if x < low[k] { x } else { low[k] };
-            high[k] = if x > high[k] { x } else { high[k] };
+        for k in body..dim {
+            for r in 0..R {
+                // SAFETY: k < dim.
+                let x = unsafe { rows[r].add(k).read_unaligned() }.to_f64();
+                low[k] = if x < low[k] { x } else { low[k] };
+                high[k] = if x > high[k] { x } else { high[k] };
+            }
         }
     }
 }

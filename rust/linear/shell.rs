@@ -1,5 +1,6 @@
 //! The thin shell: distances of rows from the mean (Eq. 3, 4 and Figure 4 of Levi & Gilboa).
 
+use super::streams::{Visit, side_by_side};
 use crate::blocks::for_each_block;
 use crate::element::Element;
 use crate::error::{Error, Status};
@@ -46,44 +47,36 @@ impl<E: Element> Kernel for Distances<'_, E> {
     type Output = Vec<Radius>;
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> Vec<Radius> {
-        let Distances { rows, scratch, mean } = self;
-        let mut radii = Vec::with_capacity(rows.count());
-        let mut i = 0;
-        while i + GROUP <= rows.count() {
-            measure::<I, E, GROUP>(isa, rows, i, scratch, mean, &mut radii);
-            i += GROUP;
-        }
-        while i < rows.count() {
-            measure::<I, E, 1>(isa, rows, i, scratch, mean, &mut radii);
-            i += 1;
-        }
-        radii
+        let count = self.rows.count();
+        let mut measuring = Measuring { of: self, radii: vec![Ok(0.0); count] };
+        side_by_side::<I, GROUP>(isa, count, &mut measuring);
+        measuring.radii
     }
 }
 
-#[inline(always)]
-fn measure<I: Isa, E: Element, const R: usize>(
-    isa: I,
-    rows: Rows<E>,
-    first: usize,
-    scratch: &mut [E],
-    mean: &[f64],
-    radii: &mut Vec<Radius>,
-) {
-    let group = rows.group::<R>(first, scratch);
-    // SAFETY: rows and mean have `dim` elements, and this runs under `I`.
-    let (squares, gaps) = unsafe {
-        let (squares, _) = dots::<I, E, R, 0>(isa, group, [], rows.dim(), R);
-        (squares, squared_distances::<I, E, R>(isa, group, mean.as_ptr(), rows.dim()))
-    };
-    for r in 0..R {
-        // SAFETY: as above.
-        let norm = Norm::new(squares[r], || unsafe { widened(group[r], rows.dim()) });
-        radii.push(if norm.status == Status::Ok {
-            Ok(distance(gaps[r], group[r], mean))
-        } else {
-            Err(norm.status)
-        });
+struct Measuring<'a, E> {
+    of: Distances<'a, E>,
+    radii: Vec<Radius>,
+}
+
+impl<E: Element> Visit for Measuring<'_, E> {
+    #[inline(always)]
+    fn visit<I: Isa, const R: usize>(&mut self, isa: I, numbers: [usize; R]) {
+        let Distances { rows, scratch, mean } = &mut self.of;
+        let (dim, group) = (rows.dim(), rows.group(numbers, scratch));
+        // SAFETY: rows and mean have `dim` elements, and this runs under `I`.
+        let (squares, gaps) = unsafe {
+            let (squares, _) = dots::<I, E, R, 0>(isa, group, [], dim, R);
+            (squares, squared_distances::<I, E, R>(isa, group, mean.as_ptr(), dim))
+        };
+        for r in 0..R {
+            // SAFETY: as above.
+            let norm = Norm::new(squares[r], || unsafe { widened(group[r], dim) });
+            self.radii[numbers[r]] = match norm.status {
+                Status::Ok => Ok(distance(gaps[r], group[r], mean)),
+                status => Err(status),
+            };
+        }
     }
 }
 

@@ -26,6 +26,36 @@ impl Default for Stats {
 }
 
 impl Stats {
+    /// Of numbers that are at hand.
+    pub fn of(numbers: &[f64]) -> Self {
+        // Lane by lane, because one sum is a chain that waits for each addition.
+        let sum = |of: &dyn Fn(f64) -> f64| {
+            let (chunks, rest) = numbers.as_chunks::<8>();
+            let mut lanes = [0.0; 8];
+            for chunk in chunks {
+                for i in 0..8 {
+                    lanes[i] += of(chunk[i]);
+                }
+            }
+            lanes.into_iter().sum::<f64>() + rest.iter().map(|&x| of(x)).sum::<f64>()
+        };
+        if numbers.is_empty() {
+            return Stats::default();
+        }
+        let mean = sum(&|x| x) / numbers.len() as f64;
+        if !mean.is_finite() {
+            // The sum left the range of float64, which no mean of finite numbers does.
+            return numbers.iter().copied().collect();
+        }
+        Stats {
+            count: numbers.len() as u64,
+            mean,
+            squares: sum(&|x| (x - mean) * (x - mean)),
+            min: numbers.iter().copied().fold(f64::INFINITY, f64::min),
+            max: numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+
     /// Adds a number.
     pub fn push(&mut self, x: f64) {
         self.count += 1;
@@ -87,6 +117,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_mean_of_the_greatest_numbers_is_one_of_them() {
+        let greatest = [f64::MAX; 20];
+        assert_eq!(Stats::of(&greatest), greatest.into_iter().collect());
+        assert_eq!(Stats::of(&greatest).mean, f64::MAX);
+        assert_eq!(Stats::of(&[]), Stats::default());
+    }
+
     proptest! {
         #[test]
         fn equals_the_definition_and_merges(x in prop::collection::vec(-1e3f64..1e3, 1..200), cut in 0usize..200) {
@@ -96,7 +134,7 @@ mod tests {
             let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
             let mut halves: Stats = x[..cut].iter().copied().collect();
             halves.merge(&x[cut..].iter().copied().collect());
-            for stats in [x.iter().copied().collect(), halves] {
+            for stats in [x.iter().copied().collect(), Stats::of(&x), halves] {
                 prop_assert_eq!(stats.count, x.len() as u64);
                 prop_assert!((stats.mean - mean).abs() <= 1e-12 * 1e3);
                 prop_assert!((stats.variance() - variance).abs() <= 1e-12 * 1e6);

@@ -4,11 +4,12 @@
 //! error of a product is that of a dot product, below `1e-14` for any `d` in use. One read of the
 //! rows.
 
+use super::streams::{Visit, side_by_side};
 use crate::blocks::for_each_block;
 use crate::element::Element;
 use crate::error::{Error, Status};
 use crate::math::dots::{dots, widened};
-use crate::math::norm::Norm;
+use crate::math::norm::{Norm, plain};
 use crate::rows::{AnyRows, Rows};
 use crate::schedule::Context;
 use crate::simd::{Isa, Kernel};
@@ -35,10 +36,26 @@ impl<const Q: usize> Units<Q> {
         Units { norm: room(), status: Vec::with_capacity(count), products: std::array::from_fn(|_| room()) }
     }
 
-    /// Appends a row by its norm and the plain products of the row with `vectors`.
+    /// Of `count` rows, each of which is to be [`set`](Units::set).
+    pub(super) fn zeros(count: usize) -> Self {
+        let zeros = || vec![0.0; count];
+        let status = vec![Status::Ok; count];
+        Units { norm: zeros(), status, products: std::array::from_fn(|_| zeros()) }
+    }
+
+    /// Sets a row whose norm is safe, from its norm, the inverse of that and its plain products.
     #[inline(always)]
-    pub(super) fn push(
+    pub(super) fn set_plain(&mut self, i: usize, norm: f64, inverse: f64, products: [f64; Q]) {
+        self.norm[i] = norm;
+        for q in 0..Q {
+            self.products[q][i] = products[q] * inverse;
+        }
+    }
+
+    /// Sets a row of any norm, from its sum of squares and its plain products with `vectors`.
+    pub(super) fn set(
         &mut self,
+        i: usize,
         norm: Norm,
         products: [f64; Q],
         row: impl Fn() -> Vec<f64>,
@@ -50,10 +67,10 @@ impl<const Q: usize> Units<Q> {
             of_extreme(&row(), norm, vectors)
         };
         for q in 0..Q {
-            self.products[q].push(products[q]);
+            self.products[q][i] = products[q];
         }
-        self.norm.push(norm.value);
-        self.status.push(norm.status);
+        self.norm[i] = norm.value;
+        self.status[i] = norm.status;
     }
 
     /// Appends what was found of the rows that follow.
@@ -111,34 +128,37 @@ pub(super) struct Measure<'a, E, const Q: usize> {
 impl<E: Element, const Q: usize> Kernel for Measure<'_, E, Q> {
     type Output = Units<Q>;
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I) -> Units<Q> {
+    fn run<I: Isa>(self, isa: I) -> Units<Q> {
         let count = self.rows.count();
-        let mut found = Units::with_capacity(count);
-        let mut i = 0;
-        while i + GROUP <= count {
-            self.group::<I, GROUP>(isa, i, &mut found);
-            i += GROUP;
-        }
-        while i < count {
-            self.group::<I, 1>(isa, i, &mut found);
-            i += 1;
-        }
-        found
+        let mut measuring = Measuring { of: self, found: Units::zeros(count) };
+        side_by_side::<I, GROUP>(isa, count, &mut measuring);
+        measuring.found
     }
 }
 
-impl<E: Element, const Q: usize> Measure<'_, E, Q> {
+struct Measuring<'a, E, const Q: usize> {
+    of: Measure<'a, E, Q>,
+    found: Units<Q>,
+}
+
+impl<E: Element, const Q: usize> Visit for Measuring<'_, E, Q> {
     #[inline(always)]
-    fn group<I: Isa, const R: usize>(&mut self, isa: I, first: usize, found: &mut Units<Q>) {
-        let dim = self.rows.dim();
-        let group = self.rows.group::<R>(first, self.scratch);
-        let vectors = self.vectors.map(|vector| vector.as_ptr());
+    fn visit<I: Isa, const R: usize>(&mut self, isa: I, numbers: [usize; R]) {
+        let Measure { rows, scratch, vectors } = &mut self.of;
+        let (dim, group) = (rows.dim(), rows.group(numbers, scratch));
+        let pointers = vectors.map(|vector| vector.as_ptr());
         // SAFETY: rows and vectors have `dim` elements, and this runs under `I`.
-        let (squares, products) = unsafe { dots::<I, E, R, Q>(isa, group, vectors, dim, R) };
+        let (squares, products) = unsafe { dots::<I, E, R, Q>(isa, group, pointers, dim, R) };
+        if let Some((norms, inverse)) = plain(squares) {
+            for r in 0..R {
+                self.found.set_plain(numbers[r], norms[r], inverse[r], products[r]);
+            }
+            return;
+        }
         for r in 0..R {
             // SAFETY: as above.
             let row = || unsafe { widened(group[r], dim) };
-            found.push(Norm::new(squares[r], row), products[r], row, self.vectors);
+            self.found.set(numbers[r], Norm::new(squares[r], row), products[r], row, *vectors);
         }
     }
 }

@@ -64,6 +64,14 @@ impl Norm {
     }
 }
 
+/// Norms and their inverses, from plain sums of squares; None where one of them is not safe.
+#[inline(always)]
+pub fn plain<const R: usize>(sums_of_squares: [f64; R]) -> Option<([f64; R], [f64; R])> {
+    let safe = sums_of_squares.iter().all(|sum| SAFE.contains(sum));
+    let values = sums_of_squares.map(f64::sqrt);
+    safe.then(|| (values, values.map(|value| 1.0 / value)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +90,19 @@ mod tests {
             assert!((unit[0] - 0.6).abs() < 1e-15 && (unit[1] + 0.8).abs() < 1e-15, "{magnitude}: {unit:?}");
             assert!((n.value / magnitude / 5.0 - 1.0).abs() < 1e-15, "{magnitude}: {}", n.value);
         }
+    }
+
+    #[test]
+    fn plain_norms_are_those_of_each_row_and_only_safe_ones() {
+        let (norms, inverse) = plain([25.0, 2.0, 1e-280]).unwrap();
+        for (i, square) in [25.0, 2.0, 1e-280].into_iter().enumerate() {
+            let each = Norm::new(square, || unreachable!("{square} is safe"));
+            assert_eq!((norms[i], inverse[i]), (each.value, each.inverse));
+        }
+        for odd in [0.0, 1e-290, 1e290, f64::INFINITY, f64::NAN] {
+            assert_eq!(plain([1.0, odd]), None, "{odd}");
+        }
+        assert!(plain([1e-280, 1e280]).is_some());
     }
 
     #[test]

@@ -27,6 +27,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     numpy::npyffi::is_numpy_2(module.py());
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("BLOCK", crate::tiles::SIDE)?;
+    module.add_class::<memory::Mapping>()?;
     module.add_class::<moments::Moments>()?;
     module.add_class::<rows::Shell>()?;
     module.add_class::<rows::Regression>()?;
@@ -53,8 +54,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(run::simd_levels, module)?)?;
     module.add_function(wrap_pyfunction!(memory::populate, module)?)?;
-    module.add_function(wrap_pyfunction!(memory::guard, module)?)?;
-    module.add_function(wrap_pyfunction!(memory::release, module)?)?;
     module.add_function(wrap_pyfunction!(memory::zero_fills, module)?)?;
     module.add_function(wrap_pyfunction!(arrow::arrow_column, module)?)?;
     Ok(())

@@ -111,9 +111,9 @@ def test_a_body_that_always_breaks_off(stored: Bucket):
 
 
 def test_a_server_that_stalls(stored: Bucket, monkeypatch: pytest.MonkeyPatch):
+    store = opened(stored)
     monkeypatch.setitem(services.TIMEOUTS, "read_timeout", "100ms")
     services.client.cache_clear()
-    store = opened(stored)
     stored.server.fail = lambda number, key: "slow" if number >= 5 else None
     message = r"s3://bucket-\d+/x\.npy: the server did not answer in time after 3 tries"
     with pytest.raises(StoreError, match=message):

@@ -18,7 +18,7 @@ import numpy as np
 from clipsoid._extras import check_arrow
 from clipsoid.errors import StoreError
 from clipsoid.store.files import Place, Stamp
-from clipsoid.store.mapped import guarded, mapping
+from clipsoid.store.mapped import mapping
 
 if TYPE_CHECKING:
     from io import RawIOBase
@@ -87,16 +87,15 @@ class ArrowFile:
         size = stamp.size
         if not size:
             raise StoreError(f"{path}: is empty (0 bytes); wanted an Arrow IPC file or stream")
-        view = mapping(file, path, 0, size)
+        view = mapping(file, path, 0, size, unguarded=True)
         if view is None:
             raise StoreError(
                 f"{path}: cannot be mapped on this file system; wanted a copy of it on another"
             )
-        guarded(view)
         self.file, self.path, self.stamp = file, path, stamp
         self.address, self.size = np.frombuffer(view, np.uint8).ctypes.data, size
         self._data = pa.py_buffer(view)
-        start = view[: len(FILE_MAGIC)]
+        start = view[: len(FILE_MAGIC)].tobytes()
         if start.startswith(FEATHER_1):
             raise StoreError(
                 f"{path}: is a Feather file of version 1; wanted Arrow IPC, which is version 2: "

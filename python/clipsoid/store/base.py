@@ -235,16 +235,21 @@ class Store:
 
             shards, stop = read_together(shards, max_bytes)
 
+        # The reader's thread gives up the pages of a mapping, beside the use of the next batch.
+        used: list[Batch] = []
+
         def read() -> Iterator[tuple[Shard, int, Batch]]:
             for shard, readable in zip(self.shards, shards, strict=True):
                 for _, start, batch in readable.located_batches(max_bytes):
                     yield shard, start, batch
                     # Without this, the loop would hold a batch while it waits for the next one.
                     del batch
+                    used.clear()
 
         with closing(read_ahead(read(), stop=stop)) as batches:
             for shard, start, batch in batches:
                 yield shard, start, batch
+                used.append(batch)
                 del batch
                 # It may have been a view of the file itself, which was read ahead of its use.
                 shard.check_unchanged()

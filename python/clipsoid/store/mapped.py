@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import weakref
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -181,7 +180,7 @@ class MappedShard(Shard):
         window = first - first % mmap.ALLOCATIONGRANULARITY
         length = first - window + (stop - start) * row_bytes
         view = mapping(file, self.path, window, length)
-        if view is None or not guarded(view):
+        if view is None:
             return None
         pages = np.frombuffer(view, np.uint8)
         address = pages.ctypes.data
@@ -214,31 +213,27 @@ class MappedShard(Shard):
         return rows
 
 
-def mapping(file: RawIOBase, path: Place, offset: int, length: int) -> mmap.mmap | None:
-    """Map a window of a file, read-only; None where the system cannot do that."""
+def mapping(
+    file: RawIOBase, path: Place, offset: int, length: int, *, unguarded: bool = False
+) -> memoryview | None:
+    """Map a window of a file, read-only; None where the system cannot do that.
+
+    As long as it lives, it is guarded against a cut of its file. Where the system has no guards, or
+    so many are held that there is none left, it is None unless it may be `unguarded`.
+    """
+    from clipsoid._native import Mapping
+
+    if os.fstat(file.fileno()).st_size < offset + length:
+        raise StoreError(f"{path}: {length} bytes at {offset} cannot be mapped")
     try:
-        return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=offset)
-    except ValueError:
-        # How mmap says that the file ends before the window does.
-        raise StoreError(f"{path}: {length} bytes at {offset} cannot be mapped") from None
+        window: Any = Mapping(file.fileno(), offset, length)
+    except NotImplementedError:
+        return None
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             return None
         raise StoreError(f"{path}: cannot be mapped: {error.strerror}") from None
-
-
-def guarded(view: mmap.mmap) -> bool:
-    """Guard a mapping, as long as it lives, against a cut of its file.
-
-    False where the system has no guards, or so many are held that there is none left.
-    """
-    from clipsoid._native import guard, release
-
-    number = guard(np.frombuffer(view, np.uint8).ctypes.data, len(view))
-    if number is None:
-        return False
-    weakref.finalize(view, release, number).atexit = False
-    return True
+    return memoryview(window) if window.is_guarded or unguarded else None
 
 
 def as_bytes(array: Matrix) -> memoryview:

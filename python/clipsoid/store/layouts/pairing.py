@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clipsoid import _native
 from clipsoid._shown import Shown
 from clipsoid.errors import MismatchError, ShapeError
 from clipsoid.store.base import Shard, Store
@@ -218,18 +219,17 @@ def check_cosines(
             f"image has {image.count} rows, text has {text.count}; wanted pairs, row by row"
         )
     images, texts = _sampled(image, text, sample, seed)
-    images, texts = _unit(images), _unit(texts)
-    valid = np.isfinite(images).all(axis=1) & np.isfinite(texts).all(axis=1)
-    images, texts = images[valid], texts[valid]
-    count = len(images)
+    own, *status = _native.cosines(images, "float64", texts, "float64", None)
+    valid = (status[0] == 0) & (status[1] == 0)
+    own, images, texts = own[valid], images[valid], texts[valid]
+    count = len(own)
     if count < 2:
         return PairCheck(image.count, count, math.nan, math.nan, 0.0, 1.0, id_column)
     # Each one's text goes to the next in a random circle: no text stays where it was.
     order = np.random.default_rng(seed).permutation(count)
     other = np.empty(count, np.int64)
     other[order] = np.roll(order, 1)
-    own = np.einsum("ij,ij->i", images, texts)
-    shuffled = np.einsum("ij,ij->i", images, texts[other])
+    shuffled, *_ = _native.cosines(images, "float64", texts[other], "float64", None)
     difference = own - shuffled
     error = float(difference.std(ddof=1)) / math.sqrt(count)
     statistic = float(difference.mean()) / error if error > 0 else 0.0
@@ -265,14 +265,6 @@ def _sampled(image: Store, text: Store, most: int, seed: int) -> tuple[Array, Ar
 def _stacked(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     left, right = zip(*parts, strict=True)
     return np.concatenate(left), np.concatenate(right)
-
-
-def _unit(rows: Array) -> Array:
-    """Scale rows to length 1; an invalid row is NaN, or infinite, somewhere."""
-    with np.errstate(all="ignore"):
-        rows = rows / np.abs(rows).max(axis=1, keepdims=True)
-        scaled: Array = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return scaled
 
 
 def _upper_tail(statistic: float, degrees: int) -> float:

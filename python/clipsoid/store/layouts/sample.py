@@ -79,6 +79,8 @@ def rows_at(store: Store, place: tuple[int, int, int]) -> Array:
         parts.append(np.array(wide, np.float64))
         if sum(map(len, parts)) == count:
             break
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts else np.empty((0, shard.dim))
 
 
