@@ -11,6 +11,7 @@ be installed as a release build.
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -97,9 +98,11 @@ def _deviation(job, result, want):
 def measure(options, folder):
     """Everything that was asked for."""
     scale = 10 if options.quick else 1
+    names = {}
 
     def wanted(name):
-        return options.only is None or options.only in name
+        names[name] = options.only is None or options.only in name
+        return names[name]
 
     found = {"machine": machine.describe(), "jobs": [], "scaling": []}
     if not peers.HAS_TORCH:
@@ -138,6 +141,8 @@ def measure(options, folder):
         if options.large and wanted("cached"):
             render.say(f"{scaling.LARGE_ROWS // scale:,} rows from the page cache")
             found["cached"] = scaling.cached(limits, folder, scaling.LARGE_ROWS // scale)
+    if not any(names.values()):
+        sys.exit(f"--only {options.only}: wanted a part of one of {', '.join(names)}")
     return found
 
 

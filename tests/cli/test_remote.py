@@ -19,9 +19,9 @@ from store.remote import Bucket, Server
 NUMBERS = itertools.count()
 
 
-@pytest.fixture
-def bucket(s3: Server) -> Bucket:
-    made = Bucket(s3, f"embeddings-{next(NUMBERS)}")
+@pytest.fixture(params=["s3", "gs"])
+def bucket(s3: Server, request: pytest.FixtureRequest) -> Bucket:
+    made = Bucket(s3, f"embeddings-{next(NUMBERS)}", request.param)
     made.create()
     return made
 
@@ -34,7 +34,7 @@ def uploaded(bucket: Bucket, shards: Path) -> str:
 
 
 def test_fit_score_and_info(run, shards, bucket, uploaded, tmp_path, rows):
-    env = bucket.server.environment()
+    env = bucket.environment()
     outcome = run("info", uploaded, **env)
     size = sum(path.stat().st_size for path in shards.rglob("*.npy"))
     assert outcome.code == 0 and "300 rows x 24 features" in outcome.out
@@ -59,7 +59,7 @@ def test_ids_of_remote_parquet(run, bucket, rows, tmp_path):
     frame = pl.DataFrame({"uid": [f"u{i}" for i in range(300)], "emb": rows})
     frame.write_parquet(tmp_path / "a.parquet", row_group_size=70)
     url = bucket.put_file(tmp_path / "a.parquet")
-    env = bucket.server.environment()
+    env = bucket.environment()
     outcome = run("score", url, "--id-column", "uid", "--out", "scores", "--quiet", **env)
     assert outcome.code == 0, outcome.err
     scores = pl.read_parquet(tmp_path / "scores" / "a.parquet")
@@ -68,7 +68,7 @@ def test_ids_of_remote_parquet(run, bucket, rows, tmp_path):
 
 
 def test_errors_name_the_url(run, bucket):
-    env = bucket.server.environment()
+    env = bucket.environment()
     outcome = run("fit", bucket.url("none.npy"), "--out", "e.ellipsoid", **env)
     message = f"clipsoid: {bucket.url()}/none.npy: found no such file (404 Not Found)\n"
     assert (outcome.code, outcome.err) == (3, message)
@@ -103,7 +103,7 @@ def test_a_hub_that_cannot_be_reached(run, monkeypatch):
 
 def test_a_server_that_answers_everything_with_a_page(run, bucket, uploaded, tmp_path):
     bucket.put("manifest.json", b"<html>clipsoid is a fine name</html>")
-    env = bucket.server.environment()
+    env = bucket.environment()
     assert run("fit", uploaded, "--out", "e.ellipsoid", "--quiet", **env).code == 0
 
 
@@ -117,7 +117,7 @@ def test_a_manifest_beside_the_shards(run, bucket, uploaded, tmp_path):
     }
     made = {"format": "clipsoid.embed", "format_version": 1, "made": {"model": model}}
     bucket.put("manifest.json", json.dumps(made).encode())
-    env = bucket.server.environment()
+    env = bucket.environment()
     assert run("fit", uploaded, "--out", "e.ellipsoid", "--quiet", **env).code == 0
     assert cs.Ellipsoid.load(tmp_path / "e.ellipsoid").encoder == "ViT x (01234567)"
 
@@ -125,7 +125,7 @@ def test_a_manifest_beside_the_shards(run, bucket, uploaded, tmp_path):
 def test_a_set_of_both_modalities(run, bucket, tmp_path):
     layouts.datacomp(tmp_path / "set")
     url = bucket.put_folder(tmp_path / "set")
-    env = bucket.server.environment()
+    env = bucket.environment()
     outcome = run("info", url, **env)
     assert (outcome.code, outcome.err) == (0, "")
     assert "DataComp, image and text" in outcome.out and "uid, text, clip_l14" in outcome.out
@@ -146,14 +146,15 @@ def test_a_set_of_both_modalities(run, bucket, tmp_path):
 
 
 def test_a_set_fitted_on_disk_and_scored_in_a_bucket(run, bucket, uploaded, shards, tmp_path):
-    env = bucket.server.environment()
+    env = bucket.environment()
     assert run("fit", shards, "--out", "local.ellipsoid", "--no-covariance", "--quiet").code == 0
     score = ("score", uploaded, "--ellipsoid", "local.ellipsoid", "--out", "scores", "--json")
     outcome = run(*score, **env)
+    tags = {"s3": "ETags of S3", "gs": "ETags with URLs"}[bucket.scheme]
     assert (outcome.code, outcome.err) == (
         3,
         "clipsoid: local.ellipsoid: 0 of 3 shards are among those it was fitted on, but "
-        "fingerprints by ETags of S3 cannot be compared with its own, by sampled pages, so it is "
+        f"fingerprints by {tags} cannot be compared with its own, by sampled pages, so it is "
         "unclear whether the rows are members of it; say --members (each row is left out of its "
         "own mean) or --outsiders\n",
     )
@@ -164,7 +165,7 @@ def test_a_set_fitted_on_disk_and_scored_in_a_bucket(run, bucket, uploaded, shar
 def test_a_job_is_not_gone_on_with_where_an_object_has_changed(
     run, bucket, uploaded, shards, tmp_path
 ):
-    env = bucket.server.environment()
+    env = bucket.environment()
     score = ("score", uploaded, "--out", "scores", "--quiet")
     assert run(*score, **env).code == 0
     path = shards / "img_emb" / "img_emb_1.npy"

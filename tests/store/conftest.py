@@ -30,7 +30,8 @@ def no_thread_is_left() -> Iterator[None]:
 @pytest.fixture
 def bucket(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """An empty bucket on a server that does not fail, and an environment that leads there."""
-    for name, value in s3.environment().items():
+    made = Bucket(s3, f"bucket-{next(NUMBERS)}")
+    for name, value in made.environment().items():
         monkeypatch.setenv(name, value)
     # Small blocks, so that small files have many; pauses that are no rest.
     monkeypatch.setattr(ahead, "BLOCK_BYTES", 1 << 16)
@@ -38,7 +39,6 @@ def bucket(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     monkeypatch.setattr(services, "FIRST_PAUSE", timedelta(milliseconds=1))
     services.client.cache_clear()
     s3.reset()
-    made = Bucket(s3, f"bucket-{next(NUMBERS)}")
     made.create()
     s3.forget()
     yield made

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from urllib.request import Request, urlopen
 
 from moto.moto_server.werkzeug_app import create_backend_app
@@ -18,6 +18,10 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
+
+#: Only somebody may replace a file: who it is, as S3 is told, and as Google is.
+SOMEBODY = "AWS4-HMAC-SHA256 Credential=somebody/20250101/us-east-1/s3/aws4_request"
+TOKEN = "token-of-somebody"
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Server:
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
+        _as_s3(environ)
         key = environ["PATH_INFO"].strip("/").partition("/")[2]
         if environ["REQUEST_METHOD"] != "GET" or not key:
             self.listings += environ["REQUEST_METHOD"] == "GET"
@@ -92,15 +97,6 @@ class Server:
                 self.gets.append(Get(key, first, first + len(body)))
         return [body]
 
-    def environment(self) -> dict[str, str]:
-        """Variables that lead a client here."""
-        return {
-            "AWS_ENDPOINT_URL": self.address,
-            "AWS_ACCESS_KEY_ID": "somebody",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": "us-east-1",
-        }
-
     def reset(self) -> None:
         """Do not fail, and do not wait."""
         self.fail = lambda number, key: None
@@ -135,15 +131,38 @@ class Server:
         return found
 
 
+def _as_s3(environ: Environ) -> None:
+    """Make of a request to Google's XML API one to S3: the same, but for quotes and signature.
+
+    Google's clients quote ``-``, ``.`` and ``/`` in names, and sign with a token.
+    """
+    path, mark, query = environ["RAW_URI"].partition("?")
+    environ["RAW_URI"] = environ["REQUEST_URI"] = quote(unquote(path)) + mark + query
+    if environ.get("HTTP_AUTHORIZATION") == f"Bearer {TOKEN}":
+        environ["HTTP_AUTHORIZATION"] = SOMEBODY
+
+
 @dataclass
 class Bucket:
     """Files on the server."""
 
     server: Server
     name: str
+    scheme: str = "s3"
 
     def url(self, key: str = "") -> str:
-        return f"s3://{self.name}/{key}".rstrip("/")
+        return f"{self.scheme}://{self.name}/{key}".rstrip("/")
+
+    def environment(self) -> dict[str, str]:
+        """Variables that lead a client here, by the scheme."""
+        if self.scheme == "gs":
+            return {"GOOGLE_BASE_URL": self.server.address, "GOOGLE_BEARER_TOKEN": TOKEN}
+        return {
+            "AWS_ENDPOINT_URL": self.server.address,
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
 
     def put(self, key: str, content: bytes) -> str:
         """Upload a file; its URL is returned."""
@@ -167,10 +186,8 @@ class Bucket:
         self._ask("PUT", "")
 
     def _ask(self, method: str, path: str, content: bytes = b"") -> None:
-        # As a form, which urllib would say it is, the server would parse it; and only somebody
-        # may replace a file.
-        who = "AWS4-HMAC-SHA256 Credential=somebody/20250101/us-east-1/s3/aws4_request"
-        headers = {"Content-Type": "application/octet-stream", "Authorization": who}
+        # As a form, which urllib would say it is, the server would parse it.
+        headers = {"Content-Type": "application/octet-stream", "Authorization": SOMEBODY}
         url = f"{self.server.address}/{self.name}{path}"
         request = Request(url, content, headers, method=method)
         urlopen(request).close()

@@ -62,21 +62,6 @@ def test_refused_or_failing_in_a_pass(stored: Bucket, status: int, message: str)
     assert 0 < seen < len(ROWS)
 
 
-def test_the_environment_decides(stored: Bucket, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    with pytest.raises(StoreError, match=REFUSED):
-        open_store(stored.url("x.npy"))
-    monkeypatch.delenv("AWS_SKIP_SIGNATURE")
-    assert open_store(stored.url("x.npy")).count == len(ROWS)
-    # Nobody listens there: whether http is spoken at all shows in the message.
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.2:9")
-    with pytest.raises(StoreError, match=r"cannot be read: .*builder error"):
-        open_store(stored.url("x.npy"))
-    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    with pytest.raises(StoreError, match=r"cannot be read: .*error sending request"):
-        open_store(stored.url("x.npy"))
-
-
 def test_a_listing_that_is_refused(stored: Bucket, monkeypatch: pytest.MonkeyPatch):
     backend = stored.server.backend
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,8 @@ RETRIES = 7
 FIRST_PAUSE = timedelta(milliseconds=200)
 PATIENCE = timedelta(seconds=180)
 
+_SERVER = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?(/.*)?")
+
 #: What the clients read from the environment; another value is another client.
 _PREFIXES = ("AWS_", "GOOGLE_", "HF_")
 
@@ -38,11 +41,14 @@ def locate(url: str) -> tuple[ObjectStore, str]:
     Raises
     ------
     StoreError
-        If the URL names no file of a service that is known.
+        If the URL names no file of a service that is known, or what the environment says of the
+        service is malformed.
     UnavailableError
         If obstore is not installed.
     """
     check_cloud(url)
+    from obstore.exceptions import BaseError
+
     scheme, rest = url.split("://", 1)
     scheme = scheme.lower()
     place, _, key = rest.partition("/")
@@ -50,13 +56,19 @@ def locate(url: str) -> tuple[ObjectStore, str]:
         listed = ", ".join(f"{known}://" for known in SCHEMES)
         raise StoreError(f"{url}: the scheme is {scheme}://; wanted a local path or {listed}")
     check_url(url)
+    kind = scheme
     if scheme == "hf":
         repository, revision, path = split_hub(url)
+        kind, place = "http", hub_endpoint()
         key = f"datasets/{repository}/resolve/{revision}/{path}"
-        return client("http", hub_endpoint(), _environment()), key
-    if scheme in ("http", "https"):
-        return client("http", f"{scheme}://{place}", _environment()), unquote(key)
-    return client(scheme, place, _environment()), key
+    elif scheme in ("http", "https"):
+        kind, place, key = "http", f"{scheme}://{place}", unquote(key)
+    try:
+        return client(kind, place, _environment()), key
+    except BaseError as error:
+        # "Generic GCS error: ..." and a dump of structures.
+        reason = str(error).partition("\n")[0].partition(" error: ")[2]
+        raise StoreError(f"{url}: cannot be reached as the environment says: {reason}") from None
 
 
 def split_hub(url: str) -> tuple[str, str, str]:
@@ -71,7 +83,7 @@ def split_hub(url: str) -> tuple[str, str, str]:
 
 def hub_endpoint() -> str:
     """Where the Hugging Face Hub is."""
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    return _server("HF_ENDPOINT") or "https://huggingface.co"
 
 
 def hub_token() -> str | None:
@@ -85,13 +97,27 @@ def hub_token() -> str | None:
         return None
 
 
+def _server(name: str) -> str:
+    """URL of a server that a variable of the environment names; empty if it does not."""
+    url = os.environ.get(name, "").rstrip("/")
+    # What is no host would end a request of the client's in a panic.
+    if url and not _SERVER.fullmatch(url):
+        raise StoreError(f"{name}={url}: wanted the URL of a server, such as https://host:9000")
+    return url
+
+
+def _on_loopback(server: str) -> bool:
+    """Whether plain http may be spoken: elsewhere it would show credentials and rows to others."""
+    return urlsplit(server).hostname in ("localhost", "127.0.0.1", "::1")
+
+
 def _environment() -> frozenset[tuple[str, str]]:
     return frozenset(item for item in os.environ.items() if item[0].startswith(_PREFIXES))
 
 
 @lru_cache(maxsize=64)
 def client(kind: str, place: str, environment: frozenset[tuple[str, str]]) -> ObjectStore:
-    """Client of a bucket or a host; it is kept, for its connections are."""
+    """Client of a bucket or a host, in an environment; it is kept, for its connections are."""
     from obstore.store import GCSStore, HTTPStore, S3Store
 
     options: Any = dict(TIMEOUTS)
@@ -101,15 +127,18 @@ def client(kind: str, place: str, environment: frozenset[tuple[str, str]]) -> Ob
         "retry_timeout": PATIENCE,
     }
     if kind == "s3":
-        known = dict(environment)
-        endpoint = known.get("AWS_ENDPOINT_URL_S3") or known.get("AWS_ENDPOINT_URL") or ""
-        # Elsewhere, plain http would show credentials and rows to the network.
-        loopback = urlsplit(endpoint).hostname in ("localhost", "127.0.0.1", "::1")
-        options["allow_http"] = loopback or known.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+        server = _server("AWS_ENDPOINT_URL_S3") or _server("AWS_ENDPOINT_URL")
+        allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+        options["allow_http"] = allowed or _on_loopback(server)
         return S3Store(place, client_options=options, retry_config=retry)
     if kind == "gs":
+        options["allow_http"] = _on_loopback(_server("GOOGLE_BASE_URL"))
         return GCSStore(place, client_options=options, retry_config=retry)
     options["allow_http"] = place.startswith("http://")
     if place == hub_endpoint() and (token := hub_token()):
         options["default_headers"] = {"Authorization": f"Bearer {token}"}
-    return HTTPStore(place, client_options=options, retry_config=retry)
+    try:
+        return HTTPStore(place, client_options=options, retry_config=retry)
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise StoreError(f"{place}: is not the URL of a server: {reason}") from None
