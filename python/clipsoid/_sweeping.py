@@ -10,8 +10,9 @@ from clipsoid import _native
 from clipsoid._checks import checked_number, checked_numbers
 from clipsoid._gather import Gathered, gathered_pair, modalities
 from clipsoid._part import BLOCK, share
-from clipsoid._source import Progress, check_threads
+from clipsoid._source import Progress, check_threads, opened
 from clipsoid.errors import InvalidRowError
+from clipsoid.store.origin import common_origin, softmax_temperature
 from clipsoid.sweep import LossSweepPart, SweepOptions
 
 Shift = Literal["image", "text", "both"]
@@ -71,19 +72,22 @@ def job(
     text: Any,
     alphas: Iterable[float] | None,
     shift: Shift,
-    temperature: float,
+    temperature: float | None,
     partition: Partition,
 ) -> Job:
-    """Check what is asked for."""
+    """Open and check what is asked for; the temperature is the model's, if no other is given."""
     check_shift(shift)
     if partition not in ("fixed", "each"):
         raise ValueError(f"partition={partition!r}; wanted 'fixed' or 'each'")
-    wanted = f"a finite number, {LEAST_TEMPERATURE} or more"
-    temperature = checked_number(
-        "temperature", temperature, wanted, lambda t: t >= LEAST_TEMPERATURE
-    )
+    if temperature is not None:
+        wanted = f"a finite number, {LEAST_TEMPERATURE} or more"
+        temperature = checked_number(
+            "temperature", temperature, wanted, lambda t: t >= LEAST_TEMPERATURE
+        )
     grid = checked_alphas(alphas)
-    return Job(image, text, grid, shift, temperature, partition)
+    image, text = opened(image), opened(text)
+    known = softmax_temperature(common_origin(image, text, "images and texts"))
+    return Job(image, text, grid, shift, known if temperature is None else temperature, partition)
 
 
 def compute(

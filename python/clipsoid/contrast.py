@@ -77,7 +77,7 @@ def contrastive_loss(
     image: Any,
     text: Any,
     *,
-    temperature: float = 0.01,
+    temperature: float | None = None,
     per_pair: bool = False,
     n_threads: int | None = None,
 ) -> ContrastiveLoss:
@@ -88,8 +88,9 @@ def contrastive_loss(
     image, text : array, tensor, column, path or store of shape (n, d)
         Paired rows, two or more; they need not be normalised. Rows that lie in several chunks or
         files are gathered into one array.
-    temperature : float, default=0.01
-        That of the model, 0.003 or more.
+    temperature : float, optional
+        That of the model, 0.003 or more. By default that of the manifest beside the files, as
+        `clipsoid embed` writes it, or 0.01 where there is none.
     per_pair : bool, default=False
         Whether to keep each pair's own loss.
     n_threads : int, optional
@@ -104,11 +105,16 @@ def contrastive_loss(
     ShapeError
         If there are not as many texts as images, or fewer than two pairs.
     MismatchError
-        If the two differ in dimension.
+        If the two differ in dimension, or in the model that their manifests name.
     InvalidRowError
         If a row is missing, not finite or of zero norm.
     ValueError
         If the temperature is out of range.
+
+    Warns
+    -----
+    LossWarning
+        If the manifest says that the model was trained with another loss, a sigmoid's.
 
     See Also
     --------
@@ -164,7 +170,7 @@ def loss_sweep(
     *,
     alphas: Iterable[float] | None = None,
     shift: Shift = "image",
-    temperature: float = 0.01,
+    temperature: float | None = None,
     partition: Partition = "fixed",
     n_threads: int | None = None,
     progress: Progress | None = None,
@@ -231,7 +237,7 @@ def loss_sweep_part(
     *,
     alphas: Iterable[float] | None = None,
     shift: Shift = "image",
-    temperature: float = 0.01,
+    temperature: float | None = None,
     partition: Partition = "fixed",
     n_threads: int | None = None,
     progress: Progress | None = None,

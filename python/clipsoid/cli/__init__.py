@@ -82,10 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         top.print_help()
         return 2
     from clipsoid.cli.output import warnings_told
-    from clipsoid.errors import ClipsoidError, EmbedWarning, OutputError
+    from clipsoid.errors import (
+        ClipsoidError,
+        EmbedWarning,
+        LossWarning,
+        OutputError,
+        PairingWarning,
+    )
 
     try:
-        with warnings_told(EmbedWarning):
+        with warnings_told(EmbedWarning, LossWarning, PairingWarning):
             options.run(options)
         sys.stdout.flush()
     except OutputError as error:

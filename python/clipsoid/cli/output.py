@@ -25,15 +25,16 @@ def show(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> N
 
 
 @contextmanager
-def warnings_told(kind: type[Warning]) -> Iterator[None]:
-    """Print warnings of a kind as the command line's own, each once, even where it is quiet."""
+def warnings_told(*kinds: type[Warning]) -> Iterator[None]:
+    """Print warnings of some kinds as the command line's own, each once, even where it is quiet."""
     told: set[str] = set()
     with warnings.catch_warnings():
-        warnings.simplefilter("always", kind)
+        for kind in kinds:
+            warnings.simplefilter("always", kind)
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if not issubclass(category, kind):
+            if not issubclass(category, kinds):
                 others(message, category, *where)
             elif str(message) not in told:
                 told.add(str(message))

@@ -137,6 +137,7 @@ def _fitted(
 def _other_set(options: argparse.Namespace, part: Store) -> Against:
     from clipsoid.errors import MismatchError
     from clipsoid.store.beside import digest_of
+    from clipsoid.store.origin import common_origin
 
     other = sets.open_other("against", options)
     first = str(other.shards[0].path)
@@ -144,7 +145,7 @@ def _other_set(options: argparse.Namespace, part: Store) -> Against:
         raise MismatchError(
             f"{first}: the rows have {other.dim} features, {part.shards[0].path} has {part.dim}"
         )
-    sets.common_origin(part, other, "the rows and those of --against")
+    common_origin(part, other, "the rows and those of --against")
     prints = frozenset(shard.fingerprint() for shard in other.shards if shard.count)
     member = is_member(Fitted(prints, fully_known=True), first, part, options)
     return Against(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,6 @@ from clipsoid.cli.options import named
 
 if TYPE_CHECKING:
     from clipsoid.store import EmbeddingSet, Store
-    from clipsoid.store.origin import Origin
 
 
 def open_rows(options: argparse.Namespace) -> Store:
@@ -32,6 +29,7 @@ def open_rows(options: argparse.Namespace) -> Store:
 def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
     """Open the other side of the set that ``--partner`` names, if it is given."""
     from clipsoid.store.layouts.pairing import check_numbers, paired_by_id
+    from clipsoid.store.origin import common_origin
 
     if options.partner is None:
         if options.partner_key is not None:
@@ -63,10 +61,7 @@ def open_other(name: str, options: argparse.Namespace) -> Store:
 
 
 def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
-    """Open the images and the texts; the temperature is that of their model, if it is known.
-
-    A sample of the pairs is looked at: a warning says that they seem to be none.
-    """
+    """Open the images and the texts; a warning says if a sample of the pairs seem to be none."""
     if options.set is not None:
         if options.images or options.texts:
             options.usage("SET is in place of --images and --texts")
@@ -93,23 +88,7 @@ def _warn_of_strangers(x: Store, y: Store, name: str) -> None:
     """Look at a sample of the pairs, and say if they seem to be none."""
     from clipsoid.store.layouts.embedding_set import checked_pairs
 
-    with _warnings_printed():
-        checked_pairs(x, y, name)
-
-
-@contextmanager
-def _warnings_printed() -> Iterator[None]:
-    """Print warnings in one line each, also where no progress is wanted.
-
-    They are the only sign of figures that mean nothing.
-    """
-    import warnings
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for one in caught:
-        print(f"clipsoid: warning: {one.message}", file=sys.stderr)
+    checked_pairs(x, y, name)
 
 
 def _pairs_of_set(options: argparse.Namespace) -> tuple[Store, Store]:
@@ -118,13 +97,8 @@ def _pairs_of_set(options: argparse.Namespace) -> tuple[Store, Store]:
     if options.image_key or options.text_key:
         images = open_set(options.set, key=options.image_key or options.key, dtype=options.dtype)
         texts = open_set(options.set, key=options.text_key or options.key, dtype=options.dtype)
-        pair = _side(images, "image"), _side(texts, "text")
-        known = [images.origin, texts.origin]
-    else:
-        found = open_set(options.set, key=options.key, dtype=options.dtype)
-        pair, known = found.pairs(), [found.origin]
-    _fill_in(options, temperature=_common_temperature(known))
-    return pair
+        return _side(images, "image"), _side(texts, "text")
+    return open_set(options.set, key=options.key, dtype=options.dtype).pairs()
 
 
 def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
@@ -133,8 +107,6 @@ def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
 
     images = open_set(options.images, key=options.image_key or options.key, dtype=options.dtype)
     texts = open_set(options.texts, key=options.text_key or options.key, dtype=options.dtype)
-    known = [images.origin, texts.origin]
-    _fill_in(options, temperature=_common_temperature(known))
     pair = _side(images, "image"), _side(texts, "text")
     # Sides that are cut differently pair up row by row all the same.
     if len({sum(shard.count > 0 for shard in side.shards) for side in pair}) == 1:
@@ -146,35 +118,6 @@ def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
 def _side(found: EmbeddingSet, name: str) -> Store:
     """Return a modality of a set that has both, or else all of it, whatever its name says."""
     return found.stores.get(name) or found.only()
-
-
-def _common_temperature(made: Sequence[Origin | None]) -> float:
-    """Return the temperature of the model that made both sides, or the usual one."""
-    from clipsoid.errors import MismatchError
-    from clipsoid.store.origin import softmax_temperature
-
-    if None not in made and made[0] != made[-1]:
-        names = " and of ".join(repr(one.encoder) for one in made if one is not None)
-        raise MismatchError(f"images and texts are of {names}; wanted one model")
-    known = made[0] or made[-1]
-    if known is None:
-        from clipsoid.analysis.opened import USUAL_TEMPERATURE
-
-        return USUAL_TEMPERATURE
-    with _warnings_printed():
-        return softmax_temperature(known)
-
-
-def common_origin(one: Store, other: Store, both: str) -> Origin | None:
-    """Return what made two sets, if it is known of either; refuse two models."""
-    from clipsoid.errors import MismatchError
-    from clipsoid.store.origin import origin
-
-    made = [origin(one), origin(other)]
-    if None not in made and made[0] != made[1]:
-        names = " and of ".join(repr(model.encoder) for model in made if model is not None)
-        raise MismatchError(f"{both} are of {names}; wanted one model")
-    return made[0] or made[1]
 
 
 def _fill_in(options: argparse.Namespace, **known: object) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 FORMAT, FORMAT_VERSION = "clipsoid.embed", 1
 
+#: Of the loss of CLIP models, where nothing says another.
+USUAL_TEMPERATURE = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -40,14 +43,16 @@ class Origin:
     is_complete: bool = field(default=True, compare=False)
 
 
-def softmax_temperature(made: Origin) -> float:
-    """Return the temperature of a model, for a softmax loss.
+def softmax_temperature(made: Origin | None) -> float:
+    """Return the temperature of a model for a softmax loss; the usual one where it is not known.
 
     Warns
     -----
     LossWarning
         If the model was trained with another loss.
     """
+    if made is None:
+        return USUAL_TEMPERATURE
     if made.logit_bias is not None:
         warnings.warn(
             f"{made.encoder} was trained with a sigmoid loss; a softmax loss is not what it made "
@@ -81,6 +86,23 @@ def origin(store: Store) -> Origin | None:
             f"{here} was made by {one.encoder!r}, {there} by {other.encoder!r}; wanted one model"
         )
     return next(iter(found), None)
+
+
+def common_origin(one: Any, other: Any, both: str) -> Origin | None:
+    """Return what made two sets of rows, if it is known of either: of arrays it is not.
+
+    Raises
+    ------
+    StoreError
+        As for `origin`.
+    MismatchError
+        If they were made by different models; `both` says what they are.
+    """
+    made = [origin(x) if hasattr(x, "located_batches") else None for x in (one, other)]
+    if None not in made and made[0] != made[1]:
+        names = " and of ".join(repr(model.encoder) for model in made if model is not None)
+        raise MismatchError(f"{both} are of {names}; wanted one model")
+    return made[0] or made[1]
 
 
 def read_manifest(folder: Place) -> dict[str, Any] | None:
