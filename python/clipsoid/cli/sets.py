@@ -28,6 +28,7 @@ def open_rows(options: argparse.Namespace) -> Store:
 
 def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
     """Open the other side of the set that ``--partner`` names, if it is given."""
+    from clipsoid.store.layouts.embedding_set import checked_pairs
     from clipsoid.store.layouts.pairing import check_numbers, paired_by_id
     from clipsoid.store.origin import common_origin
 
@@ -40,7 +41,7 @@ def open_partner(options: argparse.Namespace, store: Store) -> Store | None:
     check_numbers(store, partner)
     if store.count == partner.count and store.dim == partner.dim:
         partner, _ = paired_by_id(store, partner)
-        _warn_of_strangers(store, partner, named(options))
+        checked_pairs(store, partner, named(options))
     return partner
 
 
@@ -62,6 +63,8 @@ def open_other(name: str, options: argparse.Namespace) -> Store:
 
 def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
     """Open the images and the texts; a warning says if a sample of the pairs seem to be none."""
+    from clipsoid.store.layouts.embedding_set import checked_pairs
+
     if options.set is not None:
         if options.images or options.texts:
             options.usage("SET is in place of --images and --texts")
@@ -72,7 +75,7 @@ def open_pairs(options: argparse.Namespace) -> tuple[Store, Store]:
         pair = _pairs_of_two(options)
     # What does not pair up at all is refused by the command.
     if pair[0].count == pair[1].count and pair[0].dim == pair[1].dim:
-        _warn_of_strangers(*pair, str(options.set or options.images[0]))
+        checked_pairs(*pair, str(options.set or options.images[0]))
     return pair
 
 
@@ -84,20 +87,13 @@ def _warn_of_missing_shards(found: EmbeddingSet) -> None:
         print(f"clipsoid: warning: {note}", file=sys.stderr)
 
 
-def _warn_of_strangers(x: Store, y: Store, name: str) -> None:
-    """Look at a sample of the pairs, and say if they seem to be none."""
-    from clipsoid.store.layouts.embedding_set import checked_pairs
-
-    checked_pairs(x, y, name)
-
-
 def _pairs_of_set(options: argparse.Namespace) -> tuple[Store, Store]:
     from clipsoid.store import open_set
 
     if options.image_key or options.text_key:
         images = open_set(options.set, key=options.image_key or options.key, dtype=options.dtype)
         texts = open_set(options.set, key=options.text_key or options.key, dtype=options.dtype)
-        return _side(images, "image"), _side(texts, "text")
+        return _sides(images, texts)
     return open_set(options.set, key=options.key, dtype=options.dtype).pairs()
 
 
@@ -107,7 +103,7 @@ def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
 
     images = open_set(options.images, key=options.image_key or options.key, dtype=options.dtype)
     texts = open_set(options.texts, key=options.text_key or options.key, dtype=options.dtype)
-    pair = _side(images, "image"), _side(texts, "text")
+    pair = _sides(images, texts)
     # Sides that are cut differently pair up row by row all the same.
     if len({sum(shard.count > 0 for shard in side.shards) for side in pair}) == 1:
         check_numbers(*pair)
@@ -115,9 +111,13 @@ def _pairs_of_two(options: argparse.Namespace) -> tuple[Store, Store]:
     return pair
 
 
-def _side(found: EmbeddingSet, name: str) -> Store:
-    """Return a modality of a set that has both, or else all of it, whatever its name says."""
-    return found.stores.get(name) or found.only()
+def _sides(images: EmbeddingSet, texts: EmbeddingSet) -> tuple[Store, Store]:
+    """Of sets that have both, the modalities; else all of one, whatever its name says."""
+    from clipsoid.store.origin import one_origin
+
+    # A layout may name its model where no manifest does.
+    one_origin(images.origin, texts.origin, "images and texts")
+    return images.stores.get("image") or images.only(), texts.stores.get("text") or texts.only()
 
 
 def _fill_in(options: argparse.Namespace, **known: object) -> None:

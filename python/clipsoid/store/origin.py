@@ -99,10 +99,16 @@ def common_origin(one: Any, other: Any, both: str) -> Origin | None:
         If they were made by different models; `both` says what they are.
     """
     made = [origin(x) if hasattr(x, "located_batches") else None for x in (one, other)]
-    if None not in made and made[0] != made[1]:
-        names = " and of ".join(repr(model.encoder) for model in made if model is not None)
-        raise MismatchError(f"{both} are of {names}; wanted one model")
-    return made[0] or made[1]
+    return one_origin(made[0], made[1], both)
+
+
+def one_origin(one: Origin | None, other: Origin | None, both: str) -> Origin | None:
+    """Return what made two sets of rows, if it is known of either; refuse two models."""
+    if one is not None and other is not None and one != other:
+        raise MismatchError(
+            f"{both} are of {one.encoder!r} and of {other.encoder!r}; wanted one model"
+        )
+    return one or other
 
 
 def read_manifest(folder: Place) -> dict[str, Any] | None:
