@@ -49,7 +49,8 @@ def test_what_is_no_number_is_refused_by_name(value: Any, e: cs.Ellipsoid) -> No
         "shrinkage": lambda: cs.Whitening.from_ellipsoid(e, shrinkage=value),
     }
     if value is None:
-        del calls["floor"], calls["shrinkage"]
+        # Their default.
+        del calls["floor"], calls["shrinkage"], calls["temperature"]
     else:
         calls["interval"] = lambda: cs.divergence([1.0], [2.0], interval=value)
     for name, call in calls.items():
